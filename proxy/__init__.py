@@ -1,0 +1,1 @@
+"""The authorizing reverse proxy for Electric shapes."""

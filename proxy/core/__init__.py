@@ -1,0 +1,1 @@
+"""The pure core: no await, clock, file, environment, logging or network. The same arguments give the same answer."""

@@ -1,0 +1,94 @@
+"""Every way a request can be refused: one closed table, and the one exception that carries a row of it.
+
+Statuses decide what clients do (protocol reference 3.4): 401 makes the application fetch a new token, other
+4xx stop the stream, 429 and 5xx are retried with `retry-after` as the floor.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row: the HTTP status, what happened, what the client's author should do, and the seconds to wait."""
+
+    status: int
+    title: str
+    action: str
+    retry_after: int | None = None
+
+
+class Code(Enum):
+    """The closed vocabulary of refusals. Names are never reused."""
+
+    malformed_request = Fault(400, "The request is malformed.", "Send the request as the README describes it.")
+    unknown_parameter = Fault(400, "A query parameter is not known.", "Remove the parameter; the proxy sets the rest.")
+    repeated_parameter = Fault(400, "A query parameter is repeated.", "Send each parameter once.")
+    filter_malformed = Fault(400, "The filter cannot be read.", "Write it in the filter language of the README.")
+    subset_malformed = Fault(400, "The subset cannot be read.", "Send where, params, order_by, limit, offset only.")
+
+    token_missing = Fault(401, "A bearer token is required.", "Send exactly one Authorization: Bearer header.")
+    token_invalid = Fault(401, "The token is not valid.", "Get a new token from the application.")
+    token_expired = Fault(401, "The token has expired.", "Get a new token from the application and repeat.")
+    token_revoked = Fault(401, "The token has been revoked.", "Log in again.")
+
+    shape_forbidden = Fault(403, "There is no such shape for you.", "Ask for a table or shape that is published.")
+    claim_missing = Fault(403, "The token lacks a claim that this shape needs.", "Mint tokens with the claim.")
+    claim_malformed = Fault(403, "A claim of the token has a wrong form.", "Mint tokens with claims of that form.")
+    column_forbidden = Fault(403, "A column is not permitted.", "Ask for permitted columns, or leave columns out.")
+    filter_forbidden = Fault(403, "This shape takes no filter.", "Leave where out.")
+    filter_column_forbidden = Fault(403, "The filter uses a column it may not.", "Filter by permitted columns.")
+    predicate_mismatch = Fault(403, "The filter asks for other rows than the token is for.", "Leave where out.")
+    replica_forbidden = Fault(403, "This replica mode is not permitted.", "Leave replica out.")
+    log_forbidden = Fault(403, "This log mode is not permitted.", "Leave log out, or use a permitted one.")
+    subset_forbidden = Fault(403, "Subsets of this shape are not permitted.", "Sync the whole shape.")
+
+    not_found = Fault(404, "There is nothing here.", "Use /v1/shape or /v1/shapes/<name>, spelled exactly.")
+    method_not_allowed = Fault(405, "The method is not allowed here.", "Use a method that the allow header names.")
+    request_timeout = Fault(408, "The request did not arrive in time.", "Send the whole request head at once.")
+    body_too_large = Fault(413, "The body is too large.", "Send a smaller subset request.")
+    target_too_long = Fault(414, "The request is too long.", "Use a shorter filter, or POST.")
+    media_type_unsupported = Fault(415, "The body is not JSON.", "Send content-type: application/json.")
+    headers_too_large = Fault(431, "The request headers are too large.", "Send fewer and smaller headers.")
+
+    too_many_streams = Fault(429, "Too many requests are open for this token.", "Close some, or wait.", 2)
+    rate_limited = Fault(429, "Too many requests.", "Wait as long as retry-after says.", 2)
+
+    upstream_unreachable = Fault(502, "Electric cannot be reached.", "Try again.", 2)
+    upstream_failed = Fault(502, "Electric failed.", "Try again.", 5)
+    upstream_refused_secret = Fault(502, "Electric refused the proxy.", "Tell the operator: ELECTRIC_SECRET.", 30)
+    upstream_schema_leak = Fault(502, "The answer held what must not leave.", "Tell the operator.", 60)
+    not_ready = Fault(503, "The proxy is not ready.", "Try again.", 5)
+    draining = Fault(503, "The proxy is shutting down.", "Try again: another instance will answer.", 1)
+    overloaded = Fault(503, "The proxy is at its limit.", "Try again.", 5)
+    upstream_timeout = Fault(504, "Electric did not answer in time.", "Try again.", 5)
+
+
+class Refusal(Exception):
+    """The one way the proxy says no.
+
+    `detail` is one sentence for the client, with nothing in it that the client did not say itself;
+    `reason` is for the log only and names the rule's exact cause.
+    """
+
+    def __init__(self, code: Code, detail: str = "", *, reason: str = "") -> None:
+        super().__init__(code.name)
+        self.code = code
+        self.detail = detail or code.value.title
+        self.reason = reason or self.detail
+
+
+def body(refusal: Refusal, request_id: str) -> bytes:
+    """The JSON that a client reads: members of RFC 9457, plus `code` and `request_id`."""
+    fault = refusal.code.value
+    members = {
+        "type": "about:blank",
+        "title": fault.title,
+        "status": fault.status,
+        "detail": refusal.detail,
+        "code": refusal.code.name,
+        "action": fault.action,
+        "request_id": request_id,
+    }
+    return json.dumps(members, ensure_ascii=True, separators=(",", ":")).encode()
