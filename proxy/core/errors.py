@@ -55,6 +55,7 @@ class Code(Enum):
     too_many_streams = Fault(429, "Too many requests are open for this token.", "Close some, or wait.", 2)
     rate_limited = Fault(429, "Too many requests.", "Wait as long as retry-after says.", 2)
 
+    internal_error = Fault(500, "The proxy failed.", "Tell the operator the request_id.", 5)
     upstream_unreachable = Fault(502, "Electric cannot be reached.", "Try again.", 2)
     upstream_failed = Fault(502, "Electric failed.", "Try again.", 5)
     upstream_refused_secret = Fault(502, "Electric refused the proxy.", "Tell the operator: ELECTRIC_SECRET.", 30)

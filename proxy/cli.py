@@ -1,0 +1,129 @@
+"""The command line: serve, check, explain, mint, demo. Whatever is wrong is one line, and exit 1."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from proxy import explanation, policy_files, settings, tokens
+from proxy.core.claims import Claims
+from proxy.core.errors import Refusal
+from proxy.policy_files import BookFault
+from proxy.settings import SettingsFault
+from proxy.tokens import KeyRing, KeysFault
+
+
+@contextmanager
+def _faults_are_lines() -> Iterator[None]:
+    try:
+        yield
+    except (SettingsFault, BookFault, KeysFault, OSError) as fault:
+        click.echo(str(fault), err=True)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shape-proxy")
+def main() -> None:
+    """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve clients on PROXY_LISTEN, and /live, /ready, /metrics on PROXY_ADMIN_LISTEN."""
+    from proxy import serve as server  # the event loop is not needed to check or mint
+
+    with _faults_are_lines():
+        server.run(settings.load())
+
+
+_folder = click.option(
+    "--policies", type=click.Path(path_type=Path), help="The folder of policies; PROXY_POLICIES if left out."
+)
+
+
+@main.command()
+@_folder
+def check(policies: Path | None) -> None:
+    """Load the policies exactly as serve does, and print each of their cases."""
+    with _faults_are_lines():
+        loaded = policy_files.load(policies or settings.policies_folder())
+    for result in loaded.results:
+        click.echo(f"{result.policy}: {result.expect}: {result.case}")
+    click.echo(f"{len(loaded.book.by_name)} policies, {len(loaded.results)} cases, digest {loaded.digest}")
+
+
+@main.command()
+@_folder
+@click.option("--token", help="A token, verified as serve does.")
+@click.option("--claims", help="The claims as JSON, instead of a token.")
+@click.option("--shape", help="The name of /v1/shapes/NAME; without it the query names the table.")
+@click.option("--body", help="The JSON body of a POST.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.argument("query")
+def explain(
+    policies: Path | None,
+    token: str | None,
+    claims: str | None,
+    shape: str | None,
+    body: str | None,
+    as_json: bool,
+    query: str,
+) -> None:
+    """Say what every rule thinks of QUERY, and what would be sent upstream. Exit 1 if it is refused."""
+    with _faults_are_lines():
+        book = policy_files.load(policies or settings.policies_folder()).book
+        try:
+            who = _claims(token, claims)
+            told = explanation.explain(who, shape, query.encode(), None if body is None else body.encode(), book)
+        except Refusal as refusal:
+            told = explanation.Explanation.of_refusal("token", refusal)
+    click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
+    sys.exit(0 if told.allowed else 1)
+
+
+def _claims(token: str | None, claims: str | None) -> Claims:
+    if (token is None) == (claims is None):
+        raise click.UsageError("give either --token or --claims")
+    if claims is not None:
+        try:
+            return Claims("explain", float("inf"), dict(json.loads(claims)))
+        except (ValueError, TypeError):
+            raise click.UsageError("--claims must be a JSON object") from None
+    said = settings.load()
+    verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
+    return verifier.verify([f"Bearer {token}".encode()])
+
+
+@main.command()
+@click.option("--subject", "--sub", required=True, help="Who the token is for.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A text claim; may be repeated.")
+@click.option("--json-claims", default="{}", help="More claims, as a JSON object.")
+@click.option("--seconds", type=int, help="How long it lives; the longest permitted if left out.")
+def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int | None) -> None:
+    """Print a token signed with the first private key of PROXY_TOKEN_KEYS: for development and tests."""
+    with _faults_are_lines():
+        said = settings.load()
+        text = dict(claim.partition("=")[::2] for claim in claims)
+        ring = KeyRing.read(said.token_keys)
+        wanted = seconds or said.token_max_seconds
+        click.echo(tokens.mint(ring, tokens.rules(said), subject, text | json.loads(json_claims), wanted))
+
+
+@main.command()
+def demo() -> None:
+    """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
+    click.echo("shape-proxy demo: starting …")
+    from proxy.sandbox import demo as sandbox
+
+    with _faults_are_lines():
+        sandbox.run()
+
+
+@main.command(hidden=True)
+def env_example() -> None:
+    """Print .env.example, which a test compares with the file."""
+    click.echo(settings.example(), nl=False)

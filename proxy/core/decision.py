@@ -1,0 +1,216 @@
+"""Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
+
+Two things may live here: RULES, each a small function of the Case that returns one field of the shape or raises a
+Refusal; and the two readers of RULES. `decide` stops at the first refusal, `explain` shows them all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.core import filters
+from proxy.core.claims import Claims, bind
+from proxy.core.errors import Code, Refusal
+from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
+from proxy.core.names import split_list
+from proxy.core.policy import Policy, PolicyBook
+from proxy.core.request import ShapeRequest
+from proxy.core.subset import Subset
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedSubset:
+    """A page that may be read: the policy's predicate again, and the client's filter."""
+
+    predicate: Predicate
+    order_by: str | None
+    limit: int | None
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedShape:
+    """What may be sent upstream: every part of it comes from the policy, or passed it."""
+
+    policy: Policy
+    columns: tuple[str, ...]
+    queryable: tuple[str, ...]
+    replica: str
+    log: str
+    predicate: Predicate
+    subset: AuthorizedSubset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request before its judges: the policy that it falls under, and the predicates in force with their values."""
+
+    request: ShapeRequest
+    policy: Policy
+    enforced: tuple[Condition, ...]
+    values: Mapping[str, str]
+    filter_limits: FilterLimits
+
+    @property
+    def bound(self) -> dict[str, str]:
+        """The columns that the policy holds to one value, with the value."""
+        pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
+        return {column: self.values[claim] for column, claim in pairs}
+
+    @property
+    def testable(self) -> frozenset[str]:
+        """The columns that a client's filter may name: for the bound ones `drop_repeats` says how."""
+        return self.policy.client.filter.union(self.bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule said: the field's value, or why not."""
+
+    rule: str
+    value: Any = None
+    refusal: Refusal | None = None
+
+
+def decide(
+    request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits = FilterLimits()
+) -> AuthorizedShape:
+    """The shape that this request may read. Raises Refusal at the first rule that says no."""
+    case = consider(request, claims, book, limits)
+    fields = {rule.__name__: rule(case) for rule in RULES}
+    return AuthorizedShape(policy=case.policy, **fields)
+
+
+def explain(
+    request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits = FilterLimits()
+) -> list[Verdict]:
+    """What every rule says of this request, also after the first refusal."""
+    try:
+        case = consider(request, claims, book, limits)
+    except Refusal as refusal:
+        return [Verdict("shape", refusal=refusal)]
+    return [Verdict("shape", case.policy.name), *(_verdict(rule, case) for rule in RULES)]
+
+
+def consider(request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits) -> Case:
+    """The case that this request makes. Raises Refusal if there is no such shape or a claim does not fit."""
+    policy = _policy(request, book)
+    narrow = [part for part in policy.narrow if part.claim.name in claims.values]
+    return Case(
+        request=request,
+        policy=policy,
+        enforced=(policy.where, *(part.where for part in narrow)),
+        values=bind([*policy.claims, *(part.claim for part in narrow)], claims),
+        filter_limits=limits,
+    )
+
+
+def _policy(request: ShapeRequest, book: PolicyBook) -> Policy:
+    """Unknown and forbidden are the same answer: the difference would tell which tables there are."""
+    found = book.by_table.get(request.table or "") if request.name is None else book.by_name.get(request.name)
+    if found is None:
+        raise Refusal(Code.shape_forbidden, reason="no policy for this table or name")
+    return found
+
+
+def _verdict(rule: Callable[[Case], Any], case: Case) -> Verdict:
+    try:
+        return Verdict(rule.__name__, rule(case))
+    except Refusal as refusal:
+        return Verdict(rule.__name__, refusal=refusal)
+
+
+def columns(case: Case) -> tuple[str, ...]:
+    """The columns that leave: the policy's, or those of them that the client names, and always the key."""
+    policy, asked = case.policy, case.request.columns
+    if asked is None:
+        return policy.columns
+    names = split_list(asked)
+    if names is None or len(set(names)) != len(names) or not policy.client.columns:
+        raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
+    if not set(names) <= set(policy.columns):
+        raise Refusal(Code.column_forbidden, reason="a column that is not in the policy")
+    return tuple(column for column in policy.columns if column in names or column in policy.key)
+
+
+def queryable(case: Case) -> tuple[str, ...]:
+    """The columns that Electric lets a subset test: the policy's, and for a subset those of its predicate."""
+    tested = case.policy.predicate_columns if case.request.subset else frozenset()
+    return (*case.policy.columns, *sorted(tested - set(case.policy.columns)))
+
+
+def replica(case: Case) -> str:
+    """How much of a changed row is sent."""
+    asked = case.request.replica or "default"
+    if asked not in case.policy.client.replica:
+        raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy")
+    return asked
+
+
+def log(case: Case) -> str:
+    """Whether the log begins with the rows, or with changes only."""
+    asked = case.request.log or "full"
+    if asked not in case.policy.client.log:
+        raise Refusal(Code.log_forbidden, reason=f"log {asked} is not in the policy")
+    return asked
+
+
+def predicate(case: Case) -> Predicate:
+    """The policy's predicate, and the client's filter under it."""
+    request = case.request
+    try:
+        return _conjoined(case, request.where, request.params or {}, frozenset())
+    except FilterFault as fault:
+        raise _filter_refusal("where", fault) from None
+
+
+def subset(case: Case) -> AuthorizedSubset | None:
+    """The page of the shape, under the same predicate."""
+    asked, most = case.request.subset, case.policy.client.subset_limit
+    if asked is None:
+        return None
+    if most is None:
+        raise Refusal(Code.subset_forbidden, reason="the policy allows no subsets")
+    if asked.limit is not None and asked.limit > most:
+        raise Refusal(Code.subset_malformed, f"limit is at most {most}.")
+    try:
+        page = _conjoined(case, asked.where, asked.params, asked.arrays)
+    except FilterFault as fault:
+        raise _filter_refusal("subset where", fault) from None
+    return AuthorizedSubset(page, _order(case, asked), asked.limit, asked.offset)
+
+
+RULES: tuple[Callable[[Case], Any], ...] = (columns, queryable, replica, log, predicate, subset)
+
+
+def _conjoined(case: Case, text: str | None, params: Mapping[int, str], arrays: frozenset[int]) -> Predicate:
+    client = None if text is None else _client_filter(case, text, params)
+    if client is not None and arrays - client.lists:
+        raise FilterFault(0, "a list is for = ANY($n) alone", "malformed")
+    return filters.conjoin(case.enforced, client, case.values, params, columns=case.testable, limits=case.filter_limits)
+
+
+def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Condition | None:
+    """The client's filter without the parts that only repeat the policy."""
+    allowed = case.policy.client.filter
+    condition = filters.parse(text, case.testable, case.filter_limits)
+    return filters.drop_repeats(condition, case.bound, params, allowed)
+
+
+def _filter_refusal(place: str, fault: FilterFault) -> Refusal:
+    code = {
+        "malformed": Code.filter_malformed,
+        "column": Code.filter_column_forbidden,
+        "mismatch": Code.predicate_mismatch,
+    }[fault.kind]
+    return Refusal(code, f"{place}, {fault}")
+
+
+def _order(case: Case, asked: Subset) -> str | None:
+    if asked.order_by is None:
+        return None
+    try:
+        return filters.order_by(asked.order_by, frozenset(case.policy.columns))
+    except FilterFault as fault:
+        code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
+        raise Refusal(code, f"order_by, {fault}") from None

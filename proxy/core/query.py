@@ -1,0 +1,52 @@
+"""The query string, read once and strictly: raw bytes to pairs, each key once, nothing folded or guessed.
+
+Electric reads the same bytes loosely (protocol reference 2.3: the last repeated key wins, keys are decoded before
+they are matched, blank is absent), so whatever could be read in two ways is refused here.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from proxy.core.errors import Code, Refusal
+
+# RFC 3986 3.4: unreserved, sub-delims, ":@/?" and percent-encoded octets. The brackets of `params[1]` are not in
+# it, but every browser sends them as they are.
+_QUERY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def pairs(raw: bytes, max_bytes: int) -> dict[str, str]:
+    """The parameters of a raw query string. Raises Refusal for anything that could be read in two ways."""
+    if len(raw) > max_bytes:
+        raise Refusal(Code.target_too_long, f"The query is longer than {max_bytes} bytes.")
+    if not _QUERY.fullmatch(raw):
+        raise Refusal(Code.malformed_request, "The query string has bytes that must be percent-encoded.")
+    found: dict[str, str] = {}
+    for part in raw.split(b"&") if raw else ():
+        key, value = _pair(part)
+        if key in found:
+            raise Refusal(Code.repeated_parameter, reason=f"repeated parameter of {len(key)} characters")
+        found[key] = value
+    return found
+
+
+def _pair(part: bytes) -> tuple[str, str]:
+    key, equals, value = part.partition(b"=")
+    if not equals:
+        raise Refusal(Code.malformed_request, "Every query parameter needs a name and an equals sign.")
+    return _decoded(key), _decoded(value)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        raise Refusal(Code.malformed_request, "The query string is not UTF-8.") from None
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text itself. Raises Refusal if it has control characters: a NUL cuts what follows (10, row 7)."""
+    if _CONTROL.search(text):
+        raise Refusal(Code.malformed_request, "Control characters are not allowed.")
+    return text

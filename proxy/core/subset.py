@@ -1,0 +1,186 @@
+"""A subset: one filtered page of a shape's rows, asked by `subset__*` in a query or by a JSON body.
+
+Electric lets a body override the whole request (protocol reference 2.4), so a body is read into the five members
+of a subset, and every other member is refused.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.core.errors import Code, Refusal
+from proxy.core.limits import Limits
+from proxy.core.query import printable
+
+QUERY_KEYS = frozenset(
+    "subset__" + key for key in ("where", "params", "limit", "offset", "order_by", "where_expr", "order_by_expr")
+)
+"""The spellings of a subset in a query. The `_expr` hints of the client library are read and dropped."""
+
+_BODY_KEYS = frozenset(key.removeprefix("subset__") for key in QUERY_KEYS)
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_PARAM_NUMBER = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """What page of the shape is asked for. `arrays` are the numbers of the params that were lists."""
+
+    where: str | None = None
+    params: Mapping[int, str] = field(default_factory=dict)
+    arrays: frozenset[int] = frozenset()
+    limit: int | None = None
+    offset: int | None = None
+    order_by: str | None = None
+
+
+def from_query(given: Mapping[str, str], limits: Limits) -> Subset | None:
+    """The subset that `subset__*` asks for, None if there is none. Raises Refusal."""
+    said = {key.removeprefix("subset__"): given[key] for key in QUERY_KEYS if key in given}
+    if not said:
+        return None
+    members: dict[str, Any] = dict(said)
+    if "params" in said:
+        members["params"] = _json(said["params"].encode(), limits)
+    for key in ("limit", "offset"):
+        if key in said:
+            members[key] = _number(said[key])
+    return _subset(members, limits)
+
+
+def from_body(given: Mapping[str, str], body: bytes, limits: Limits) -> Subset:
+    """The subset that a JSON body asks for. Raises Refusal; an empty one would be a plain log request."""
+    if len(body) > limits.body_bytes:
+        raise Refusal(Code.body_too_large, f"The body is longer than {limits.body_bytes} bytes.")
+    if any(key in given for key in QUERY_KEYS):
+        raise Refusal(Code.subset_malformed, "A subset stands in the body or in the query, not in both.")
+    members = _json(body, limits)
+    if not isinstance(members, dict):
+        raise Refusal(Code.subset_malformed, "The body must be a JSON object.")
+    if "subset" in members:
+        raise Refusal(
+            Code.subset_malformed,
+            "Send the members of the subset flat: where, params, order_by, limit, offset, without a subset object.",
+        )
+    if unknown := members.keys() - _BODY_KEYS:
+        raise Refusal(Code.subset_malformed, f"The body has {len(unknown)} member(s) that no subset has.")
+    return _subset(members, limits)
+
+
+def _subset(members: Mapping[str, Any], limits: Limits) -> Subset:
+    params, arrays = _params(members, limits)
+    subset = Subset(
+        where=_text(members, "where"),
+        params=params,
+        arrays=arrays,
+        limit=_count(members, "limit", limits.subset_offset),
+        offset=_count(members, "offset", limits.subset_offset),
+        order_by=_text(members, "order_by"),
+    )
+    if subset == Subset():
+        raise Refusal(Code.subset_malformed, "The subset is empty: give where, or order_by with limit.")
+    if (subset.limit is not None or subset.offset is not None) and subset.order_by is None:
+        raise Refusal(Code.subset_malformed, "limit and offset need an order_by.")
+    return subset
+
+
+def _text(members: Mapping[str, Any], key: str) -> str | None:
+    value = members.get(key)
+    if key in members and not isinstance(value, str):
+        raise Refusal(Code.subset_malformed, f"The member {key} must be text.")
+    return None if value is None else printable(value)
+
+
+def _count(members: Mapping[str, Any], key: str, most: int) -> int | None:
+    value = members.get(key)
+    if key not in members:
+        return None
+    if type(value) is not int or not 0 <= value <= most or (key == "limit" and value == 0):
+        raise Refusal(Code.subset_malformed, f"The member {key} must be a whole number within its bounds.")
+    return value
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise Refusal(Code.subset_malformed, "limit and offset are plain whole numbers.")
+    return int(text)
+
+
+def _params(members: Mapping[str, Any], limits: Limits) -> tuple[Mapping[int, str], frozenset[int]]:
+    """The params by number, as text. A list becomes a PostgreSQL array literal, for `= ANY($n)` alone."""
+    value = members.get("params", {})
+    if not isinstance(value, dict) or not all(_PARAM_NUMBER.fullmatch(key) for key in value):
+        raise Refusal(Code.subset_malformed, 'params is an object with the keys "1", "2", …')
+    if value and "where" not in members:
+        raise Refusal(Code.subset_malformed, "params need a where that uses them.")
+    params = {int(key): _param(item) for key, item in value.items()}
+    check_params(params, limits)
+    return params, frozenset(int(key) for key, item in value.items() if isinstance(item, list))
+
+
+def check_params(params: Mapping[int, str], limits: Limits) -> None:
+    """Raises Refusal unless the numbers run from 1 without a gap and the values keep within the bounds."""
+    if len(params) > limits.params or set(params) != set(range(1, len(params) + 1)):
+        raise Refusal(Code.filter_malformed, f"params are numbered from 1 without gaps, at most {limits.params}.")
+    sizes = [len(value.encode()) for value in params.values()]
+    if any(size > limits.param_bytes for size in sizes) or sum(sizes) > limits.params_bytes:
+        raise Refusal(
+            Code.filter_malformed,
+            f"A parameter has at most {limits.param_bytes} bytes, all together {limits.params_bytes}.",
+        )
+
+
+def _param(item: Any) -> str:
+    if isinstance(item, list):
+        return array_literal(_scalar(element) for element in item)
+    return _scalar(item)
+
+
+def _scalar(item: Any) -> str:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if type(item) is int and abs(item) < 2**63:
+        return str(item)
+    if isinstance(item, str):
+        return printable(item)
+    raise Refusal(Code.subset_malformed, "A parameter is text, a whole number or a boolean.")
+
+
+def array_literal(elements: Iterable[str]) -> str:
+    """A PostgreSQL array literal (manual 8.15.2) with every element quoted."""
+    quoted = ('"' + element.replace("\\", "\\\\").replace('"', '\\"') + '"' for element in elements)
+    return "{" + ",".join(quoted) + "}"
+
+
+def _json(raw: bytes, limits: Limits) -> Any:
+    """JSON without repeated keys, constants that JSON lacks, or deep nesting. Raises Refusal."""
+    _check_depth(raw, limits.json_depth)
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_unrepeated, parse_constant=_no_constant)
+    except ValueError:
+        raise Refusal(Code.subset_malformed, "That is not JSON.") from None
+
+
+def _check_depth(raw: bytes, most: int) -> None:
+    """Brackets inside strings count as well: that refuses more, and needs no parser to be right."""
+    depth = 0
+    for byte in raw:
+        if byte in b"[{":
+            depth += 1
+            if depth > most:
+                raise Refusal(Code.subset_malformed, f"The JSON is nested deeper than {most}.")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise Refusal(Code.subset_malformed, "A member is repeated.")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)

@@ -1,0 +1,116 @@
+"""The bytes that go to Electric. Two rules: everything is built from an AuthorizedShape and a Position, in one fixed
+order; and two requests with the same key may see the same bytes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from proxy.core.decision import AuthorizedShape, AuthorizedSubset
+from proxy.core.errors import Code, Refusal
+from proxy.core.names import quote as quote_name
+from proxy.core.request import Kind, Position, ShapeRequest
+
+PATH = "/v1/shape"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """A request to Electric, complete but for the secret, which only the door to Electric knows.
+
+    `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
+    body. `columns` are those that the answer may hold.
+    """
+
+    kind: Kind
+    policy: str
+    target: str
+    body: bytes | None
+    key: tuple[str, bytes | None]
+    columns: frozenset[str]
+
+    @property
+    def method(self) -> str:
+        """GET, or POST for a subset that travels in the body."""
+        return "GET" if self.body is None else "POST"
+
+
+def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamRequest:
+    """The upstream request for this shape at the request's position. Raises Refusal if its target passes `most` bytes.
+
+    A subset goes by POST if the client posted it, or if its target would be too long for a GET.
+    """
+    position = request.position
+    base = [*_shape(shape), *_position(position)]
+    members = _members(shape.subset) if shape.subset else {}
+    pairs, body = [*base, *_query_subset(members)], None
+    if members and (request.post or _length(pairs, position) > most):
+        pairs, body = base, json.dumps(members, separators=(",", ":")).encode()
+    if _length(pairs, position) > most:
+        raise Refusal(Code.target_too_long, "The filter is too long for a GET; use a shorter one, or a subset.")
+    return UpstreamRequest(
+        kind=request.kind,
+        policy=shape.policy.name,
+        target=_target([*pairs, *_cursor(position)]),
+        body=body,
+        key=(_target(pairs), body),
+        columns=frozenset(shape.columns),
+    )
+
+
+def _length(pairs: list[tuple[str, str]], position: Position) -> int:
+    return len(_target([*pairs, *_cursor(position)]))
+
+
+def _target(pairs: list[tuple[str, str]]) -> str:
+    return f"{PATH}?" + "&".join(f"{_escaped(key)}={_escaped(value)}" for key, value in pairs)
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _shape(shape: AuthorizedShape) -> Iterator[tuple[str, str]]:
+    yield "table", shape.policy.table.quoted
+    yield "where", shape.predicate.text
+    for number, value in enumerate(shape.predicate.params, start=1):
+        yield f"params[{number}]", value
+    yield "columns", ",".join(map(quote_name, shape.columns))
+    yield "queryable_columns", ",".join(map(quote_name, shape.queryable))
+    yield "replica", shape.replica
+    yield "log", shape.log
+
+
+def _position(position: Position) -> Iterator[tuple[str, str]]:
+    yield "offset", position.offset
+    if position.handle:
+        yield "handle", position.handle
+    if position.live:
+        yield "live", "true"
+    if position.sse:
+        yield "live_sse", "true"
+    if position.expired_handle:
+        yield "expired_handle", position.expired_handle
+    if position.cache_buster:
+        yield "cache-buster", position.cache_buster
+
+
+def _cursor(position: Position) -> list[tuple[str, str]]:
+    return [("cursor", position.cursor)] if position.cursor else []
+
+
+def _members(subset: AuthorizedSubset) -> dict[str, object]:
+    members: dict[str, object] = {"where": subset.predicate.text}
+    if subset.predicate.params:
+        members["params"] = {str(number): value for number, value in enumerate(subset.predicate.params, start=1)}
+    for key in ("order_by", "limit", "offset"):
+        if (value := getattr(subset, key)) is not None:
+            members[key] = value
+    return members
+
+
+def _query_subset(members: dict[str, object]) -> list[tuple[str, str]]:
+    return [
+        (f"subset__{key}", value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+        for key, value in members.items()
+    ]

@@ -1,0 +1,186 @@
+"""One request and its answer: admitted, asked for upstream, relayed piece by piece, and observed when it is over."""
+
+import asyncio
+import secrets
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy.core import errors, headers
+from proxy.core.errors import Code, Refusal
+from proxy.core.frames import Frames
+from proxy.core.request import Kind
+from proxy.electric import Answer, BodyBroken, Conditions
+from proxy.ends import End, Ended, Ends
+from proxy.gate import Admitted
+from proxy.inbound import Inbound, Receive, Send
+from proxy.observe import RequestEnded, RequestOpened
+
+if TYPE_CHECKING:
+    from proxy.app import Public
+
+CLIENT_GONE = 499
+"""What the log calls the status of a request whose client left before the head (nginx' word for it)."""
+
+UPSTREAM_BROKE = "upstream_broke"
+
+
+class Exchange:
+    """The way of one request through the public app, from the scope to the last byte."""
+
+    def __init__(self, public: "Public", inbound: Inbound, receive: Receive, send: Send) -> None:
+        self._public = public
+        self._inbound = inbound
+        self._receive = receive
+        self._send = send
+        self._request_id = secrets.token_hex(12)
+        self._started = time.perf_counter()
+        self._head_seconds = 0.0
+        self._admitted: Admitted | None = None
+        self._status = 0
+        self._code = "ok"
+        self._reason = ""
+        self._sent_bytes = 0
+        self._up_to_date = False
+        self._opened = False
+        self._frames: Frames | None = None
+
+    async def run(self) -> None:
+        """Answers the request; whatever happens, exactly one RequestEnded is observed."""
+        try:
+            await self._answered()
+        except Refusal as refusal:
+            await self._refuse(refusal)
+        except Ended as ended:
+            self._code = ended.end.value
+            self._status = self._status or CLIENT_GONE
+        except Exception as fault:  # a bug of ours: fail closed, and say so in the log
+            await self._fail(f"{type(fault).__name__} at {_place(fault)}")
+        finally:
+            self._public.observe(self._summary())
+
+    async def _answered(self) -> None:
+        inbound = self._inbound
+        inbound.route()
+        if inbound.method == "OPTIONS":
+            await self._preflight()
+            return
+        inbound.check()
+        self._admitted = await self._public.gate.admit(inbound, self._receive)
+        claims = self._admitted.claims
+        ends = Ends(self._receive, claims.expires_at - time.time())
+        with self._public.streams.open(claims.subject, ends):
+            self._opened = True
+            self._public.observe(RequestOpened(self._admitted.upstream.kind.value))
+            await self._relayed(self._admitted, ends)
+
+    async def _relayed(self, admitted: Admitted, ends: Ends) -> None:
+        """Before the head an end is a refusal; after it nothing can be said any more."""
+        try:
+            async with ends:
+                answer = await self._public.source.ask(admitted.upstream, self._conditions())
+                try:
+                    await self._pump(answer, admitted.upstream.kind, ends)
+                finally:
+                    answer.close()
+        except Ended as ended:
+            if ended.end in (End.token_over, End.draining):
+                await self._end_early(ended.end)
+            raise
+
+    async def _end_early(self, end: End) -> None:
+        """A poll that still waits is refused; a stream is finished cleanly, if it stands between two events."""
+        if not self._status:
+            raise Refusal(Code.draining if end is End.draining else Code.token_expired) from None
+        if self._frames is not None and self._frames.at_boundary:
+            async with asyncio.timeout(self._public.write_seconds):
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
+        await self._head(answer.status, headers.answer(answer.headers, answer.status, kind))
+        self._up_to_date = any(name == b"electric-up-to-date" for name, _ in answer.headers)
+        streaming = kind is Kind.sse and answer.status == 200
+        ends.head_sent(endless=streaming)
+        try:
+            await (self._events(answer, ends) if streaming else self._body(answer, ends))
+        except BodyBroken as fault:
+            self._code, self._reason = UPSTREAM_BROKE, str(fault)
+            if not streaming:
+                return  # the server then resets the connection: a clean end would make a whole of a part
+        await self._piece(b"", ends, more=False)
+
+    async def _body(self, answer: Answer, ends: Ends) -> None:
+        async for chunk in answer.chunks():
+            await self._piece(chunk, ends)
+
+    async def _events(self, answer: Answer, ends: Ends) -> None:
+        self._frames = Frames()
+        async for chunk in answer.chunks():
+            if whole := self._frames.feed(chunk):
+                await self._piece(whole, ends)
+        if rest := self._frames.rest():
+            await self._piece(rest, ends)
+
+    async def _piece(self, chunk: bytes, ends: Ends, *, more: bool = True) -> None:
+        with ends.stalling(self._public.write_seconds):
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self._sent_bytes += len(chunk)
+
+    async def _head(self, status: int, fields: headers.Headers) -> None:
+        self._status = status
+        self._head_seconds = time.perf_counter() - self._started
+        fields += self._public.origins.cors(self._inbound.origin)
+        fields.append((b"x-request-id", self._request_id.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        self._code, self._reason = refusal.code.name, refusal.reason
+        body = errors.body(refusal, self._request_id)
+        fields = [*headers.refusal(refusal.code), (b"content-length", b"%d" % len(body))]
+        if self._inbound.method not in ("GET", "POST"):
+            fields.append((b"connection", b"close"))
+        if refusal.code is Code.method_not_allowed:
+            fields.append((b"allow", headers.METHODS))
+        await self._head(refusal.code.value.status, fields)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _fail(self, reason: str) -> None:
+        if not self._status:
+            await self._refuse(Refusal(Code.internal_error, reason=reason))
+        self._code, self._reason = Code.internal_error.name, reason
+
+    async def _preflight(self) -> None:
+        self._status = 204
+        fields = self._public.origins.preflight(self._inbound.origin)
+        fields.append((b"x-request-id", self._request_id.encode()))
+        await self._send({"type": "http.response.start", "status": 204, "headers": fields})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _conditions(self) -> Conditions:
+        sent = self._inbound.headers
+        return Conditions(sent.get(b"if-none-match"), sent.get(b"traceparent"))
+
+    def _summary(self) -> RequestEnded:
+        admitted = self._admitted
+        total = time.perf_counter() - self._started
+        return RequestEnded(
+            request_id=self._request_id,
+            policy=admitted.upstream.policy if admitted else "",
+            kind=admitted.upstream.kind.value if admitted else "",
+            code=self._code,
+            status=self._status,
+            head_seconds=self._head_seconds or total,
+            total_seconds=total,
+            sent_bytes=self._sent_bytes,
+            subject=self._public.hashed(admitted.claims.subject) if admitted else "",
+            reason=self._reason,
+            opened=self._opened,
+            up_to_date=self._up_to_date,
+        )
+
+
+def _place(fault: Exception) -> str:
+    """File and line that an exception came from; its text may hold a client's words, and is not logged."""
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,0 +1,97 @@
+"""Why a request is allowed or refused, for a person: every rule with its verdict and private reason, then the exact
+request that would go upstream."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from proxy.core import upstream
+from proxy.core.claims import Claims
+from proxy.core.decision import Verdict, decide
+from proxy.core.decision import explain as verdicts
+from proxy.core.errors import Refusal
+from proxy.core.limits import Limits
+from proxy.core.policy import PolicyBook
+from proxy.core.request import parse
+from proxy.core.upstream import UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The verdicts in the order of the rules, and the upstream request of an allowed request."""
+
+    verdicts: tuple[Verdict, ...]
+    upstream: UpstreamRequest | None = None
+
+    @classmethod
+    def of_refusal(cls, rule: str, refusal: Refusal) -> "Explanation":
+        """An explanation that ends before the rules begin."""
+        return cls((Verdict(rule, refusal=refusal),))
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request would go upstream."""
+        return self.upstream is not None
+
+    def lines(self) -> Iterator[str]:
+        """The explanation for a terminal."""
+        for verdict in self.verdicts:
+            if verdict.refusal is None:
+                yield f"ok       {verdict.rule}: {verdict.value}"
+            else:
+                yield f"refused  {verdict.rule}: {verdict.refusal.code.name}: {verdict.refusal.reason}"
+        if self.upstream is None:
+            return
+        yield f"upstream {self.upstream.method} {urlsplit(self.upstream.target).path}"
+        for key, value in _sent(self.upstream):
+            yield f"         {key} = {value}"
+        if self.upstream.body is not None:
+            yield f"         body {self.upstream.body.decode()}"
+
+    def members(self) -> dict[str, Any]:
+        """The explanation as JSON members."""
+        sent = self.upstream
+        return {
+            "allowed": self.allowed,
+            "rules": [_verdict(verdict) for verdict in self.verdicts],
+            "upstream": sent
+            and {
+                "method": sent.method,
+                "target": sent.target,
+                "parameters": dict(_sent(sent)),
+                "body": None if sent.body is None else sent.body.decode(),
+            },
+        }
+
+
+def explain(claims: Claims, name: str | None, query: bytes, body: bytes | None, book: PolicyBook) -> Explanation:
+    """Runs the same rules that serve runs, all of them."""
+    try:
+        request = parse(name, query, body)
+    except Refusal as refusal:
+        return Explanation.of_refusal("request", refusal)
+    found = tuple(verdicts(request, claims, book))
+    if any(verdict.refusal for verdict in found):
+        return Explanation(found)
+    try:
+        return Explanation(found, upstream.build(decide(request, claims, book), request, Limits().target_bytes))
+    except Refusal as refusal:
+        return Explanation((*found, Verdict("upstream", refusal=refusal)))
+
+
+def _sent(request: UpstreamRequest) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(request.target).query, keep_blank_values=True, strict_parsing=True)
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    if verdict.refusal is None:
+        return {"rule": verdict.rule, "verdict": "ok", "value": str(verdict.value)}
+    refusal = verdict.refusal
+    return {
+        "rule": verdict.rule,
+        "verdict": "refused",
+        "code": refusal.code.name,
+        "detail": refusal.detail,
+        "reason": refusal.reason,
+    }

@@ -1,0 +1,106 @@
+"""A client's request as the gate needs it, from an ASGI scope: the raw path, the raw query, and nine headers."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.core.errors import Code, Refusal
+from proxy.core.policy import NAME
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+SHAPE = b"/v1/shape"
+NAMED = re.compile(rb"/v1/shapes/(" + NAME.pattern.encode() + rb")")
+METHODS = ("GET", "POST", "OPTIONS")
+
+_MEDIA_TYPE = re.compile(rb"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
+_ONCE = (b"host", b"origin", b"content-type", b"if-none-match", b"traceparent", b"content-length", b"transfer-encoding")
+
+
+@dataclass(slots=True)
+class Inbound:
+    """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`."""
+
+    method: str
+    path: bytes
+    query: bytes
+    authorization: list[bytes] = field(repr=False)
+    headers: dict[bytes, bytes]
+    repeated: frozenset[bytes]
+    http_version: str
+    name: str | None = None
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Inbound":
+        """The request of a scope; nothing is judged yet."""
+        headers: dict[bytes, bytes] = {}
+        repeated: set[bytes] = set()
+        authorization: list[bytes] = []
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization.append(value)
+            elif name in _ONCE:
+                if name in headers:
+                    repeated.add(name)
+                headers[name] = value
+        return cls(
+            method=scope["method"],
+            path=scope["raw_path"],
+            query=scope["query_string"],
+            authorization=authorization,
+            headers=headers,
+            repeated=frozenset(repeated),
+            http_version=scope["http_version"],
+        )
+
+    @property
+    def origin(self) -> bytes | None:
+        """The web origin that asks, if a browser does."""
+        return None if b"origin" in self.repeated else self.headers.get(b"origin")
+
+    def route(self) -> None:
+        """Finds the shape's name, comparing the raw path: decoding it would make other paths equal
+        (GHSA-m4f6-p2j8-rq76). Raises Refusal for every other path and method."""
+        if self.path != SHAPE:
+            named = NAMED.fullmatch(self.path)
+            if named is None:
+                raise Refusal(Code.not_found)
+            self.name = named[1].decode()
+        if self.method not in METHODS:
+            raise Refusal(Code.method_not_allowed, reason="method outside GET, POST, OPTIONS")
+
+    def check(self) -> None:
+        """Refuses what the HTTP server lets through and two readers could read in two ways (RFC 9112 3.2, 6)."""
+        if b"host" not in self.headers or self.repeated:
+            raise Refusal(Code.malformed_request, "One Host header is required, and no header may be repeated.")
+        if self.http_version not in ("1.0", "1.1"):
+            raise Refusal(Code.malformed_request, "This is no HTTP/1.1.")
+        if not all(value.isascii() for value in self.headers.values()):
+            raise Refusal(Code.malformed_request, "Header values must be ASCII.")
+        if self.method != "POST" and self._has_body():
+            raise Refusal(Code.malformed_request, f"A {self.method} has no body.")
+
+    def check_media_type(self) -> None:
+        """Raises Refusal unless the body says that it is JSON."""
+        if not _MEDIA_TYPE.fullmatch(self.headers.get(b"content-type", b"")):
+            raise Refusal(Code.media_type_unsupported)
+
+    def _has_body(self) -> bool:
+        return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
+
+
+async def read_body(receive: Receive, most: int) -> bytes:
+    """The whole body of a request. Raises Refusal over `most` bytes, or if the client leaves before its end."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(Code.malformed_request, "The body ended early.")
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise Refusal(Code.body_too_large, f"The body is longer than {most} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)

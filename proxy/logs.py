@@ -1,0 +1,90 @@
+"""Observations as JSON lines on standard output, by structlog. No token, claim value or query text is ever in one."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+import structlog
+
+from proxy.observe import (
+    BookLoaded,
+    ElectricSeen,
+    Lifecycle,
+    Observation,
+    Observe,
+    OwnFilterRefused,
+    ProtocolRefused,
+    ReadinessChanged,
+    RequestEnded,
+    RequestOpened,
+    SchemaLeak,
+    UpstreamFailed,
+    UpstreamRetried,
+)
+
+_LEVELS: Mapping[type, str] = {
+    RequestEnded: "info",
+    RequestOpened: "",
+    ProtocolRefused: "info",
+    UpstreamRetried: "debug",
+    UpstreamFailed: "warning",
+    OwnFilterRefused: "error",
+    SchemaLeak: "error",
+    ElectricSeen: "",
+    ReadinessChanged: "warning",
+    BookLoaded: "info",
+    Lifecycle: "info",
+}
+"""At which level each observation is a line; an empty level is none: it is only counted."""
+
+_EVENTS: Mapping[type, str] = {
+    RequestEnded: "request",
+    ProtocolRefused: "connection_refused",
+    UpstreamRetried: "upstream_retried",
+    UpstreamFailed: "upstream_failed",
+    OwnFilterRefused: "own_filter_refused",
+    SchemaLeak: "schema_leak",
+    ReadinessChanged: "readiness",
+    BookLoaded: "policies_loaded",
+    Lifecycle: "process",
+}
+_UNSAID = ("", (), None)
+
+
+def logger(level: str) -> Observe:
+    """A reader that writes each observation of at least this level as one line."""
+    # The server's and the clients' own loggers print URLs and tracebacks: they stay silent, and ours speak.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    lines = structlog.wrap_logger(
+        structlog.BytesLogger(sys.stdout.buffer),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=_serialized),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+    )
+
+    def write(observation: Observation) -> None:
+        if said := _LEVELS[type(observation)]:
+            getattr(lines, said)(_EVENTS[type(observation)], **members(observation))
+
+    return write
+
+
+def members(observation: Observation) -> dict[str, Any]:
+    """What a line says of an observation: its fields that say something, times in milliseconds."""
+    said = {key: value for key, value in asdict(observation).items() if value not in _UNSAID}
+    for key in [key for key in said if key.endswith("_seconds")]:
+        said[key.removesuffix("_seconds") + "_ms"] = round(said.pop(key) * 1000, 2)
+    if "event" in said:
+        said["what"] = said.pop("event")
+    return said
+
+
+def _serialized(event: dict[str, Any], **_: Any) -> bytes:
+    return orjson.dumps(event)

@@ -1,0 +1,138 @@
+"""Every metric, and how observations become them. Labels come from closed sets: policies, kinds, codes, states."""
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from proxy.core.errors import Code
+from proxy.core.request import Kind
+from proxy.observe import (
+    BookLoaded,
+    ElectricSeen,
+    Observation,
+    OwnFilterRefused,
+    ProtocolRefused,
+    ReadinessChanged,
+    RequestEnded,
+    RequestOpened,
+    SchemaLeak,
+    UpstreamFailed,
+    UpstreamRetried,
+)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+STATES = ("active", "starting", "waiting", "unreachable")
+KINDS = tuple(kind.value for kind in Kind)
+UPSTREAM_CODES = (*(code.name for code in Code if code.name.startswith("upstream_")), "overloaded")
+
+
+class Metrics:
+    """The metrics of one process. Call it with observations; `text` is what Prometheus scrapes."""
+
+    def __init__(self, open_streams: Callable[[], int], tokens: Callable[[], Mapping[str, int]]) -> None:
+        self.registry = CollectorRegistry()
+        self._up_to_date: dict[str, float] = {}
+        self._define()
+        self._open_streams.set_function(open_streams)
+        for result in ("verified", "cached"):
+            self._tokens.labels(result).set_function(partial(_counted, tokens, result))
+        self._build.labels(version("shape-proxy"), platform.python_version()).set(1)
+        for kind in KINDS:
+            self._open.labels(kind), self._head.labels(kind), self._total.labels(kind), self._bytes.labels(kind)
+            self._retries.labels(kind)
+            for code in UPSTREAM_CODES:
+                self._failures.labels(kind, code)
+        for state in STATES:
+            self._electric.labels(state)
+        self._readers: Mapping[type, Callable[[Any], None]] = {
+            RequestOpened: self._request_opened,
+            RequestEnded: self._request_ended,
+            ProtocolRefused: lambda seen: self._protocol.labels(seen.code).inc(),
+            UpstreamRetried: lambda seen: self._retries.labels(seen.kind).inc(),
+            UpstreamFailed: lambda seen: self._failures.labels(seen.kind, seen.code).inc(),
+            OwnFilterRefused: lambda seen: self._own_filters.labels(seen.policy).inc(),
+            SchemaLeak: lambda seen: self._leaks.labels(seen.policy).inc(),
+            ElectricSeen: self._electric_seen,
+            ReadinessChanged: lambda seen: self._ready.set(seen.ready),
+            BookLoaded: self._book_loaded,
+        }
+
+    def __call__(self, observation: Observation) -> None:
+        """Counts one observation."""
+        reader = self._readers.get(type(observation))
+        if reader is not None:
+            reader(observation)
+
+    def text(self) -> bytes:
+        """The exposition format (Prometheus text 0.0.4)."""
+        return generate_latest(self.registry)
+
+    def _define(self) -> None:
+        def counter(name: str, help_: str, labels: Iterable[str]) -> Counter:
+            return Counter(f"shape_proxy_{name}", help_, labels, registry=self.registry)
+
+        def gauge(name: str, help_: str, labels: Iterable[str] = ()) -> Gauge:
+            return Gauge(f"shape_proxy_{name}", help_, labels, registry=self.registry)
+
+        def histogram(name: str, help_: str) -> Histogram:
+            return Histogram(f"shape_proxy_{name}", help_, ["kind"], buckets=SECONDS, registry=self.registry)
+
+        self._requests = counter("requests_total", "Requests by how they ended.", ["policy", "kind", "code"])
+        self._bytes = counter("sent_bytes_total", "Bytes of bodies sent to clients.", ["kind"])
+        self._failures = counter("upstream_failures_total", "Unusable answers of Electric.", ["kind", "code"])
+        self._retries = counter("upstream_retries_total", "Requests repeated on a stale connection.", ["kind"])
+        self._protocol = counter("protocol_refusals_total", "Bytes that never became a request.", ["code"])
+        self._leaks = counter("schema_leaks_total", "Answers stopped for naming a hidden column.", ["policy"])
+        self._own_filters = counter("own_filter_refusals_total", "Filters of ours that Electric refused.", ["policy"])
+        self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
+        self._total = histogram("request_seconds", "From a request to the last byte of its answer.")
+        self._open = gauge("open_requests", "Requests admitted and not over.", ["kind"])
+        self._open_streams = gauge("open_streams", "Places taken of PROXY_MAX_STREAMS.")
+        self._tokens = gauge("token_checks", "Tokens verified, and found verified, since start.", ["result"])
+        self._age = gauge("up_to_date_age_seconds", "Since an answer of the policy was up to date.", ["policy"])
+        self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])
+        self._ready = gauge("ready", "1 while /ready says yes.")
+        self._policies = gauge("policies", "Policies in force.")
+        self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
+        self._build = gauge("build_info", "The version that runs.", ["version", "python"])
+
+    def _request_opened(self, seen: RequestOpened) -> None:
+        self._open.labels(seen.kind).inc()
+
+    def _request_ended(self, seen: RequestEnded) -> None:
+        self._requests.labels(seen.policy or "none", seen.kind or "none", seen.code).inc()
+        if not seen.opened:
+            return
+        self._open.labels(seen.kind).dec()
+        self._head.labels(seen.kind).observe(seen.head_seconds)
+        self._total.labels(seen.kind).observe(seen.total_seconds)
+        self._bytes.labels(seen.kind).inc(seen.sent_bytes)
+        if seen.up_to_date:
+            self._up_to_date[seen.policy] = time.monotonic()
+
+    def _electric_seen(self, seen: ElectricSeen) -> None:
+        for state in STATES:
+            self._electric.labels(state).set(state == seen.state)
+
+    def _book_loaded(self, seen: BookLoaded) -> None:
+        self._policies.set(len(seen.policies))
+        self._book.clear()
+        self._book.labels(seen.digest).set(1)
+        for policy in seen.policies:
+            self._age.labels(policy).set_function(partial(self._since_up_to_date, policy))
+            self._leaks.labels(policy), self._own_filters.labels(policy)
+            for kind in KINDS:
+                self._requests.labels(policy, kind, "ok")
+
+    def _since_up_to_date(self, policy: str) -> float:
+        seen = self._up_to_date.get(policy)
+        return float("nan") if seen is None else time.monotonic() - seen
+
+
+def _counted(tokens: Callable[[], Mapping[str, int]], result: str) -> float:
+    return tokens()[result]

@@ -1,0 +1,183 @@
+"""Every setting, its name in the environment, its type, default and meaning. The only module that reads the
+environment; `.env.example` is generated from here (`shape-proxy settings`)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from proxy.core.filters import FilterLimits
+from proxy.core.limits import Limits
+
+PREFIX = "PROXY_"
+_UNPREFIXED = frozenset({"electric_http_url", "electric_secret", "database_url"})  # the application's own names
+_LIMITS, _FILTER = Limits(), FilterLimits()
+
+
+class SettingsFault(Exception):
+    """A setting is missing, unknown or wrong; the text is one line that names it."""
+
+
+class Address(NamedTuple):
+    """A host and a port to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:8080 or [::]:8080")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - `:8080` says all interfaces
+
+
+def _comma_list(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or "?" in value or "#" in value:
+        raise ValueError("must be an http(s) address without a query, such as http://electric:3000")
+    return value.rstrip("/")
+
+
+Listen = Annotated[Address, BeforeValidator(_address)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Settings(BaseModel):
+    """The settings of one process. Raises SettingsFault through `load` only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    electric_http_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        "http://127.0.0.1:3000", description="Where Electric listens."
+    )
+    electric_secret: SecretStr = Field(SecretStr(""), description="Electric's secret; empty if it runs without.")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL, for the lag metrics and the demo; optional.")
+
+    listen: Listen = Field(Address("127.0.0.1", 8080), description="Where clients connect.")
+    admin_listen: Listen = Field(Address("127.0.0.1", 9090), description="Where /live, /ready and /metrics are.")
+    policies: Path = Field(Path("policies"), description="The folder of policy files.")
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_comma_list)] = Field(
+        (), description="Web origins that may read answers, separated by commas; * for all."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
+
+    token_keys: Path = Field(description="A JWKS file with the keys that tokens are verified with.")
+    token_issuer: str = Field(min_length=1, description="What iss must be, exactly.")
+    token_audience: str = Field(min_length=1, description="What aud must be, exactly.")
+    token_max_seconds: Count = Field(900, description="The longest life of a token, exp - iat.")
+    token_leeway_seconds: float = Field(10, ge=0, le=60, description="The clock difference that is forgiven.")
+    token_require_typ: bool = Field(False, description="Whether typ must be electric-shape+jwt.")
+    token_max_bytes: Count = Field(4096, description="The longest token that is looked at.")
+    token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
+
+    connect_seconds: Seconds = Field(3, description="To connect to Electric.")
+    head_seconds: Seconds = Field(30, description="For the head of an answer that does not wait.")
+    live_head_seconds: Seconds = Field(35, description="For the head of a live poll, which Electric holds for 20 s.")
+    sse_idle_seconds: Seconds = Field(45, description="Between two pieces of a stream, kept alive every 21.")
+    write_seconds: Seconds = Field(25, description="For a client to take a piece; Electric itself waits 30.")
+    drain_seconds: Seconds = Field(25, description="For open polls to end after SIGTERM; streams end at once.")
+
+    header_bytes: Count = Field(32_768, description="The longest request head.")
+    header_count: Count = Field(64, description="The most headers of a request.")
+    header_seconds: Seconds = Field(10, description="For a request head to arrive.")
+    max_streams: Count = Field(20_000, description="Requests open at once, all clients.")
+    max_streams_per_subject: Count = Field(200, description="Requests open at once, one subject.")
+
+    limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
+    limit_body_bytes: Count = Field(_LIMITS.body_bytes, description="The longest body.")
+    limit_json_depth: Count = Field(_LIMITS.json_depth, description="The deepest JSON of a body.")
+    limit_params: Count = Field(_LIMITS.params, description="The most parameters of a filter.")
+    limit_param_bytes: Count = Field(_LIMITS.param_bytes, description="The longest parameter.")
+    limit_params_bytes: Count = Field(_LIMITS.params_bytes, description="All parameters together.")
+    limit_subset_offset: Count = Field(_LIMITS.subset_offset, description="The furthest page of a subset.")
+    limit_target_bytes: Count = Field(_LIMITS.target_bytes, description="The longest target sent to Electric.")
+    limit_filter_bytes: Count = Field(_FILTER.bytes, description="The longest filter.")
+    limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most words and signs of a filter.")
+    limit_filter_depth: Count = Field(_FILTER.depth, le=64, description="The deepest nesting of a filter.")
+    limit_filter_nodes: Count = Field(_FILTER.nodes, description="The most operations of a filter.")
+    limit_filter_in_list: Count = Field(_FILTER.in_list, description="The longest IN list.")
+    limit_filter_like_bytes: Count = Field(_FILTER.like_bytes, description="The longest LIKE pattern.")
+    limit_filter_like_wildcards: Count = Field(_FILTER.like_wildcards, description="The most % and _ in one.")
+
+    probe_seconds: Seconds = Field(5, description="Between two questions to Electric's /v1/health.")
+    probe_failures: Count = Field(3, description="Failed probes in a row until /ready says no.")
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds on one request."""
+        return Limits(**_fields(self, "limit_", Limits))
+
+    @property
+    def filter_limits(self) -> FilterLimits:
+        """The bounds on one filter."""
+        return FilterLimits(**_fields(self, "limit_filter_", FilterLimits))
+
+
+def _fields(settings: Settings, prefix: str, limits: type[Limits | FilterLimits]) -> dict[str, int]:
+    return {member.name: getattr(settings, prefix + member.name) for member in fields(limits)}
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that an environment gives. Raises SettingsFault, one line for the first thing wrong."""
+    known = {variable(name): name for name in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            raise SettingsFault(f"{name}: there is no such setting; .env.example lists them all")
+    given = {field: environment[name] for name, field in known.items() if environment.get(name)}
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as fault:
+        raise SettingsFault(_line(fault)) from None
+    if not settings.token_keys.is_file():
+        raise SettingsFault(f"{variable('token_keys')}: there is no file {settings.token_keys}")
+    return settings
+
+
+def policies_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of policies, for commands that need no other setting."""
+    return Path(environment.get(variable("policies")) or Settings.model_fields["policies"].default)
+
+
+def variable(field: str) -> str:
+    """The name in the environment of a setting."""
+    return field.upper() if field in _UNPREFIXED else PREFIX + field.upper()
+
+
+def _line(fault: ValidationError) -> str:
+    first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(first["loc"][0])
+    name = variable(field) if field in Settings.model_fields else field
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting with its meaning and default; required ones have none."""
+    lines = ["# Every setting of shape-proxy. Values shown are the defaults; those without one are required.", ""]
+    for name, field in Settings.model_fields.items():
+        required = field.is_required()
+        value = "" if required or field.default is None else _shown(field.default)
+        lines += [f"# {field.description}{' Required.' if required else ''}", f"{variable(name)}={value}", ""]
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple) and not isinstance(value, Address):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,119 @@
+"""The HTTP server's side of a connection: uvicorn's httptools protocol, with the bounds that it lacks.
+
+The head of a request is bounded in bytes, headers and time while it arrives; targets other than origin-form
+(RFC 9112 3.2.1) and everything that the parser refuses get our JSON. Nothing of it reaches the application.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from proxy.core import errors, headers
+from proxy.core.errors import Code, Refusal
+from proxy.observe import Observe, ProtocolRefused
+from proxy.settings import Settings
+
+
+class Wire(HttpToolsProtocol):
+    """One client connection. Made by `wire_class`, which sets `settings` and `observe`."""
+
+    settings: Settings
+    observe: Observe
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _in_head = False
+    _unparsed_bytes = 0
+    _head_bytes = 0
+    _fault = Code.malformed_request
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the clock for the first request head: a connection that says nothing is closed as well."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._head_is_over()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser; it reports only whole lines, so what it holds back of a head is bounded here."""
+        super().data_received(data)
+        if self._in_head:
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > self.settings.header_bytes:
+                self._refuse(Code.headers_too_large)
+        elif self.cycle is not None and self.parser is not None and self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the upgrade is not taken, and what follows it is not HTTP
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._unparsed_bytes = 0
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+        if len(self.headers) > self.settings.header_count:
+            self._refuse_head(Code.headers_too_large)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: it is judged for what only its raw target shows, then handed on."""
+        self._head_is_over()
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            self._refuse_head(Code.malformed_request)
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own signature
+        """What the parser cannot read is refused like everything else."""
+        self._refuse(self._fault)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection; one whose client never read its last answer is cut in the end."""
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(self.settings.write_seconds, self.transport.abort)
+        super().timeout_keep_alive_handler()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.settings.header_bytes:
+            self._refuse_head(Code.headers_too_large)
+
+    def _refuse_head(self, code: Code) -> None:
+        """Out of a callback of the parser, which turns the exception into a call of send_400_response."""
+        self._fault = code
+        raise ValueError(code.name)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.settings.header_seconds, self._refuse, Code.request_timeout)
+
+    def _head_is_over(self) -> None:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, code: Code) -> None:
+        self._head_is_over()
+        if self.transport.is_closing():
+            return
+        self.observe(ProtocolRefused(code.name))
+        body = errors.body(Refusal(code), "")
+        fields = [*headers.refusal(code), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.transport.write(STATUS_LINE[code.value.status] + lines + b"\r\n" + body)
+        self.transport.close()
+
+
+def wire_class(settings: Settings, observe: Observe) -> type[Wire]:
+    """The protocol class that uvicorn makes one of for each connection."""
+    return type("BoundWire", (Wire,), {"settings": settings, "observe": staticmethod(observe)})

@@ -1,0 +1,72 @@
+"""The embedded PostgreSQL and the stand-in over it. Written to be moved up: nothing here is about these tests alone."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+
+import psycopg
+import pytest
+
+from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
+
+QUICK = StandInSettings(
+    long_poll_seconds=0.6,
+    sse_seconds=1.0,
+    keep_alive_seconds=0.3,
+    ready_wait_seconds=0.3,
+    keep_alive_idle_seconds=5,
+    poll_seconds=0.01,
+)
+"""Electric's behaviour with its times cut to what a test can wait for."""
+
+Start = Callable[..., AbstractAsyncContextManager[StandIn]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for all tests. A test that stops it starts it again."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def app_template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with the app's tables and rows, to copy."""
+    return postgres.create_database(sql=app_schema()).rpartition("/")[2]
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, app_template: str) -> Iterator[str]:
+    """The DSN of a fresh database with the app's tables and rows."""
+    dsn = postgres.create_database(template=app_template)
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def sql(database: str) -> Callable[[str], None]:
+    """Run SQL in the database, each call in a transaction of its own."""
+
+    def run(text: str) -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(text)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture
+def start(database: str) -> Start:
+    """Start a stand-in over the database with settings that are changed by name: `async with start(secret="x") as …`."""
+
+    def begin(**changes: object) -> StandIn:
+        from dataclasses import replace
+
+        return StandIn(database, replace(QUICK, **changes))  # type: ignore[arg-type]
+
+    return begin
+
+
+@pytest.fixture
+async def stand_in(start: Start) -> AsyncIterator[StandIn]:
+    """A stand-in with quick times, without a secret."""
+    async with start() as running:
+        yield running
