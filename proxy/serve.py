@@ -112,26 +112,35 @@ def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
     )
 
 
-async def serve(settings: Settings, public: socket.socket, private: socket.socket, stop: asyncio.Event) -> None:
+async def serve(
+    settings: Settings, public: socket.socket, private: socket.socket, stop: asyncio.Event, observe: Observe
+) -> None:
     """Serves on two bound sockets until `stop`, then drains. Raises BookFault, KeysFault."""
-    loaded = policy_files.load(settings.policies)
-    ring = KeyRing.read(settings.token_keys)
-    async with create_app(settings, loaded, ring, logger(settings.log_level)) as parts:
-        servers = [
-            (_Server(_config(app, settings, parts.observe)), [bound])
-            for app, bound in ((parts.public, public), (parts.admin, private))
-        ]
-        # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
-        gc.collect()
-        gc.freeze()
-        running = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
-        parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
-        await stop.wait()
-        await _drain(parts, settings.drain_seconds)
-        for server, _ in servers:
-            server.should_exit = True
-        await asyncio.gather(*running)
-        parts.observe(Lifecycle("stopped"))
+    with public, private:
+        loaded = policy_files.load(settings.policies)
+        ring = KeyRing.read(settings.token_keys)
+        async with create_app(settings, loaded, ring, observe) as parts:
+            await _listen(settings, parts, public, private, stop)
+            observe(Lifecycle("stopped"))
+
+
+async def _listen(
+    settings: Settings, parts: Parts, public: socket.socket, private: socket.socket, stop: asyncio.Event
+) -> None:
+    servers = [
+        (_Server(_config(app, settings, parts.observe)), [bound])
+        for app, bound in ((parts.public, public), (parts.admin, private))
+    ]
+    # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
+    gc.collect()
+    gc.freeze()
+    running = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
+    parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
+    await stop.wait()
+    await _drain(parts, settings.drain_seconds)
+    for server, _ in servers:
+        server.should_exit = True
+    await asyncio.gather(*running)
 
 
 async def _drain(parts: Parts, seconds: float) -> None:
@@ -163,4 +172,4 @@ async def _until_signal(settings: Settings, public: socket.socket, private: sock
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, public, private, stop)
+    await serve(settings, public, private, stop, logger(settings.log_level))

@@ -5,6 +5,7 @@ The head of a request is bounded in bytes, headers and time while it arrives; ta
 """
 
 import asyncio
+import secrets
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -107,7 +108,7 @@ class Wire(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.observe(ProtocolRefused(code.name))
-        body = errors.body(Refusal(code), "")
+        body = errors.body(Refusal(code), secrets.token_hex(12))
         fields = [*headers.refusal(code), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
         self.transport.write(STATUS_LINE[code.value.status] + lines + b"\r\n" + body)

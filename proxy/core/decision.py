@@ -187,7 +187,7 @@ def _conjoined(case: Case, text: str | None, params: Mapping[int, str], arrays: 
     client = None if text is None else _client_filter(case, text, params)
     if client is not None and arrays - client.lists:
         raise FilterFault(0, "a list is for = ANY($n) alone", "malformed")
-    return filters.conjoin(case.enforced, client, case.values, params, columns=case.testable, limits=case.filter_limits)
+    return filters.conjoin(case.enforced, client, case.values, params, case.filter_limits)
 
 
 def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Condition | None:

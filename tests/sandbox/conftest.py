@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -55,11 +56,9 @@ def sql(database: str) -> Callable[[str], None]:
 
 @pytest.fixture
 def start(database: str) -> Start:
-    """Start a stand-in over the database with settings that are changed by name: `async with start(secret="x") as …`."""
+    """Make a stand-in over the database, settings changed by name: `async with start(secret="x") as stand_in`."""
 
     def begin(**changes: object) -> StandIn:
-        from dataclasses import replace
-
         return StandIn(database, replace(QUICK, **changes))  # type: ignore[arg-type]
 
     return begin

@@ -1,7 +1,7 @@
 """What differs from run to run gets a name by its first appearance, so that two runs can be compared.
 
-The same handle (LSN, transaction, mark, tag) gets the same name everywhere, another one another: a stand-in that mixed two up
-would be found out.
+The same handle (LSN, transaction, mark, tag) gets the same name everywhere, another one another: a stand-in that mixed
+two up would be found out.
 """
 
 import json

@@ -30,9 +30,7 @@ SETTINGS = StandInSettings(
     allow_delete=True,
 )
 
-UNRECORDED = {
-    "catch_up_history": "update chat_messages set session_id = 's-bob' where id = '00000000-0000-4000-8000-000000000009'"
-}
+UNRECORDED = {"catch_up_history": "update chat_messages set session_id = 's-bob' where client_message_id = 'c-9'"}
 """A write between two recordings, known from the log that the second shows."""
 
 
@@ -58,7 +56,7 @@ class Played:
 
 
 def transcripts() -> list[Transcript]:
-    """All recordings in the order of their requests, which the request number holds (Plug.RequestId: nanoseconds first)."""
+    """All recordings in the order of their requests, by the request number (Plug.RequestId: nanoseconds first)."""
     found = []
     for path in FOLDER.glob("*.json"):
         data = json.loads(path.read_text())
@@ -118,22 +116,21 @@ class Player:
         query = [(name, self._current(value)) for name, value in request["query"]]
         headers = [(name, self._current(value)) for name, value in request["headers"].items()]
         body = None if request["body"] is None else json.dumps(request["body"]).encode()
-        wire = await Wire.open(stand_in.url)
         silence = asyncio.Event()
-        wire.send(request["method"], target(request["path"], query), headers, body)
-        writing = asyncio.create_task(self._write(one.writes, silence))
-        answer = await wire.receive(request["method"], lambda text: silence.set() if text[0] == ":" else None)
-        await writing
-        await wire.close()
+        async with await Wire.open(stand_in.url) as wire:
+            wire.send(request["method"], target(request["path"], query), headers, body)
+            writing = asyncio.create_task(self._write(one.writes, silence))
+            answer = await wire.receive(request["method"], lambda text: silence.set() if text[0] == ":" else None)
+            await writing
         return answer
 
     async def _write(self, writes: list[dict[str, Any]], silence: asyncio.Event) -> None:
         """Each after its pause; after a pause that has a keep-alive comment in it, when that has come."""
-        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-            for write in writes:
-                if write["after_seconds"] > 21:
-                    await silence.wait()
-                await asyncio.sleep(write["after_seconds"] % 21 * SCALE)
+        for write in writes:
+            if write["after_seconds"] > 21:
+                await silence.wait()
+            await asyncio.sleep(write["after_seconds"] % 21 * SCALE)
+            async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
                 await connection.execute(write["sql"])
 
     async def _write_and_see(self, stand_in: StandIn, one: Transcript, sql: str) -> None:
@@ -141,11 +138,10 @@ class Player:
         offset = self.played["live_row_moves_in_and_out"].ours["electric-offset"]
         lsn, _, operation = offset.rpartition("_")
         pairs = dict(one.request["query"]) | {"offset": f"{self._ours.value(lsn)}_{operation}", "live": "true"}
-        wire = await Wire.open(stand_in.url)
-        wire.send("GET", target("/v1/shape", [(name, self._current(value)) for name, value in pairs.items()]))
-        await self._write([{"after_seconds": 0.1, "sql": sql}], asyncio.Event())
-        await wire.receive()
-        await wire.close()
+        async with await Wire.open(stand_in.url) as wire:
+            wire.send("GET", target("/v1/shape", [(name, self._current(value)) for name, value in pairs.items()]))
+            await self._write([{"after_seconds": 0, "sql": sql}], asyncio.Event())
+            await wire.receive()
 
     def _current(self, text: str) -> str:
         """A recorded value with the handles and LSNs of this run."""
@@ -159,18 +155,20 @@ class Player:
 
 
 def _named(seen: Seen, names: Names) -> Seen:
-    headers = [(name, names.header(name, value)) for name, value in seen.headers]
-    in_pieces = "electric-snapshot" in seen or seen["content-type"] == "text/event-stream" if seen.chunks and "content-type" in seen else False
-    pieces = seen.chunks if in_pieces else ["".join(seen.chunks)]
+    length = ("content-length", str(len(seen.body.encode())))  # LSNs have more or fewer digits from run to run
+    headers = [
+        (name, "<length>" if (name, value) == length else names.header(name, value)) for name, value in seen.headers
+    ]
+    in_pieces = "electric-snapshot" in seen or ("content-type", "text/event-stream") in seen.headers
+    pieces = seen.chunks if in_pieces else [seen.body]
     return Seen(seen.status, headers, [names.text(piece) for piece in pieces], seen.times)
 
 
 async def _health(stand_in: StandIn, status: int) -> None:
     async with asyncio.timeout(10):
         while True:
-            wire = await Wire.open(stand_in.url)
-            answer = await wire.ask("GET", "/v1/health")
-            await wire.close()
+            async with await Wire.open(stand_in.url) as wire:
+                answer = await wire.ask("GET", "/v1/health")
             if answer.status == status:
                 return
             await asyncio.sleep(0.02)

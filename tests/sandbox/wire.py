@@ -1,6 +1,7 @@
 """A client that shows what is on the wire: headers in order, every chunk of a body as it was sent."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -52,9 +53,16 @@ class Wire:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
+    async def __aenter__(self) -> "Wire":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         self._writer.close()
-        await self._writer.wait_closed()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     async def at_end(self) -> bool:
         """Whether the other side closes without sending anything."""
@@ -106,8 +114,5 @@ async def ask(url: str, query: Pairs | dict[str, str] | str, *, method: str = "G
     if isinstance(query, dict):
         query = query.items()
     path = f"/v1/shape?{query}" if isinstance(query, str) else target("/v1/shape", query)
-    wire = await Wire.open(url)
-    try:
+    async with await Wire.open(url) as wire:
         return await wire.ask(method, path, body=None if body is None else json.dumps(body).encode())
-    finally:
-        await wire.close()

@@ -1,0 +1,106 @@
+"""The whole proxy on two real sockets, wired as `serve` wires it, observed by a list."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+
+from proxy import serve, settings, tokens
+from proxy.observe import Observation, RequestEnded
+from proxy.settings import Settings
+from proxy.tokens import KeyRing
+
+POLICIES = Path(__file__).parents[2] / "policies"
+ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&="
+ORIGIN = "https://app.example"
+
+
+@dataclass
+class Proxy:
+    """A running proxy: where it listens, what it saw, and tokens for it."""
+
+    url: str
+    admin_url: str
+    settings: Settings
+    ring: KeyRing
+    stop: asyncio.Event
+    seen: list[Observation] = field(default_factory=list)
+
+    def token(self, subject: str = "acc-ada", seconds: int = 300, now: float | None = None, **claims: object) -> str:
+        """A token for session s-ada unless the claims say otherwise."""
+        said = {"session_id": "s-ada", "account_id": "acc-ada"} | claims
+        return tokens.mint(self.ring, tokens.rules(self.settings), subject, said, seconds, now or time.time())
+
+    def bearer(self, **claims: object) -> dict[str, str]:
+        """The headers of a request with such a token."""
+        return {"authorization": f"Bearer {self.token(**claims)}"}  # type: ignore[arg-type]
+
+    def shape(self, table: str = "chat_messages", **params: str) -> str:
+        """The URL of a shape request, at offset -1 unless said otherwise."""
+        return f"{self.url}/v1/shape?{urlencode({'table': table, 'offset': '-1'} | params)}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the public listener, for raw sockets."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    @property
+    def ended(self) -> list[RequestEnded]:
+        """The requests that are over."""
+        return [seen for seen in self.seen if isinstance(seen, RequestEnded)]
+
+
+@asynccontextmanager
+async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIterator[Proxy]:
+    """A proxy in front of an upstream; `folder` takes its key file. `variables` are settings by their names in the
+    environment."""
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps(tokens.new_keys()))
+    said = settings.load(
+        {
+            "ELECTRIC_HTTP_URL": upstream_url,
+            "ELECTRIC_SECRET": SECRET,
+            "PROXY_TOKEN_KEYS": str(keys),
+            "PROXY_TOKEN_ISSUER": ISSUER,
+            "PROXY_TOKEN_AUDIENCE": AUDIENCE,
+            "PROXY_ALLOWED_ORIGINS": ORIGIN,
+            "PROXY_LISTEN": "127.0.0.1:0",
+            "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
+            "PROXY_POLICIES": str(POLICIES),
+            "PROXY_DRAIN_SECONDS": "2",
+        }
+        | variables
+    )
+    public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
+    proxy = Proxy(_url(public), _url(private), said, KeyRing.read(keys), asyncio.Event())
+    task = asyncio.create_task(serve.serve(said, public, private, proxy.stop, proxy.seen.append))
+    try:
+        await _ready(proxy, task)
+        yield proxy
+    finally:
+        proxy.stop.set()
+        await task
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()
+    return f"http://{host}:{port}"
+
+
+async def _ready(proxy: Proxy, task: asyncio.Task[None]) -> None:
+    async with httpx.AsyncClient() as client:
+        while not task.done():
+            try:
+                if (await client.get(f"{proxy.admin_url}/live")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.01)
+    task.result()
