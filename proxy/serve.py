@@ -113,15 +113,18 @@ def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
 
 
 async def serve(
-    settings: Settings, public: socket.socket, private: socket.socket, stop: asyncio.Event, observe: Observe
+    settings: Settings,
+    what: tuple[LoadedBook, KeyRing],
+    sockets: tuple[socket.socket, socket.socket],
+    stop: asyncio.Event,
+    observe: Observe,
 ) -> None:
-    """Serves on two bound sockets until `stop`, then drains. Raises BookFault, KeysFault."""
+    """Serves on two bound sockets, the public and the private one, until `stop`; then drains."""
+    public, private = sockets
     with public, private:
-        loaded = policy_files.load(settings.policies)
-        ring = KeyRing.read(settings.token_keys)
-        async with create_app(settings, loaded, ring, observe) as parts:
+        async with create_app(settings, *what, observe) as parts:
             await _listen(settings, parts, public, private, stop)
-            observe(Lifecycle("stopped"))
+        observe(Lifecycle("stopped"))
 
 
 async def _listen(
@@ -131,9 +134,6 @@ async def _listen(
         (_Server(_config(app, settings, parts.observe)), [bound])
         for app, bound in ((parts.public, public), (parts.admin, private))
     ]
-    # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
-    gc.collect()
-    gc.freeze()
     running = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
     await stop.wait()
@@ -162,14 +162,25 @@ def _shown(bound: socket.socket) -> str:
     return str(Address(host, port))
 
 
+def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:
+    """What is served, and by which keys. Raises BookFault, KeysFault."""
+    return policy_files.load(settings.policies), KeyRing.read(settings.token_keys)
+
+
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises BookFault, KeysFault, OSError."""
-    public, private = listening(settings.listen), listening(settings.admin_listen)
-    uvloop.run(_until_signal(settings, public, private))
+    what = load(settings)
+    sockets = listening(settings.listen), listening(settings.admin_listen)
+    # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
+    gc.collect()
+    gc.freeze()
+    uvloop.run(_until_signal(settings, what, sockets))
 
 
-async def _until_signal(settings: Settings, public: socket.socket, private: socket.socket) -> None:
+async def _until_signal(
+    settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, public, private, stop, logger(settings.log_level))
+    await serve(settings, what, sockets, stop, logger(settings.log_level))

@@ -79,9 +79,10 @@ async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIte
         }
         | variables
     )
-    public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
-    proxy = Proxy(_url(public), _url(private), said, KeyRing.read(keys), asyncio.Event())
-    task = asyncio.create_task(serve.serve(said, public, private, proxy.stop, proxy.seen.append))
+    what = serve.load(said)
+    sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
+    proxy = Proxy(_url(public), _url(private), said, what[1], asyncio.Event())
+    task = asyncio.create_task(serve.serve(said, what, sockets, proxy.stop, proxy.seen.append))
     try:
         await _ready(proxy, task)
         yield proxy
