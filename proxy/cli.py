@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,7 +79,7 @@ def explain(
         book = policy_files.load(policies or settings.policies_folder()).book
         try:
             who = _claims(token, claims)
-            told = explanation.explain(who, shape, query.encode(), None if body is None else body.encode(), book)
+            told = explanation.explain(who, shape, _bytes(query), None if body is None else _bytes(body), book)
         except Refusal as refusal:
             told = explanation.Explanation.of_refusal("token", refusal)
     click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
@@ -89,13 +90,25 @@ def _claims(token: str | None, claims: str | None) -> Claims:
     if (token is None) == (claims is None):
         raise click.UsageError("give either --token or --claims")
     if claims is not None:
-        try:
-            return Claims("explain", float("inf"), dict(json.loads(claims)))
-        except (ValueError, TypeError):
-            raise click.UsageError("--claims must be a JSON object") from None
+        return Claims("explain", float("inf"), _object("--claims", claims))
     said = settings.load()
     verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
-    return verifier.verify([f"Bearer {token}".encode()])
+    return verifier.verify([_bytes(f"Bearer {token}")])
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        members = json.loads(text)
+    except ValueError:
+        members = None
+    if not isinstance(members, dict):
+        raise click.UsageError(f"{option} must be a JSON object")
+    return members
+
+
+def _bytes(argument: str) -> bytes:
+    """An argument as it was typed, also where it is no UTF-8."""
+    return argument.encode("utf-8", "surrogateescape")
 
 
 @main.command()
@@ -105,22 +118,24 @@ def _claims(token: str | None, claims: str | None) -> Claims:
 @click.option("--seconds", type=int, help="How long it lives; the longest permitted if left out.")
 def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int | None) -> None:
     """Print a token signed with the first private key of PROXY_TOKEN_KEYS: for development and tests."""
+    if not all("=" in claim for claim in claims):
+        raise click.UsageError("--claim must be NAME=VALUE")
+    said = dict(claim.partition("=")[::2] for claim in claims) | _object("--json-claims", json_claims)
     with _faults_are_lines():
-        said = settings.load()
-        text = dict(claim.partition("=")[::2] for claim in claims)
-        ring = KeyRing.read(said.token_keys)
-        wanted = seconds or said.token_max_seconds
-        click.echo(tokens.mint(ring, tokens.rules(said), subject, text | json.loads(json_claims), wanted))
+        used = settings.load()
+        ring = KeyRing.read(used.token_keys)
+        wanted = used.token_max_seconds if seconds is None else seconds
+        click.echo(tokens.mint(ring, tokens.rules(used), subject, said, wanted))
 
 
 @main.command()
 def demo() -> None:
     """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
     click.echo("shape-proxy demo: starting …")
-    from proxy.sandbox import demo as sandbox
+    from proxy.sandbox.demo import run
 
     with _faults_are_lines():
-        sandbox.run()
+        run()
 
 
 @main.command(hidden=True)
