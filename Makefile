@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+CORE   := --include='proxy/core/*' --fail-under=100
+REST   := --omit='proxy/core/*,proxy/sandbox/*' --fail-under=95
 
-.PHONY: venv demo test lint types clean
+.PHONY: venv demo lint types test test-long bench bench-quick clean
 
 venv: $(STAMP)
 
@@ -23,8 +25,22 @@ lint: venv
 types: venv
 	$(BIN)/mypy
 
+# The coverage reports speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --cov --cov-report=
+	@$(BIN)/coverage report $(CORE) >.coverage.core || { cat .coverage.core; exit 1; }
+	@$(BIN)/coverage report $(REST) >.coverage.rest || { cat .coverage.rest; exit 1; }
+
+test-long: venv
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/core tests/share
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[fuzz]'
+	$(BIN)/python tests/core/filters/fuzz_atheris.py
+
+bench-quick: venv
+	$(BIN)/python -m bench all --quick
+
+bench: venv
+	$(BIN)/python -m bench all
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

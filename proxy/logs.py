@@ -1,9 +1,7 @@
 """Observations as JSON lines on standard output, by structlog. No token, claim value or query text is ever in one."""
 
 import logging
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -24,6 +22,7 @@ from proxy.observe import (
     UpstreamFailed,
     UpstreamRetried,
 )
+from proxy.outlet import Outlet
 
 _LEVELS: Mapping[type, str] = {
     RequestEnded: "info",
@@ -54,13 +53,13 @@ _EVENTS: Mapping[type, str] = {
 _UNSAID = ("", (), None)
 
 
-def logger(level: str) -> Observe:
-    """A reader that writes each observation of at least this level as one line."""
+def logger(level: str, outlet: Outlet) -> Observe:
+    """A reader that writes each observation of at least this level as one line to the outlet."""
     # The server's and the clients' own loggers print URLs and tracebacks: they stay silent, and ours speak.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     lines = structlog.wrap_logger(
-        structlog.BytesLogger(sys.stdout.buffer),
+        outlet,
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso", utc=True),
@@ -70,15 +69,18 @@ def logger(level: str) -> Observe:
     )
 
     def write(observation: Observation) -> None:
-        if said := _LEVELS[type(observation)]:
-            getattr(lines, said)(_EVENTS[type(observation)], **members(observation))
+        kind = type(observation)
+        if said := _LEVELS[kind]:
+            getattr(lines, said)(_EVENTS[kind], **members(observation))
 
     return write
 
 
 def members(observation: Observation) -> dict[str, Any]:
     """What a line says of an observation: its fields that say something, times in milliseconds."""
-    said = {key: value for key, value in asdict(observation).items() if value not in _UNSAID}
+    said = {
+        name: value for name in observation.__dataclass_fields__ if (value := getattr(observation, name)) not in _UNSAID
+    }
     for key in [key for key in said if key.endswith("_seconds")]:
         said[key.removesuffix("_seconds") + "_ms"] = round(said.pop(key) * 1000, 2)
     if "event" in said:

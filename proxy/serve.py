@@ -5,6 +5,7 @@ import contextlib
 import gc
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from proxy.health import Readiness
 from proxy.logs import logger
 from proxy.metrics import Metrics
 from proxy.observe import BookLoaded, ElectricSeen, Lifecycle, Observe, ReadinessChanged, both
+from proxy.outlet import Outlet
 from proxy.policy_files import LoadedBook
 from proxy.settings import Address, Settings
 from proxy.streams import Streams
@@ -92,6 +94,9 @@ def listening(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     bound.setblocking(False)
+    # Inherited by what it accepts: an answer's head and body are two writes, and the second must not wait for the
+    # client's delayed acknowledgement of the first (asyncio itself leaves sockets alone that are handed to it).
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
 
 
@@ -174,13 +179,20 @@ def run(settings: Settings) -> None:
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()
     gc.freeze()
-    uvloop.run(_until_signal(settings, what, sockets))
+    outlet = Outlet(sys.stdout.buffer)
+    try:
+        uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
+    finally:
+        outlet.flush()
 
 
 async def _until_signal(
-    settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]
+    settings: Settings,
+    what: tuple[LoadedBook, KeyRing],
+    sockets: tuple[socket.socket, socket.socket],
+    observe: Observe,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, what, sockets, stop, logger(settings.log_level))
+    await serve(settings, what, sockets, stop, observe)

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ import psycopg
 
 from proxy import serve, settings, tokens
 from proxy.logs import logger
+from proxy.outlet import Outlet
 from proxy.sandbox import lines
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
@@ -43,10 +45,12 @@ class Upstream:
 
 def run() -> None:
     """Runs until Ctrl-C or SIGTERM; leaves no process and no file. Raises SettingsFault, OSError."""
-    asyncio.run(_run(dict(os.environ)))
+    outlet = Outlet(sys.stdout.buffer)
+    asyncio.run(_run(dict(os.environ), outlet))
+    outlet.flush()
 
 
-async def _run(environment: dict[str, str]) -> None:
+async def _run(environment: dict[str, str], outlet: Outlet) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -55,7 +59,7 @@ async def _run(environment: dict[str, str]) -> None:
             said = _settings(environment, upstream, Path(folder))
             what = serve.load(said)
             sockets = public, private = _listening(said.listen), _listening(said.admin_listen)
-            tasks.create_task(serve.serve(said, what, sockets, stop, logger(said.log_level)))
+            tasks.create_task(serve.serve(said, what, sockets, stop, logger(said.log_level, outlet)))
             writer = tasks.create_task(_write_messages(upstream.dsn))
             rules = tokens.rules(said)
             ada, bob = (

@@ -1,0 +1,65 @@
+"""Where log lines go: standard output, in batches, by a thread, so that a reader who stalls never stops the loop."""
+
+import asyncio
+import contextlib
+from typing import BinaryIO
+
+BATCH_SECONDS = 0.05
+MAX_WAITING_BYTES = 8_388_608
+"""What may wait for a reader who stalls; what comes then is dropped, and the number of dropped lines is said."""
+
+
+class Outlet:
+    """Takes whole lines. Outside an event loop they are written at once. `flush` writes what waits."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._scheduled = False
+        self.dropped = 0
+
+    def write(self, line: bytes) -> None:
+        """Takes one line, without its end."""
+        if self._waiting_bytes + len(line) > MAX_WAITING_BYTES:
+            self.dropped += 1
+            return
+        self._waiting.append(line)
+        self._waiting_bytes += len(line) + 1
+        if self._scheduled:
+            return
+        try:
+            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._start)
+        except RuntimeError:
+            self.flush()
+        else:
+            self._scheduled = True
+
+    debug = info = warning = error = write
+    """The methods by which structlog calls a logger."""
+
+    def flush(self) -> None:
+        """Writes everything that waits. Blocks while the reader stalls."""
+        self._put(self._taken())
+
+    def _taken(self) -> bytes:
+        lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if self.dropped:
+            lines.append(b'{"event":"log_lines_dropped","lines":%d}' % self.dropped)
+            self.dropped = 0
+        return b"".join(line + b"\n" for line in lines)
+
+    def _put(self, text: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the proxy goes on
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _start(self) -> None:
+        """On the loop: what the thread writes is taken here, so that no line is lost between the two."""
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, self._put, self._taken()).add_done_callback(lambda _: self._done(loop))
+
+    def _done(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduled = bool(self._waiting)
+        if self._scheduled:
+            loop.call_later(BATCH_SECONDS, self._start)
