@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.core import filters
-from proxy.core.bounds import is_bounded
 from proxy.core.claims import ClaimSpec, ClaimType
 from proxy.core.document import CaseDocument, ClaimDocument, PolicyDocument
 from proxy.core.filters import Condition, FilterFault
@@ -137,7 +136,7 @@ def _predicate(document: PolicyDocument) -> tuple[Condition | None, list[str]]:
         return None, faults
     for claim in sorted(document.claims.keys() - filters.claims_of(where)):
         faults.append(f"the claim {claim} is declared and never used")
-    if not document.public and not is_bounded(where):
+    if not document.public and not filters.is_bounded(where):
         faults.append("where does not bound the rows by a claim; say public = true if everybody may read them all")
     return where, faults
 

@@ -1,0 +1,44 @@
+"""The filter language: what a client may add to a shape, and a policy's predicate in the same words.
+
+Electric re-writes SQL through a deparser that loses brackets, so ANDing text is not enough: every byte that is sent
+is generated here, from a tree in which operands are values and never conditions.
+
+    parse, parse_policy → Condition → drop_repeats → conjoin → Predicate
+"""
+
+from proxy.core.filters.arrays import written as array_literal
+from proxy.core.filters.condition import (
+    Condition,
+    array_params_of,
+    claims_of,
+    columns_of,
+    params_of,
+    parse,
+    parse_policy,
+)
+from proxy.core.filters.conjunction import Predicate, conjoin
+from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
+from proxy.core.filters.ordering import order_by
+from proxy.core.filters.repeats import bindings, drop_repeats, is_bounded
+from proxy.core.filters.second_lock import SecondLock
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Condition",
+    "FilterFault",
+    "FilterLimits",
+    "Predicate",
+    "SecondLock",
+    "array_literal",
+    "array_params_of",
+    "bindings",
+    "claims_of",
+    "columns_of",
+    "conjoin",
+    "drop_repeats",
+    "is_bounded",
+    "order_by",
+    "params_of",
+    "parse",
+    "parse_policy",
+]

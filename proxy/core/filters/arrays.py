@@ -1,0 +1,47 @@
+"""PostgreSQL array literals of one dimension (manual 8.15.6): read, and written again with our own quotes."""
+
+import re
+from typing import Final
+
+_ELEMENT: Final = re.compile(
+    r"""\ *+(?: "(?P<quoted>(?:[^"\\]|\\.)*+)"
+          | (?P<plain>[^\s"\\{},](?:[^"\\{},]*[^\s"\\{},])?+) )\ *+(?P<after>[,}])""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+def reread(literal: str, most: int) -> str | None:
+    """The same array as `{"a","b",NULL}`, or None if the text is not an array of at most `most` elements.
+
+    Unquoted backslashes, inner braces and bounds (`[1:2]={…}`) are refused although PostgreSQL knows them.
+    """
+    if literal.strip(" ") in ("{}", "{ }"):
+        return "{}"
+    if not literal.startswith("{"):
+        return None
+    elements: list[str] = []
+    at = 1
+    while len(elements) < most and (found := _ELEMENT.match(literal, at)):
+        elements.append(_written(found))
+        at = found.end()
+        if found["after"] == "}":
+            return "{" + ",".join(elements) + "}" if at == len(literal) else None
+    return None
+
+
+def written(values: "list[str]") -> str:
+    """An array literal of these texts."""
+    return "{" + ",".join(map(_quoted, values)) + "}"
+
+
+def _written(element: re.Match[str]) -> str:
+    quoted = element["quoted"]
+    if quoted is not None:
+        return _quoted(_ESCAPED.sub(r"\1", quoted))
+    plain = element["plain"]
+    return "NULL" if plain.upper() == "NULL" else _quoted(plain)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,94 @@
+"""A filter or a policy's predicate, read once: its tree, and its text with holes where the parameters' numbers go."""
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from proxy.core.filters.faults import DEFAULT_LIMITS, FilterLimits
+from proxy.core.filters.grammar import Grammar
+from proxy.core.filters.lexer import lex
+from proxy.core.filters.tree import TESTS, Claim, Column, Leaf, Node, Parameter, walk
+from proxy.core.filters.writer import Writer
+
+_CACHED: Final = 1024
+"""Filters kept, at most 4 KiB of text and 200 nodes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a filter or a predicate means. Two spellings of one meaning are equal, except for redundant NOTs.
+
+    `template` is the text in brackets with `%d` for each parameter's number, `order` which of `sources` each of
+    them is, `lists` and `patterns` the client's numbers that = ANY and LIKE read, `names` what may stand in quotes.
+    """
+
+    root: Node
+    template: str = field(compare=False, repr=False)
+    order: tuple[int, ...] = field(compare=False, repr=False)
+    sources: tuple[Leaf, ...] = field(compare=False, repr=False)
+    lists: frozenset[int] = field(compare=False, repr=False)
+    patterns: frozenset[int] = field(compare=False, repr=False)
+    names: frozenset[str] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, root: Node, limits: FilterLimits = DEFAULT_LIMITS, names: frozenset[str] | None = None) -> "Condition":
+        """The condition of this tree. Raises FilterFault if its text would nest deeper than the limit.
+
+        `names` are the ones that it may use; a policy's are those that it does use.
+        """
+        writer = Writer(limits.depth)
+        text = writer.write(root)
+        return cls(
+            root,
+            text if isinstance(root, TESTS) else f"({text})",
+            tuple(writer.order),
+            tuple(writer.sources),
+            frozenset(writer.lists),
+            frozenset(writer.patterns),
+            frozenset(writer.names) if names is None else names,
+        )
+
+
+def parse(text: str, columns: Set[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+    """A client's filter. `columns` are the names that it may use. Raises FilterFault.
+
+    The result depends on nothing else and holds nobody's values, so it is kept for the next request.
+    """
+    return _kept(text, frozenset(columns), limits)
+
+
+def read(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+    """`parse` without the memory of earlier filters."""
+    return Condition.of(Grammar(lex(text, limits), limits, columns).filter(), limits, columns)
+
+
+_kept: Final = lru_cache(maxsize=_CACHED)(read)
+
+
+def parse_policy(text: str, claims: Set[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+    """A policy's predicate. Raises FilterFault.
+
+    It may use any column, `{claim}` for a declared claim, and `column IN (SELECT …)`, but no `$n`.
+    """
+    return Condition.of(Grammar(lex(text, limits, policy=True), limits, None, frozenset(claims)).filter(), limits)
+
+
+def columns_of(condition: Condition) -> frozenset[str]:
+    """The columns of the row that the condition looks at; those of an inner SELECT are another table's."""
+    return frozenset(node.name for node in walk(condition.root) if isinstance(node, Column))
+
+
+def claims_of(condition: Condition) -> frozenset[str]:
+    """The claims that the condition needs, those of an inner SELECT too."""
+    return frozenset(leaf.name for leaf in condition.sources if isinstance(leaf, Claim))
+
+
+def params_of(condition: Condition) -> frozenset[int]:
+    """The numbers of the client's parameters that the condition reads."""
+    return frozenset(leaf.number for leaf in condition.sources if isinstance(leaf, Parameter))
+
+
+def array_params_of(condition: Condition) -> frozenset[int]:
+    """The numbers of the client's parameters that `= ANY` reads: their values are array literals."""
+    return condition.lists

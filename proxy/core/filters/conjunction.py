@@ -1,0 +1,107 @@
+"""`(<policy>) AND (<client>)`: the only place where a predicate is put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.core.filters.arrays import reread
+from proxy.core.filters.comparisons import pattern_fault
+from proxy.core.filters.condition import Condition
+from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
+from proxy.core.filters.lexer import is_unfit
+from proxy.core.filters.second_lock import SecondLock, check
+from proxy.core.filters.tree import Claim, Parameter, Text
+
+_NOTHING: Final = "(TRUE)"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """What is sent as `where`, and the values of its $1…$n."""
+
+    text: str
+    params: tuple[str, ...]
+
+
+def conjoin(
+    policy: Sequence[Condition],
+    client: Condition | None,
+    claims: Mapping[str, str],
+    params: Mapping[int, str],
+    limits: FilterLimits = DEFAULT_LIMITS,
+) -> Predicate:
+    """All of the policy's conditions and the client's filter, each half in brackets, the policy first.
+
+    The policy comes first: an accident that cuts text cuts the client. `(TRUE)` stands for a missing half and
+    keeps a top-level OR of the policy in brackets, because Electric ANDs a subset onto the base without any.
+    `params` are the client's values by number. A number is never shared between the halves; inside one, a claim or
+    a parameter that is used twice has one number.
+    Raises FilterFault for the client's values, KeyError for a claim that is not there, SecondLock for our own bugs.
+    """
+    values: list[str] = []
+    enforced = _policy_half(policy, claims, values)
+    chosen = _NOTHING if client is None else _client_half(client, params, limits, values)
+    text = f"{enforced} AND {chosen}"
+    parts = policy if client is None else (*policy, client)
+    check(text, frozenset().union(*[part.names for part in parts]), len(values))
+    return Predicate(text, tuple(values))
+
+
+def _policy_half(policy: Sequence[Condition], claims: Mapping[str, str], values: list[str]) -> str:
+    numbers: dict[str, int] = {}
+    halves = [_numbered(condition, claims, numbers, values) for condition in policy]
+    if len(halves) > 1:
+        return f"({' AND '.join(halves)})"
+    return halves[0] if halves else _NOTHING
+
+
+def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str, int], values: list[str]) -> str:
+    own: list[int] = []
+    for source in condition.sources:
+        if isinstance(source, Text):
+            values.append(source.value)
+            own.append(len(values))
+            continue
+        if not isinstance(source, Claim):
+            raise SecondLock("a policy reads a client's parameter")
+        if source.name not in numbers:
+            values.append(_claim(claims[source.name]))
+            numbers[source.name] = len(values)
+        own.append(numbers[source.name])
+    return condition.template % tuple([own[index] for index in condition.order])
+
+
+def _claim(value: str) -> str:
+    # NUL cuts the value behind it: s1\0x would be the session s1 (electric-protocol.md 10, row 7)
+    if is_unfit(value):
+        raise SecondLock("a claim's value holds a control character")
+    return value
+
+
+def _client_half(client: Condition, params: Mapping[int, str], limits: FilterLimits, values: list[str]) -> str:
+    first = len(values) + 1
+    for source in client.sources:
+        if isinstance(source, Text):
+            values.append(source.value)
+        elif isinstance(source, Parameter):
+            values.append(_parameter(source, client, params, limits))
+        else:
+            raise SecondLock("a client's filter reads a claim")
+    return client.template % tuple([first + index for index in client.order])
+
+
+def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:
+    number = source.number
+    value = params.get(number)
+    if value is None:
+        raise FilterFault(source.at, f"${number} has no value")
+    if is_unfit(value):
+        raise FilterFault(source.at, f"the value of ${number} holds a control character")
+    if number in client.patterns and (sentence := pattern_fault(value, limits)):
+        raise FilterFault(source.at, f"${number}: {sentence}")
+    if number in client.lists:
+        array = reread(value, limits.in_list)
+        if array is None:
+            raise FilterFault(source.at, f"${number} is not an array like {{a,b}} of at most {limits.in_list} elements")
+        return array
+    return value

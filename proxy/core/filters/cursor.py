@@ -1,0 +1,85 @@
+"""A place in the tokens of one text, and the bounds that hold while they are read."""
+
+from typing import Final
+
+from proxy.core.filters.faults import FilterFault, FilterLimits, Kind
+from proxy.core.filters.lexer import Token
+
+# Reserved words of PostgreSQL (manual, appendix C) that start or end something a filter has not. As a column's
+# name they need quotes there too.
+# fmt: off
+NOT_HERE: Final = frozenset((
+    "all", "array", "as", "asc", "case", "cast", "collate", "current_date", "current_time", "current_timestamp",
+    "current_user", "desc", "distinct", "else", "end", "except", "exists", "fetch", "for", "from", "group",
+    "having", "intersect", "into", "isnull", "limit", "notnull", "offset", "order", "returning", "row",
+    "session_user", "similar", "some", "symmetric", "table", "then", "union", "using", "when", "where",
+    "window", "with",
+))
+# fmt: on
+
+
+class Cursor:
+    """Reads tokens one by one and counts what the limits bound. Every refusal is a FilterFault.
+
+    `kind`, `said` and `position` are those of the next token.
+    """
+
+    __slots__ = ("_depth", "_left", "_limits", "_nodes", "kind", "position", "said")
+
+    def __init__(self, tokens: list[Token], limits: FilterLimits) -> None:
+        self._limits = limits
+        self._depth = 0
+        self._nodes = 0
+        self._left = iter(tokens)
+        self.kind, self.said, self.position = next(self._left)
+
+    def step(self) -> str:
+        """Take the next token: what it says. The end cannot be taken."""
+        if self.kind == "end":
+            raise self.unexpected()
+        said = self.said
+        self.kind, self.said, self.position = next(self._left)
+        return said
+
+    def expect(self, kind: str, sentence: str) -> str:
+        """Take the next token, which must be of this kind."""
+        if self.kind != kind:
+            raise self.fault(sentence)
+        return self.step()
+
+    def take_word(self, word: str) -> bool:
+        """Take the next token if it is this unquoted word, which is no keyword everywhere."""
+        if self.kind != "word" or self.said != word:
+            return False
+        self.step()
+        return True
+
+    def fault(self, sentence: str, at: int | None = None, kind: Kind = "malformed") -> FilterFault:
+        """A refusal at the next token, or at the given character."""
+        return FilterFault(self.position if at is None else at, sentence, kind)
+
+    def count(self) -> None:
+        """One more operator or operand."""
+        self._nodes += 1
+        if self._nodes > self._limits.nodes:
+            raise self.fault(f"a filter has at most {self._limits.nodes} operators and operands")
+
+    def deeper(self) -> None:
+        """One more bracket or NOT around what follows."""
+        self._depth += 1
+        if self._depth > self._limits.depth:
+            raise self.fault(f"a filter nests at most {self._limits.depth} deep")
+
+    def shallower(self, levels: int = 1) -> None:
+        """Those brackets or NOTs are closed."""
+        self._depth -= levels
+
+    def unexpected(self) -> FilterFault:
+        """The refusal of a token that cannot stand here."""
+        if self.kind == "end":
+            return self.fault("the filter ends where a value or an operator is missing")
+        if self.kind == "::":
+            return self.fault("only a text literal or a parameter can be cast, and only once")
+        if self.kind == "select" or (self.kind == "word" and self.said in NOT_HERE):
+            return self.fault(f"{self.said.upper()} is not part of the filter language here")
+        return self.fault("a value or an operator of the filter language is missing here")

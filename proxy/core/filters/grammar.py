@@ -1,0 +1,111 @@
+"""Tokens to a condition: recursive descent, bounded by the limits before it goes deeper.
+
+    filter    = or
+    or        = and { OR and }
+    and       = not { AND not }
+    not       = { NOT } test
+    test      = primary [ comparison | IS … | [NOT] IN (…) | [NOT] BETWEEN … | [NOT] LIKE … ]
+    primary   = "(" or ")" | value
+
+One test has one operator: `a = b = c`, `a = 1 IS NULL` and IS over IS are refused, and a bracketed condition may
+stand under AND, OR, NOT and IS [NOT] TRUE, FALSE, UNKNOWN only.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.core.filters.comparisons import OPERATORS, TRUTH_TESTS, TRUTHS, Comparisons
+from proxy.core.filters.tree import IS_TESTS, TESTS, Column, Comparison, Node, Not, NullTest, Test, TruthTest, joined
+
+_CONDITIONS: Final = (*TESTS, Column)
+
+
+class Grammar(Comparisons):
+    """A reader over tokens that knows conditions."""
+
+    __slots__ = ()
+
+    def filter(self) -> Node:
+        """The condition that the whole text is. Raises FilterFault."""
+        if self.kind == "end":
+            raise self.fault("the filter is empty")
+        start = self.position
+        node = self._or()
+        if self.kind != "end":
+            raise self.unexpected()
+        return self._condition(node, start)
+
+    def whole(self) -> Node:
+        """One condition, as far as it goes."""
+        start = self.position
+        return self._condition(self._or(), start)
+
+    def _or(self) -> Node:
+        return self._chain("or", "OR", Grammar._and)
+
+    def _and(self) -> Node:
+        return self._chain("and", "AND", Grammar._not)
+
+    def _chain(self, kind: str, operator: str, part: "Callable[[Grammar], Node]") -> Node:
+        start = self.position
+        node = part(self)
+        if self.kind != kind:
+            return node
+        self.count()
+        parts = [self._condition(node, start)]
+        while self.kind == kind:
+            self.step()
+            start = self.position
+            parts.append(self._condition(part(self), start))
+        return joined(operator, tuple(parts))
+
+    def _not(self) -> Node:
+        levels = 0
+        while self.kind == "not":
+            self.count()
+            self.deeper()
+            self.step()
+            levels += 1
+        start = self.position
+        node = self._test()
+        for _ in range(levels):
+            node = Not(self._condition(node, start))
+        self.shallower(levels)
+        return node
+
+    def _test(self) -> Node:
+        start = self.position
+        node = self._primary()
+        if self.kind not in OPERATORS:
+            return node
+        self.count()
+        test = self._truth(node, start) if isinstance(node, TESTS) else self.test(node)
+        if self.kind in OPERATORS:
+            raise self.fault("comparisons are not chained: use AND, OR and brackets")
+        return test
+
+    def _primary(self) -> Node:
+        if self.kind != "(":
+            return self.atom()
+        self.step()
+        self.deeper()
+        node = self._or()
+        self.expect(")", "a bracket is not closed here")
+        self.shallower()
+        return node
+
+    def _condition(self, node: Node, start: int) -> Node:
+        if isinstance(node, _CONDITIONS) or node in TRUTHS:
+            return node
+        raise self.fault("a value is not a condition: compare it with something", start)
+
+    def _truth(self, node: Test, start: int) -> Test:
+        """IS TRUE and its like over a condition in brackets: the one test where the deparser keeps these brackets."""
+        operator = self.step().upper()
+        if operator == "IS":
+            operator = self.is_operator()
+        if operator not in TRUTH_TESTS:
+            raise self.fault(f"a condition cannot stand on the left of {operator}: operands are values", start)
+        if isinstance(node, NullTest | TruthTest) or (isinstance(node, Comparison) and node.operator in IS_TESTS):
+            raise self.fault("IS cannot stand over another IS", start)
+        return TruthTest(operator, node)

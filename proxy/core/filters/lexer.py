@@ -1,0 +1,128 @@
+"""Characters to tokens. What is not in the table below is refused where it stands.
+
+Section numbers are those of the PostgreSQL manual, chapter 4.1 (lexical structure).
+"""
+
+import re
+from typing import TypeAlias
+
+from proxy.core.filters.faults import FilterFault, FilterLimits
+
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# NUL cuts the text in Electric's parser binding (electric-protocol.md 10, row 7); a newline glues two literals
+# into one (4.1.2.1); surrogates have no UTF-8. The only white space of the language is the blank.
+
+_JOINT = r"""(?![\w'"$])"""
+# What may not follow directly: PostgreSQL reads E'…', N'…', 1x, $1OR and 'a'b as something else than they seem.
+
+_TOKEN = re.compile(
+    rf"""\ *+(?:
+      (?P<word>    [A-Za-z_][A-Za-z0-9_]*+ {_JOINT} )
+    | (?P<quoted>  "(?:[^"]|"")++" {_JOINT} )
+    | (?P<string>  '(?:[^'\\]|'')*+' {_JOINT} )                     # 4.1.2.1; a backslash depends on a server setting
+    | (?P<number>  [-+]?+[0-9]++(?:\.[0-9]++)?+ (?![\w.'"$]) )      # 4.1.2.6 without hex, exponent, '_', '.5', '5.'
+    | (?P<param>   \$[0-9]++ {_JOINT} )
+    | (?P<sign>    <=|>=|<>|!=(?![-+])|[=<>]                        # 4.1.3: '!=-' is one operator, '<>-' is two
+                 | :: | [(),] )
+    | (?P<policy>  \{{[A-Za-z_][A-Za-z0-9_]*+\}} | \. )              # a policy's placeholder, and its schema.table
+    | (?P<bad>     [^\ ] )
+    | (?P<end>     \Z )
+    )""",
+    re.VERBOSE,
+)
+# Every quantifier is possessive and some group takes whatever comes: no input makes the scan go back or search ahead.
+
+KEYWORDS = frozenset(
+    ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false", "any", "select")
+)
+"""Words that are never columns unless quoted. Other words of the language are known by where they stand."""
+
+_AS_WRITTEN = frozenset(("number", "param", "end"))
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*+\}")
+
+_FAULTS = (
+    (re.compile(r"--|/\*"), "comments are not part of the filter language"),
+    (re.compile(r";"), "a filter is one condition, without a semicolon"),
+    (re.compile(r"\$\$|\$[A-Za-z_]"), "dollar quoting is not part of the filter language"),
+    (re.compile(r"'[^'\\]*+\\"), "a backslash cannot stand in a literal; send the text as a parameter"),
+    (re.compile(r"'(?:[^'\\]|'')*+'"), "a literal runs into what follows it"),
+    (re.compile(r"'"), "the literal does not end"),
+    (re.compile(r'""'), "a quoted name cannot be empty"),
+    (re.compile(r'"(?:[^"]|"")++"'), "a quoted name runs into what follows it"),
+    (re.compile(r'"'), "the quoted name does not end"),
+    (re.compile(r"[A-Za-z_][A-Za-z0-9_]*+['\"]"), "a word runs into a quote"),
+    (re.compile(r"[A-Za-z_]"), "a word runs into what follows it"),
+    (re.compile(r"\$[0-9]"), "a parameter runs into what follows it"),
+    (re.compile(r"[-+]?[0-9]"), "this is not a plain number: digits, with one point between digits at most"),
+    (re.compile(r"[-+]"), "a sign stands directly before a number; arithmetic is not part of the filter language"),
+    (re.compile(r"\."), "names are not qualified, and numbers start with a digit"),
+    (re.compile(r"[\[\]{}]"), "arrays, subscripts and placeholders are not part of the filter language"),
+    (re.compile(r"[^\x00-\x7f]"), "outside literals and quoted names a filter is ASCII"),
+)
+
+
+Token: TypeAlias = tuple[str, str, int]
+"""Kind, text, and the character where it starts.
+
+The kind is the keyword or the sign itself, or word, quoted, string, number, param, claim, end. The text of words is
+in lower case, that of names and literals without quotes.
+"""
+
+
+def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]:
+    """The tokens of the text, closed by one of kind "end"; a policy may also say `{claim}` and `.`.
+
+    Raises FilterFault.
+    """
+    _measure(text, limits)
+    tokens: list[Token] = []
+    for found in _TOKEN.finditer(text):
+        kind = found.lastgroup or "bad"
+        said = found[kind]
+        at = found.end() - len(said)
+        if kind == "sign":
+            kind = said
+        elif kind == "word":
+            said = said.lower()
+            if said in KEYWORDS:
+                kind = said
+        elif kind not in _AS_WRITTEN:
+            kind, said = _read(kind, said, at, text, policy)
+        tokens.append((kind, said, at))
+    if len(tokens) - 1 > limits.tokens:
+        raise FilterFault(tokens[limits.tokens][2], f"a filter has at most {limits.tokens} words and signs")
+    return tokens
+
+
+def _read(kind: str, said: str, at: int, text: str, policy: bool) -> tuple[str, str]:
+    """Kind and text of what stands in quotes, of what a policy only may say, and of nothing else."""
+    if kind == "quoted" or kind == "string":
+        if policy and _PLACEHOLDER.search(said):
+            raise FilterFault(at, "a placeholder cannot stand inside quotes")
+        mark = said[0]
+        return kind, said[1:-1].replace(mark + mark, mark)
+    if kind == "policy" and policy:
+        return ("." if said == "." else "claim"), said
+    raise FilterFault(at, _sentence(text, at))
+
+
+def is_unfit(text: str) -> bool:
+    """Whether the text holds a control character or a surrogate, which never go upstream."""
+    return _UNFIT.search(text) is not None
+
+
+def _measure(text: str, limits: FilterLimits) -> None:
+    # Characters first: a text that is far too long is not looked at.
+    if len(text) > limits.bytes:
+        raise FilterFault(limits.bytes, f"a filter has at most {limits.bytes} bytes")
+    if unfit := _UNFIT.search(text):
+        raise FilterFault(unfit.start(), "control characters and surrogates are not allowed")
+    if not text.isascii() and len(text.encode()) > limits.bytes:
+        raise FilterFault(len(text), f"a filter has at most {limits.bytes} bytes")
+
+
+def _sentence(text: str, at: int) -> str:
+    for pattern, sentence in _FAULTS:
+        if pattern.match(text, at):
+            return sentence
+    return "this sign is not part of the filter language"

@@ -1,0 +1,52 @@
+"""`subset__order_by`: sort keys by name. Electric runs whatever follows them (electric-protocol.md 10, row 5)."""
+
+from typing import Final
+
+from proxy.core.filters.cursor import Cursor
+from proxy.core.filters.faults import DEFAULT_LIMITS, FilterLimits
+from proxy.core.filters.lexer import lex
+from proxy.core.names import quote
+
+MOST_KEYS: Final = 8
+
+
+def order_by(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_LIMITS) -> str:
+    """`"created_at" DESC NULLS LAST, "id"`, written from the policy's names. Raises FilterFault.
+
+    The text is 1 to 8 of `column [ASC|DESC] [NULLS FIRST|LAST]` with commas between; `columns` are the permitted ones.
+    """
+    cursor = Cursor(lex(text, limits), limits)
+    keys = [_key(cursor, columns)]
+    while cursor.kind == ",":
+        cursor.step()
+        if len(keys) == MOST_KEYS:
+            raise cursor.fault(f"at most {MOST_KEYS} columns can be ordered by")
+        keys.append(_key(cursor, columns))
+    if cursor.kind != "end":
+        raise cursor.fault("a sort key is a column, then ASC or DESC, then NULLS FIRST or NULLS LAST")
+    return ", ".join(keys)
+
+
+def _key(cursor: Cursor, columns: frozenset[str]) -> str:
+    if cursor.kind not in ("word", "quoted"):
+        raise cursor.fault("a column is missing here")
+    start, column = cursor.position, cursor.step()
+    if cursor.kind == "(":
+        raise cursor.fault("a sort key is a column's name, not an expression", start)
+    if column not in columns:
+        raise cursor.fault("the order uses a column that it may not use", start, "column")
+    key = quote(column)
+    for word in ("asc", "desc"):
+        if cursor.take_word(word):
+            key += f" {word.upper()}"
+            break
+    return key + _nulls(cursor)
+
+
+def _nulls(cursor: Cursor) -> str:
+    if not cursor.take_word("nulls"):
+        return ""
+    for word in ("first", "last"):
+        if cursor.take_word(word):
+            return f" NULLS {word.upper()}"
+    raise cursor.fault("NULLS is followed by FIRST or LAST")

@@ -1,0 +1,254 @@
+"""The second reader: PostgreSQL's own grammar, and what it must read in the text that we send.
+
+`seen` reads SQL with postgast. `meant` says what our tree means in the same terms, with parameters numbered by first
+use. Both are nested tuples; the two know nothing of each other.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import postgast
+
+from proxy.core.filters import Condition
+from proxy.core.filters.tree import (
+    AnyOf,
+    Between,
+    Call,
+    Cast,
+    Chain,
+    Claim,
+    Column,
+    Comparison,
+    Constant,
+    Membership,
+    Node,
+    Not,
+    NullTest,
+    Number,
+    Parameter,
+    Subselect,
+    Text,
+    TruthTest,
+)
+
+Tree = tuple[Any, ...]
+SELECT = "SELECT 1 WHERE "
+
+
+def seen(where: str) -> Tree:
+    """What PostgreSQL reads, exactly one SELECT with nothing but this WHERE. Fails on anything else."""
+    return _statement(postgast.parse(SELECT + where))
+
+
+def deparsed(where: str) -> str:
+    """The text that Electric would run: read by PostgreSQL's grammar and written by libpg_query's deparser."""
+    text = postgast.deparse(postgast.parse(SELECT + where))
+    assert text.startswith(SELECT)
+    return text.removeprefix(SELECT)
+
+
+def _statement(result: Any) -> Tree:
+    (statement,) = result.stmts
+    select = statement.stmt.select_stmt
+    filled = {field.name for field, _ in select.ListFields()}
+    assert filled == {"target_list", "where_clause", "limit_option", "op"}, filled
+    return _node(select.where_clause)
+
+
+def _node(node: Any) -> Tree:
+    kind = node.WhichOneof("node")
+    return _SEEN[kind](getattr(node, kind))
+
+
+def _nodes(nodes: Iterable[Any]) -> Tree:
+    return tuple(_node(node) for node in nodes)
+
+
+def _words(nodes: Iterable[Any]) -> Tree:
+    return tuple(node.string.sval for node in nodes)
+
+
+def _const(const: Any) -> Tree:
+    if const.isnull:
+        return ("constant", "NULL")
+    kind = const.WhichOneof("val")
+    if kind == "boolval":
+        return ("constant", "TRUE" if const.boolval.boolval else "FALSE")
+    if kind == "sval":
+        return ("text", const.sval.sval)
+    return ("number", str(const.ival.ival) if kind == "ival" else const.fval.fval)
+
+
+def _expression(expression: Any) -> Tree:
+    kind = postgast.pg_query_pb2.A_Expr_Kind.Name(expression.kind).removeprefix("AEXPR_")
+    (name,) = _words(expression.name)
+    right = expression.rexpr
+    if kind in ("IN", "BETWEEN", "NOT_BETWEEN"):
+        return (kind, name, _node(expression.lexpr), _nodes(right.list.items))
+    return (kind, name, _node(expression.lexpr), _node(right))
+
+
+def _sublink(link: Any) -> Tree:
+    select = link.subselect.select_stmt
+    filled = {field.name for field, _ in select.ListFields()}
+    assert filled <= {"target_list", "from_clause", "where_clause", "limit_option", "op"}, filled
+    (target,), (table,) = select.target_list, select.from_clause
+    where = _node(select.where_clause) if "where_clause" in filled else None
+    source = (table.range_var.schemaname, table.range_var.relname)
+    return ("subselect", _node(link.testexpr), _node(target.res_target.val), source, where)
+
+
+_SEEN: dict[str, Any] = {
+    "column_ref": lambda ref: ("column", *_words(ref.fields)),
+    "param_ref": lambda ref: ("param", ref.number),
+    "a_const": _const,
+    "type_cast": lambda cast: ("cast", _node(cast.arg), _words(cast.type_name.names)[-1]),
+    "func_call": lambda call: ("call", *_words(call.funcname), _nodes(call.args)),
+    "coalesce_expr": lambda call: ("call", "coalesce", _nodes(call.args)),
+    "a_expr": _expression,
+    "null_test": lambda test: ("null", test.nulltesttype == postgast.pg_query_pb2.IS_NULL, _node(test.arg)),
+    "boolean_test": lambda test: (
+        postgast.pg_query_pb2.BoolTestType.Name(test.booltesttype).replace("_", " "),
+        _node(test.arg),
+    ),
+    "bool_expr": lambda chain: (
+        postgast.pg_query_pb2.BoolExprType.Name(chain.boolop).removesuffix("_EXPR"),
+        *_nodes(chain.args),
+    ),
+    "sub_link": _sublink,
+}
+
+
+class Meaning:
+    """Says trees in the terms of the second reader, numbering as it goes."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._numbers: dict[object, int] = {}
+
+    def half(self, conditions: Iterable[Condition]) -> Tree:
+        """All of these conditions, as PostgreSQL reads `((a) AND (b))`: it flattens an AND that comes first."""
+        self._numbers = {}  # numbers are shared inside a half, never between two
+        first, *others = [self.of(condition.root) for condition in conditions]
+        return _and(first, others) if others else first
+
+    def of(self, node: Node) -> Tree:
+        return getattr(self, type(node).__name__.lower())(node)  # type: ignore[no-any-return]
+
+    def all(self, nodes: Iterable[Node]) -> Tree:
+        return tuple(self.of(node) for node in nodes)
+
+    def column(self, column: Column) -> Tree:
+        return ("column", column.name)
+
+    def constant(self, constant: Constant) -> Tree:
+        return ("constant", constant.word)
+
+    def number(self, number: Number) -> Tree:
+        return ("number", number.digits)
+
+    def _new(self) -> int:
+        self._count += 1
+        return self._count
+
+    def text(self, _: Text) -> Tree:
+        return ("param", self._new())
+
+    def parameter(self, parameter: Parameter) -> Tree:
+        if parameter.number not in self._numbers:
+            self._numbers[parameter.number] = self._new()
+        return ("param", self._numbers[parameter.number])
+
+    def claim(self, claim: Claim) -> Tree:
+        if claim.name not in self._numbers:
+            self._numbers[claim.name] = self._new()
+        return ("param", self._numbers[claim.name])
+
+    def cast(self, cast: Cast) -> Tree:
+        return ("cast", self.of(cast.leaf), cast.type)
+
+    def call(self, call: Call) -> Tree:
+        return ("call", call.function, self.all(call.arguments))
+
+    def comparison(self, test: Comparison) -> Tree:
+        kind, name = {
+            "IS DISTINCT FROM": ("DISTINCT", "="),
+            "IS NOT DISTINCT FROM": ("NOT_DISTINCT", "="),
+            "LIKE": ("LIKE", "~~"),
+            "NOT LIKE": ("LIKE", "!~~"),
+            "ILIKE": ("ILIKE", "~~*"),
+            "NOT ILIKE": ("ILIKE", "!~~*"),
+        }.get(test.operator, ("OP", test.operator))
+        return (kind, name, self.of(test.left), self.of(test.right))
+
+    def between(self, test: Between) -> Tree:
+        return (test.operator.replace(" ", "_"), test.operator, self.of(test.value), self.all((test.low, test.high)))
+
+    def membership(self, test: Membership) -> Tree:
+        return ("IN", "=" if test.operator == "IN" else "<>", self.of(test.value), self.all(test.items))
+
+    def anyof(self, test: AnyOf) -> Tree:
+        return ("OP_ANY", "=", self.of(test.value), self.of(test.array))
+
+    def nulltest(self, test: NullTest) -> Tree:
+        return ("null", test.operator == "IS NULL", self.of(test.value))
+
+    def truthtest(self, test: TruthTest) -> Tree:
+        return (test.operator, self.of(test.condition))
+
+    def not_(self, test: Not) -> Tree:
+        return ("NOT", self.of(test.condition))
+
+    def chain(self, chain: Chain) -> Tree:
+        return (chain.operator, *self.all(chain.parts))
+
+    def subselect(self, test: Subselect) -> Tree:
+        where = self.of(test.where) if test.where else None
+        table = (test.table.schema, test.table.name)
+        return ("subselect", self.of(test.column), ("column", test.wanted), table, where)
+
+
+setattr(Meaning, "not", Meaning.not_)
+
+
+class AsWritten(Meaning):
+    """The same with literals and the client's own numbers, to be compared with what PostgreSQL reads in its text."""
+
+    def text(self, text: Text) -> Tree:
+        return ("text", text.value)
+
+    def parameter(self, parameter: Parameter) -> Tree:
+        return ("param", parameter.number)
+
+
+def untyped(tree: Any) -> Any:
+    """The tree without casts to text: the client writes some, we put in others."""
+    if not isinstance(tree, tuple):
+        return tree
+    if tree[:1] == ("cast",) and tree[2] == "text":
+        return untyped(tree[1])
+    return tuple(untyped(part) for part in tree)
+
+
+def _and(first: Tree, others: Iterable[Tree]) -> Tree:
+    return ("AND", *(first[1:] if first[0] == "AND" else (first,)), *others)
+
+
+def meant(policy: Iterable[Condition], client: Condition | None) -> Tree:
+    """What the whole predicate must be read as: the policy first in the top AND."""
+    meaning = Meaning()
+    enforced = meaning.half(policy)
+    return _and(enforced, [meaning.half([client]) if client else ("constant", "TRUE")])
+
+
+def flat(tree: Any) -> Any:
+    """The tree with every AND in an AND, and every OR in an OR, opened: brackets there mean nothing."""
+    if not isinstance(tree, tuple):
+        return tree
+    parts = [flat(part) for part in tree]
+    if tree and tree[0] in ("AND", "OR"):
+        opened: list[Any] = [tree[0]]
+        for part in parts[1:]:
+            opened.extend(part[1:] if isinstance(part, tuple) and part and part[0] == tree[0] else [part])
+        parts = opened
+    return tuple(parts)

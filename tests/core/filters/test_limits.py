@@ -1,0 +1,118 @@
+"""Every bound at its edge: the last that passes and the first that does not."""
+
+import pytest
+
+from proxy.core.filters import FilterFault, FilterLimits, conjoin, parse
+from proxy.core.filters.cursor import Cursor
+from proxy.core.filters.lexer import lex
+from tests.core.filters.corpus import CLAIMS, POLICY, sent
+from tests.core.filters.reading import deparsed, flat, seen
+from tests.core.filters.rows import COLUMNS
+
+DEEP_VALUE = "{}role{} = 'x'"
+
+
+def nested(depth: int) -> str:
+    return "(" * depth + "is_final" + ")" * depth
+
+
+def alternating(depth: int) -> str:
+    """A tree that is sent with so many brackets inside one another; it is written with one pair less."""
+    text = "seq = 1"
+    for level in range(depth - 1):
+        text = f"is_final {'OR' if level % 2 else 'AND'} ({text})"
+    return text
+
+
+def listed(count: int) -> str:
+    return "seq IN (" + ", ".join(map(str, range(count))) + ")"
+
+
+def chained(count: int) -> str:
+    return " OR ".join(f"seq = {number}" for number in range(count))
+
+
+EDGES = {
+    "bytes": ("role = '" + "x" * 4087 + "'", "role = '" + "x" * 4088 + "'", 4096),
+    "bytes of other scripts": ("role = '" + "é" * 2043 + "x'", "role = '" + "é" * 2044 + "'", 2053),
+    "brackets": (nested(24), nested(25), 25),
+    "brackets round values": (DEEP_VALUE.format("(" * 24, ")" * 24), DEEP_VALUE.format("(" * 25, ")" * 25), 25),
+    "brackets on the right": ("'x' = " + "(" * 24 + "role" + ")" * 24, "'x' = " + "(" * 25 + "role" + ")" * 25, 31),
+    "calls": ("lower(" * 23 + "role" + ")" * 23 + " = 'x'", "lower(" * 25 + "role" + ")" * 25 + " = 'x'", 150),
+    "calls, as sent": ("lower(" * 23 + "role" + ")" * 23 + " = 'x'", "lower(" * 24 + "role" + ")" * 24 + " = 'x'", 0),
+    "nots": ("NOT " * 24 + "is_final", "NOT " * 25 + "is_final", 96),
+    "nots, as sent": ("NOT " * 23 + "seq = 1", "NOT " * 24 + "seq = 1", 0),
+    "brackets as sent": (alternating(24), alternating(25), 0),
+    "nodes": (chained(66), chained(67), 786),
+    "list": (listed(100), listed(101), 398),
+    "pattern bytes": ("role LIKE '" + "x" * 256 + "'", "role LIKE '" + "x" * 257 + "'", 10),
+    "pattern bytes of other scripts": ("role LIKE '" + "é" * 128 + "'", "role LIKE '" + "é" * 129 + "'", 10),
+    "wildcards": ("role LIKE '%_%_%_%_'", "role LIKE '%_%_%_%_%'", 10),
+    "integers": ("seq = 2147483647", "seq = 2147483648", 6),
+    "digits": ("score = 0." + "1" * 28, "score = 0." + "1" * 29, 8),
+    "parameter numbers": ("role = $9999", "role = $10000", 7),
+}
+
+
+@pytest.mark.parametrize(("most", "more", "at"), EDGES.values(), ids=EDGES.keys())
+def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
+    client = parse(most, COLUMNS)
+    text = sent(client, {9999: "x"}).text
+    assert flat(seen(deparsed(text))) == flat(seen(text)), "PostgreSQL reads the largest too"
+    with pytest.raises(FilterFault) as caught:
+        parse(more, COLUMNS)
+    assert caught.value.position == at
+
+
+def test_tokens_are_counted() -> None:
+    few = FilterLimits(tokens=5)
+    assert parse("(seq = 1)", COLUMNS, few)
+    with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs"):
+        parse("(seq = (1) )", COLUMNS, few)
+
+
+def test_nothing_is_taken_beyond_the_end() -> None:
+    cursor = Cursor(lex("seq", FilterLimits()), FilterLimits())
+    assert cursor.step() == "seq"
+    with pytest.raises(FilterFault, match="at 3: the filter ends"):
+        cursor.step()
+
+
+def test_the_bound_on_patterns_holds_for_parameters_too() -> None:
+    client = parse("role LIKE $1 AND lower(role) LIKE $1::text", COLUMNS)
+    assert sent(client, {1: "%" * 8})
+    for pattern in ("%" * 9, "x" * 257, "é" * 129, "x\\", "x\\\\\\"):
+        with pytest.raises(FilterFault, match=r"at 10: \$1: a pattern"):
+            sent(client, {1: pattern})
+    assert sent(client, {1: "x\\\\"}).params[1] == "x\\\\"
+
+
+def test_the_bound_on_lists_holds_for_arrays_too() -> None:
+    client = parse("seq = ANY($1)", COLUMNS)
+    assert sent(client, {1: "{" + ",".join("1" * 100) + "}"})
+    with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 100 elements"):
+        sent(client, {1: "{" + ",".join("1" * 101) + "}"})
+    with pytest.raises(FilterFault):
+        conjoin([POLICY], client, CLAIMS, {1: "{1,2,3}"}, FilterLimits(in_list=2))
+
+
+@pytest.mark.parametrize("depth", [0, 65])
+def test_a_depth_that_could_reach_the_interpreters_limit_cannot_be_set(depth: int) -> None:
+    with pytest.raises(ValueError, match="depth must be"):
+        FilterLimits(depth=depth)
+
+
+def test_the_deepest_filter_that_can_be_set_does_not_reach_the_interpreters_limit() -> None:
+    roomy = FilterLimits(bytes=100_000, tokens=10_000, depth=64, nodes=10_000)
+    assert parse(nested(64), COLUMNS, roomy)
+    assert parse(alternating(64), COLUMNS, roomy)
+    with pytest.raises(FilterFault):
+        parse("(NOT " * 64 + "is_final" + ")" * 64, COLUMNS, roomy)
+
+
+def test_a_parsed_filter_is_remembered_by_text_columns_and_limits() -> None:
+    first = parse("seq = 1", COLUMNS)
+    assert parse("seq = 1", set(COLUMNS)) is first
+    assert parse("seq = 1", COLUMNS, FilterLimits(depth=5)) is not first
+    with pytest.raises(FilterFault):
+        parse("seq = 1", frozenset({"role"}))
