@@ -1,25 +1,13 @@
 """The embedded PostgreSQL and the stand-in over it. Written to be moved up: nothing here is about these tests alone."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import psycopg
 import pytest
 
-from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
-
-QUICK = StandInSettings(
-    long_poll_seconds=0.6,
-    sse_seconds=1.0,
-    keep_alive_seconds=0.3,
-    ready_wait_seconds=0.3,
-    keep_alive_idle_seconds=5,
-    poll_seconds=0.01,
-)
-"""Electric's behaviour with its times cut to what a test can wait for."""
-
-Start = Callable[..., AbstractAsyncContextManager[StandIn]]
+from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
+from tests.sandbox.quick import QUICK, Start
 
 
 @pytest.fixture(scope="session")

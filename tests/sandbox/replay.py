@@ -13,9 +13,8 @@ from typing import Any
 import psycopg
 
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
-
-from .names import HANDLE, Names
-from .wire import Seen, Wire, target
+from tests.sandbox.names import HANDLE, Names
+from tests.sandbox.wire import Seen, Wire, target
 
 FOLDER = Path(__file__).parent.parent / "data" / "electric-transcripts"
 

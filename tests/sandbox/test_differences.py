@@ -1,0 +1,150 @@
+"""Where the stand-in is not like Electric 1.7.12, and why. None of it is in a recording.
+
+A row whose difference no longer occurs fails: then the row goes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from proxy.sandbox import StandIn
+from tests.sandbox.reader import Reader, changes, operations
+from tests.sandbox.test_changes import Sql, written
+from tests.sandbox.test_waiting import answering, until
+from tests.sandbox.wire import Wire, ask, target
+
+Probe = Callable[[StandIn, Sql], Awaitable[bool]]
+"""Whether the stand-in does what `ours` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference."""
+
+    name: str
+    electric: str
+    ours: str
+    reason: str
+    probe: Probe
+
+
+def answers(where: str, status: int) -> Probe:
+    """A filter is answered with a status."""
+
+    async def probe(stand_in: StandIn, _: Sql) -> bool:
+        return (await ask(stand_in.url, {"table": "todos", "offset": "-1", "where": where})).status == status
+
+    return probe
+
+
+async def brackets_make_two_shapes(stand_in: StandIn, _: Sql) -> bool:
+    plain, bracketed = (Reader(stand_in.url, table="todos", where=text) for text in ("done", "(done)"))
+    await plain.next()
+    await bracketed.next()
+    return plain.handle != bracketed.handle
+
+
+async def not_in_rotates(stand_in: StandIn, sql: Sql) -> bool:
+    reader = Reader(stand_in.url, table="sessions", where="id NOT IN (SELECT session_id FROM session_members)")
+    await reader.first()
+    answer = await written(reader, sql, "DELETE FROM session_members WHERE session_id = 's-bob'")
+    return answer.status == 409
+
+
+async def partitions_are_not_found(stand_in: StandIn, sql: Sql) -> bool:
+    await asyncio.to_thread(sql, "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    return (await ask(stand_in.url, {"table": "parts", "offset": "-1"})).status == 400
+
+
+async def generated_columns_are_served(stand_in: StandIn, sql: Sql) -> bool:
+    await asyncio.to_thread(sql, "CREATE TABLE g (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (2 * id) STORED)")
+    reader = Reader(stand_in.url, table="g", where="twice > 4")
+    await reader.first()
+    answer = await written(reader, sql, "INSERT INTO g VALUES (1), (3)")
+    return operations(answer) == [("insert", "3")] and changes(answer)[0]["value"]["twice"] == "6"
+
+
+async def a_poll_ends_with_its_client(stand_in: StandIn, _: Sql) -> bool:
+    reader = Reader(stand_in.url)
+    await reader.first()
+    await until(lambda: answering() == 0)
+    place = {"handle": reader.handle, "offset": reader.offset, "live": "true"}
+    async with await Wire.open(stand_in.url) as wire:
+        wire.send("GET", target("/v1/shape", (reader.query | place).items()))
+        await until(lambda: answering() == 1)
+    async with asyncio.timeout(stand_in.settings.long_poll_seconds / 2):
+        await until(lambda: answering() == 0)
+    return True
+
+
+async def nothing_is_compressed(stand_in: StandIn, _: Sql) -> bool:
+    async with await Wire.open(stand_in.url) as wire:
+        answer = await wire.ask("GET", "/v1/health", [("accept-encoding", "gzip")])
+    return "content-encoding" not in answer
+
+
+DIFFERENCES = [
+    Difference(
+        "a LIMIT behind a filter",
+        "is dropped without a word",
+        "crashes (500), like UNION does in both",
+        "PostgreSQL reads the filter, and reads LIMIT as what it is",
+        answers("true LIMIT 1", 500),
+    ),
+    Difference(
+        "SQL beyond Electric's own parser (CASE, now(), functions, qualified columns)",
+        "is refused (400)",
+        "is run",
+        "PostgreSQL is the judge; the stand-in must be no safer than Electric, and is less so",
+        answers("CASE WHEN todos.done THEN now() > 'epoch' ELSE true END", 200),
+    ),
+    Difference(
+        "one filter with other brackets",
+        "is the same shape: its tree is compared",
+        "is another shape: its words are compared",
+        "no parser",
+        brackets_make_two_shapes,
+    ),
+    Difference(
+        "a subquery other than `column IN (SELECT …)` joined by AND",
+        "is followed row by row",
+        "rotates the shape when an inner table changes",
+        "small; clients end with the same rows",
+        not_in_rotates,
+    ),
+    Difference(
+        "partitioned tables",
+        "are served",
+        "do not exist",
+        "the first user has none",
+        partitions_are_not_found,
+    ),
+    Difference(
+        "stored generated columns",
+        "are refused",
+        "are served",
+        "PostgreSQL 18 replicates them",
+        generated_columns_are_served,
+    ),
+    Difference(
+        "a client that leaves a long poll",
+        "keeps its place until the poll's time is up",
+        "frees it at once",
+        "a test must leave no task behind",
+        a_poll_ends_with_its_client,
+    ),
+    Difference(
+        "compression of health, errors and subsets",
+        "if the client takes it",
+        "never",
+        "the proxy asks for none",
+        nothing_is_compressed,
+    ),
+]
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.name)
+async def test_the_difference_is_still_there(stand_in: StandIn, sql: Sql, difference: Difference) -> None:
+    assert await difference.probe(stand_in, sql)
