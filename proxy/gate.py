@@ -1,14 +1,15 @@
 """Admission: the way of a request from bytes to an authorized upstream request."""
 
 import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import decide
+from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.policy import PolicyBook
-from proxy.core.request import parse
+from proxy.core.request import ShapeRequest, parse
 from proxy.core.upstream import UpstreamRequest
 from proxy.inbound import Inbound, Receive, read_body
 from proxy.settings import Settings
@@ -23,10 +24,22 @@ class Admitted:
     upstream: UpstreamRequest
 
 
+@dataclass(slots=True)
+class Steps:
+    """How far one request came: what is None was not reached. It is for who tells of the decision."""
+
+    claims: Claims | None = None
+    body: bytes | None = None
+    request: ShapeRequest | None = None
+    shape: AuthorizedShape | None = None
+
+
 class Gate:
     """Judges requests by one policy book and one key ring. `secret_bytes` is what the door adds to each target."""
 
     def __init__(self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int) -> None:
+        self._shapes: dict[Hashable, AuthorizedShape] = {}
+        self._most_shapes = settings.decision_cache
         self.book = book
         self._verifier = verifier
         self._limits = settings.limits
@@ -34,13 +47,26 @@ class Gate:
         self._body_seconds = settings.header_seconds
         self._secret_bytes = secret_bytes
 
-    async def admit(self, inbound: Inbound, receive: Receive) -> Admitted:
+    async def admit(self, inbound: Inbound, receive: Receive, steps: Steps | None = None) -> Admitted:
         """The upstream request that this request may make. Raises Refusal; nothing has reached upstream then."""
-        claims = self._verifier.verify(inbound.authorization)
-        body = await self._body(inbound, receive)
-        request = parse(inbound.name, inbound.query, body, self._limits)
-        shape = decide(request, claims, self.book, self._filter_limits)
+        steps = Steps() if steps is None else steps
+        claims = steps.claims = self._verifier.verify(inbound.authorization)
+        body = steps.body = await self._body(inbound, receive)
+        request = steps.request = parse(inbound.name, inbound.query, body, self._limits)
+        shape = steps.shape = self._decided(request, claims)
         return Admitted(claims, upstream.build(shape, request, self._limits.target_bytes - self._secret_bytes))
+
+    def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:
+        """What `decide` says, remembered for as long as the same token asks for the same data. Raises Refusal."""
+        if request.subset is not None:
+            return decide(request, claims, self.book, self._filter_limits)
+        key = (claims.key, request.what)
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = decide(request, claims, self.book, self._filter_limits)
+            if len(self._shapes) > self._most_shapes:
+                del self._shapes[next(iter(self._shapes))]  # the oldest
+        return shape
 
     async def _body(self, inbound: Inbound, receive: Receive) -> bytes | None:
         if inbound.method != "POST":

@@ -6,7 +6,7 @@ the refusal's reason.
 
 import hashlib
 import json
-import math
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -32,7 +32,9 @@ _ALGORITHMS: Mapping[tuple[str, str | None], str] = {
     ("OKP", "Ed25519"): "EdDSA",
 }
 _MIN_KEY_BITS = {"oct": 256, "RSA": 2048}  # RFC 7518 3.2, 3.3
+_LAST_SECOND = 2**53  # beyond it a JSON number is another one as a float, or none
 _PREFIX = b"Bearer "
+_COMPACT = re.compile(rb"[\w-]+\.[\w-]+\.[\w-]+")  # RFC 7515 7.1: base64url without padding
 
 
 class KeysFault(Exception):
@@ -41,11 +43,12 @@ class KeysFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key with the one algorithm that it may be used with."""
+    """A key with the one algorithm that it may be used with; `own` is what the file has, private where it is."""
 
     kid: str | None
     algorithm: str
-    jwk: jwt.PyJWK = field(repr=False)
+    own: Any = field(repr=False)
+    public: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ class KeyRing:
     def read(cls, path: Path) -> "KeyRing":
         """The keys of a JWKS file (RFC 7517 5). Raises KeysFault."""
         try:
-            members = json.loads(path.read_text())["keys"]
+            members = json.loads(path.read_text("utf-8"))["keys"]
             keys = tuple(_key(member) for member in members)
         except KeysFault as fault:
             raise KeysFault(f"{path}: {fault}") from None
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as fault:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, jwt.PyJWTError) as fault:
             raise KeysFault(f"{path}: this is no JWKS file ({type(fault).__name__})") from None
         kids = [key.kid for key in keys]
         if not keys or len(set(kids)) != len(kids):
@@ -75,16 +78,23 @@ class KeyRing:
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _key(member: Mapping[str, Any]) -> Key:
+def _key(member: object) -> Key:
+    if not isinstance(member, dict):
+        raise KeysFault("a key is not an object")
     kty = str(member.get("kty"))
     algorithm = _ALGORITHMS.get((kty, member.get("crv")))
     if algorithm is None or member.get("alg", algorithm) != algorithm:
         raise KeysFault("a key has an algorithm other than HS256, RS256, ES256, EdDSA")
-    bits = {"oct": member.get("k", ""), "RSA": member.get("n", "")}.get(kty)
-    if bits is not None and len(bits) * 6 < _MIN_KEY_BITS[kty]:
-        raise KeysFault(f"a {kty} key is shorter than {_MIN_KEY_BITS[kty]} bits")
+    own = jwt.PyJWK(member, algorithm).key
+    if _bits(own) < _MIN_KEY_BITS.get(kty, 0):
+        raise KeysFault(f"the {kty} key is shorter than {_MIN_KEY_BITS[kty]} bits")
     kid = member.get("kid")
-    return Key(kid if kid is None else str(kid), algorithm, jwt.PyJWK(dict(member), algorithm))
+    public = own.public_key() if hasattr(own, "public_key") else own  # PyJWT verifies with no private RSA key
+    return Key(kid if kid is None else str(kid), algorithm, own, public)
+
+
+def _bits(key: Any) -> int:
+    return len(key) * 8 if isinstance(key, bytes) else int(key.key_size) if hasattr(key, "key_size") else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +141,15 @@ class Verifier:
         token = self._bearer(headers)
         now = time.time() if now is None else now
         digest = hashlib.blake2b(token, digest_size=32).digest()  # never the token itself in memory
-        claims = self._seen.get(digest)
+        claims = self._seen.pop(digest, None)
         if claims is not None:
-            self._seen.move_to_end(digest)
             self.cache_hits += 1
         else:
-            claims = self._judge(self._decoded(token.decode("ascii")), now)
-            self._remember(digest, claims)
+            claims = self._judge(self._decoded(token.decode("ascii")), digest, now)
             self.verified += 1
         if claims.expires_at <= now:
             raise Refusal(Code.token_expired)
+        self._remember(digest, claims)
         return claims
 
     def _bearer(self, headers: list[bytes]) -> bytes:
@@ -151,8 +160,8 @@ class Verifier:
         scheme, token = headers[0][: len(_PREFIX)], headers[0][len(_PREFIX) :]
         if scheme.lower() != _PREFIX.lower() or not token:
             raise Refusal(Code.token_missing, reason="the Authorization header is no Bearer")
-        if len(token) > self._rules.max_bytes or not token.isascii():
-            raise Refusal(Code.token_invalid, reason="the token is too long or not ASCII")
+        if len(token) > self._rules.max_bytes or not _COMPACT.fullmatch(token):
+            raise Refusal(Code.token_invalid, reason="the token is too long or no compact JWS")
         return token
 
     def _remember(self, digest: bytes, claims: Claims) -> None:
@@ -167,7 +176,7 @@ class Verifier:
             if key is None:
                 raise Refusal(Code.token_invalid, reason="no key fits the token's kid and alg")
             # Times, issuer and audience are judged below, where the present is an argument.
-            return jwt.decode(token, key.jwk, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
+            return jwt.decode(token, key.public, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as fault:
             raise Refusal(Code.token_invalid, reason=f"the token cannot be verified: {type(fault).__name__}") from None
 
@@ -179,7 +188,7 @@ class Verifier:
             raise Refusal(Code.token_invalid, reason="the token's typ is another")
         return str(header.get("alg"))
 
-    def _judge(self, payload: Mapping[str, Any], now: float) -> Claims:
+    def _judge(self, payload: Mapping[str, Any], digest: bytes, now: float) -> Claims:
         rules = self._rules
         expires, issued = _time(payload, "exp"), _time(payload, "iat")
         not_before = _time(payload, "nbf") if "nbf" in payload else issued
@@ -192,7 +201,7 @@ class Verifier:
             raise Refusal(Code.token_invalid, reason="exp - iat is longer than permitted")
         if max(issued, not_before) > now + rules.leeway_seconds:
             raise Refusal(Code.token_invalid, reason="iat or nbf lies in the future")
-        return Claims(subject, expires + rules.leeway_seconds, payload)
+        return Claims(subject, expires + rules.leeway_seconds, payload, digest)
 
 
 _SIGNATURE_ONLY: Options = {
@@ -208,7 +217,7 @@ _SIGNATURE_ONLY: Options = {
 
 def _time(payload: Mapping[str, Any], name: str) -> float:
     value = payload.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LAST_SECOND:
         raise Refusal(Code.token_invalid, reason=f"{name} is missing or no time")
     return float(value)
 
@@ -229,7 +238,7 @@ def mint(
     for key in ring.keys:
         try:
             headers = {"typ": TYP} | ({"kid": key.kid} if key.kid else {})
-            return jwt.encode(payload, key.jwk.key, algorithm=key.algorithm, headers=headers)
+            return jwt.encode(payload, key.own, algorithm=key.algorithm, headers=headers)
         except (TypeError, AttributeError, jwt.PyJWTError):
             continue  # a public key
     raise KeysFault("there is no private key to sign with")

@@ -28,9 +28,12 @@ class AuthorizedSubset:
     offset: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AuthorizedShape:
-    """What may be sent upstream: every part of it comes from the policy, or passed it."""
+    """What may be sent upstream: every part of it comes from the policy, or passed it.
+
+    Two of them are never equal: what is remembered of one is remembered by identity, without hashing its parts.
+    """
 
     policy: Policy
     columns: tuple[str, ...]

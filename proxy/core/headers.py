@@ -96,7 +96,9 @@ def upstream(*, if_none_match: bytes | None, traceparent: bytes | None, body: bo
 
 def answer(received: Iterable[tuple[bytes, bytes]], status: int, kind: Kind) -> Headers:
     """The headers of an answer for the client, but for CORS and the request id."""
-    kept = [(name, value) for name, value in received if name in ANSWER]
+    # A 304 has no body, and a length in it is that of another answer (RFC 9110 8.6).
+    passing = ANSWER - {b"content-length"} if status == 304 else ANSWER
+    kept = [(name, value) for name, value in received if name in passing]
     kept += _BASE
     kept.append((b"cache-control", _caching(status, kind)))
     kept.append(_VARY)

@@ -38,6 +38,8 @@ def _pair(part: bytes) -> tuple[str, str]:
 
 
 def _decoded(raw: bytes) -> str:
+    if b"%" not in raw and b"+" not in raw:
+        return raw.decode("ascii")  # _QUERY left nothing else in it but printable ASCII
     try:
         text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "strict")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """What a client asks for, from raw bytes to values. Nothing in a ShapeRequest is trusted: decision.py judges it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,6 +31,7 @@ PROTOCOL: Mapping[str, re.Pattern[str]] = {
 SHAPE = frozenset({"table", "where", "columns"})
 """Parameters that say which data; each is judged by the policy."""
 
+_KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
 _PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,2})\]", re.ASCII)
 
 
@@ -73,6 +74,12 @@ class ShapeRequest:
     post: bool = False
 
     @property
+    def what(self) -> Hashable:
+        """Everything that says which data, and nothing of where in the log: equal, it is decided equally."""
+        params = None if self.params is None else tuple(self.params.items())
+        return (self.table, self.name, self.where, params, self.columns, self.replica, self.log)
+
+    @property
     def kind(self) -> Kind:
         """The kind of answer that it waits for."""
         if self.subset is not None:
@@ -91,8 +98,8 @@ def parse(name: str | None, query: bytes, body: bytes | None = None, limits: Lim
     """
     given = pairs(query, limits.query_bytes)
     _refuse_unknown(given, named=name is not None)
-    for key, pattern in PROTOCOL.items():
-        if key in given and not pattern.fullmatch(given[key]):
+    for key, value in given.items():
+        if key in PROTOCOL and not PROTOCOL[key].fullmatch(value):
             raise Refusal(Code.malformed_request, f"The parameter {key} has a wrong form.")
     return ShapeRequest(
         position=_position(given),
@@ -109,9 +116,8 @@ def parse(name: str | None, query: bytes, body: bytes | None = None, limits: Lim
 
 
 def _refuse_unknown(given: Mapping[str, str], *, named: bool) -> None:
-    known = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
     for key in given:
-        if key in known or _PARAM_KEY.fullmatch(key):
+        if key in _KNOWN or _PARAM_KEY.fullmatch(key):
             continue
         raise Refusal(Code.unknown_parameter, "The proxy does not know one of the query's parameters.")
     if named and "table" in given:

@@ -2,8 +2,9 @@
 order; and two requests with the same key may see the same bytes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
@@ -19,7 +20,8 @@ class UpstreamRequest:
     """A request to Electric, complete but for the secret, which only the door to Electric knows.
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
-    body. `columns` are those that the answer may hold.
+    body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
+    `position` the part that says where in its log: equal shapes may see the same bytes of one stream.
     """
 
     kind: Kind
@@ -28,6 +30,8 @@ class UpstreamRequest:
     body: bytes | None
     key: tuple[str, bytes | None]
     columns: frozenset[str]
+    shape: str
+    position: Position
 
     @property
     def method(self) -> str:
@@ -40,30 +44,38 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
 
     A subset goes by POST if the client posted it, or if its target would be too long for a GET.
     """
-    position = request.position
-    base = [*_shape(shape), *_position(position)]
-    members = _members(shape.subset) if shape.subset else {}
-    pairs, body = [*base, *_query_subset(members)], None
-    if members and (request.post or _length(pairs, position) > most):
-        pairs, body = base, json.dumps(members, separators=(",", ":")).encode()
-    if _length(pairs, position) > most:
+    position, written = request.position, _written(shape)
+    cursor = _target(_cursor(position))
+    base, body = written + _target(_position(position)), None
+    if shape.subset is not None:
+        members = _members(shape.subset)
+        long = base + _target(_query_subset(members))
+        if request.post or len(long + cursor) > most:
+            body = json.dumps(members, separators=(",", ":")).encode()
+        else:
+            base = long
+    if len(base + cursor) > most:
         raise Refusal(Code.target_too_long, "The filter is too long for a GET; use a shorter one, or a subset.")
     return UpstreamRequest(
         kind=request.kind,
         policy=shape.policy.name,
-        target=_target([*pairs, *_cursor(position)]),
+        target=base + cursor,
         body=body,
-        key=(_target(pairs), body),
+        key=(base, body),
         columns=frozenset(shape.columns),
+        shape=written,
+        position=position,
     )
 
 
-def _length(pairs: list[tuple[str, str]], position: Position) -> int:
-    return len(_target([*pairs, *_cursor(position)]))
+@lru_cache(maxsize=4096)
+def _written(shape: AuthorizedShape) -> str:
+    """The part of the target that is the same at every position: most of its bytes, and of the work."""
+    return f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
 
 
-def _target(pairs: list[tuple[str, str]]) -> str:
-    return f"{PATH}?" + "&".join(f"{_escaped(key)}={_escaped(value)}" for key, value in pairs)
+def _target(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"&{_escaped(key)}={_escaped(value)}" for key, value in pairs)
 
 
 def _escaped(text: str) -> str:

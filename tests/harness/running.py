@@ -38,6 +38,10 @@ class Proxy:
         said = {"session_id": "s-ada", "account_id": "acc-ada"} | claims
         return tokens.mint(self.ring, tokens.rules(self.settings), subject, said, seconds, now or time.time())
 
+    def exact_token(self, claims: dict[str, object]) -> str:
+        """A token that says these claims of the application's, and no others."""
+        return tokens.mint(self.ring, tokens.rules(self.settings), "acc-ada", claims, 300)
+
     def bearer(self, **claims: object) -> dict[str, str]:
         """The headers of a request with such a token."""
         return {"authorization": f"Bearer {self.token(**claims)}"}  # type: ignore[arg-type]
@@ -58,27 +62,29 @@ class Proxy:
         return [seen for seen in self.seen if isinstance(seen, RequestEnded)]
 
 
+def environment(upstream_url: str, keys: Path) -> dict[str, str]:
+    """The settings of a proxy under test, by their names in the environment."""
+    return {
+        "ELECTRIC_HTTP_URL": upstream_url,
+        "ELECTRIC_SECRET": SECRET,
+        "PROXY_TOKEN_KEYS": str(keys),
+        "PROXY_TOKEN_ISSUER": ISSUER,
+        "PROXY_TOKEN_AUDIENCE": AUDIENCE,
+        "PROXY_ALLOWED_ORIGINS": ORIGIN,
+        "PROXY_LISTEN": "127.0.0.1:0",
+        "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
+        "PROXY_POLICIES": str(POLICIES),
+        "PROXY_DRAIN_SECONDS": "2",
+    }
+
+
 @asynccontextmanager
 async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIterator[Proxy]:
     """A proxy in front of an upstream; `folder` takes its key file. `variables` are settings by their names in the
     environment."""
     keys = folder / "keys.json"
     keys.write_text(json.dumps(tokens.new_keys()))
-    said = settings.load(
-        {
-            "ELECTRIC_HTTP_URL": upstream_url,
-            "ELECTRIC_SECRET": SECRET,
-            "PROXY_TOKEN_KEYS": str(keys),
-            "PROXY_TOKEN_ISSUER": ISSUER,
-            "PROXY_TOKEN_AUDIENCE": AUDIENCE,
-            "PROXY_ALLOWED_ORIGINS": ORIGIN,
-            "PROXY_LISTEN": "127.0.0.1:0",
-            "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
-            "PROXY_POLICIES": str(POLICIES),
-            "PROXY_DRAIN_SECONDS": "2",
-        }
-        | variables
-    )
+    said = settings.load(environment(upstream_url, keys) | variables)
     what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
     proxy = Proxy(_url(public), _url(private), said, what[1], asyncio.Event())

@@ -1,7 +1,7 @@
 """An Electric that does as it is told, on a real socket: it can hold heads back, die in a body, answer anything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -89,12 +89,14 @@ async def plain(connection: Connection, _: Asked) -> None:
 
 @dataclass
 class Upstream:
-    """The running upstream. `asked` has every shape request, `script` answers the next ones."""
+    """The running upstream. `asked` has every shape request, `script` answers the next ones;
+    `healths` go before `health`."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     script: Script = plain
     health: tuple[int, bytes] = (200, b'{"status":"active"}')
+    healths: Iterator[tuple[int, bytes]] = field(default_factory=lambda: iter(()))
     connections: set[Connection] = field(default_factory=set)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -123,7 +125,7 @@ class Upstream:
         length = int(dict((name.lower(), value) for name, value in headers).get("content-length", "0"))
         body = await connection.reader.readexactly(length)
         if target == "/v1/health":
-            status, text = self.health
+            status, text = next(self.healths, self.health)
             await connection.reply(status, text, {"content-type": "application/json"})
             return
         asked = Asked(method, target, headers, body)

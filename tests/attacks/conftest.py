@@ -1,0 +1,35 @@
+"""The whole running gate in front of a scripted Electric, once for each policy that the attacks are judged by."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from tests.attacks.rows import POLICIES, policy_file
+from tests.harness.running import Proxy, running
+from tests.harness.upstream import Upstream, scripted
+
+
+@dataclass
+class Ground:
+    """One policy's proxy, and the Electric behind it."""
+
+    proxy: Proxy
+    upstream: Upstream
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def grounds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Ground]]:
+    """A running proxy for each policy, by its key."""
+    async with AsyncExitStack() as stack:
+        found: dict[str, Ground] = {}
+        for key, policy in POLICIES.items():
+            folder = tmp_path_factory.mktemp(key)
+            (folder / "policies").mkdir()
+            (folder / "policies" / "chat_messages.toml").write_text(policy_file(policy))
+            upstream = await stack.enter_async_context(scripted())
+            variables = {"PROXY_POLICIES": str(folder / "policies")}
+            found[key] = Ground(await stack.enter_async_context(running(upstream.url, folder, **variables)), upstream)
+        yield found

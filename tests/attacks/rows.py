@@ -1,0 +1,90 @@
+"""The attacks as data: each row's request in bytes, the policy file of each key, and where we differ on purpose."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+DATA = Path(__file__).parents[1] / "data" / "attacks"
+ROWS: list[dict[str, Any]] = [json.loads(line) for line in (DATA / "requests.jsonl").read_text().splitlines()]
+POLICIES: dict[str, dict[str, Any]] = json.loads((DATA / "policies.json").read_text())
+
+WHERE = {
+    "P1": "session_id = {session_id}",
+    "P2": "session_id = {session_id} AND tenant = {tenant}",
+    "P3": "session_id = {session_id} OR shared_with = {session_id}",
+}
+"""Each `enforced` of policies.json in the words of a policy file."""
+
+ENFORCED = {
+    "P1": '"session_id" = $1',
+    "P2": '("session_id" = $1) AND ("tenant" = $2)',
+    "P3": '("session_id" = $1) OR ("shared_with" = $1)',
+}
+"""And as it must stand upstream, in front of everything that the client says."""
+
+TABLE = ("table", "chat_messages")
+
+DIFFERENT = {
+    "headers-0766": "sent as it stands it is two whole headers, neither of which means anything to the proxy",
+    "method-0674": "two spaces before the target are one to the parser, as RFC 9112 3 permits: it is a plain GET",
+}
+"""Rows that this proxy judges otherwise on purpose, by id, each with the reason."""
+
+
+def policy_file(policy: dict[str, Any]) -> str:
+    """The text of a policy file for one key of policies.json."""
+    key = policy["name"]
+    claims = "".join(f'{claim} = "text"\n' for claim in policy["enforced_claims"])
+    said = ", ".join(f'{claim} = "x-1"' for claim in policy["enforced_claims"])
+    return f"""
+table = "{policy["table"]}"
+key = {json.dumps(policy["pk"])}
+columns = {json.dumps(policy["columns"])}
+never = {json.dumps(policy["hidden"])}
+where = "{WHERE[key]}"
+
+[claims]
+{claims}
+[client]
+filter = {json.dumps(policy["filter_columns"])}
+log = ["full", "changes_only"]
+subset = {{ max_limit = 1000 }}
+
+[[case]]
+name = "its own rows"
+claims = {{ {said} }}
+request = "table=chat_messages&offset=-1"
+expect = "allow"
+
+[[case]]
+name = "nobody's rows"
+request = "table=chat_messages&offset=-1"
+expect = "claim_missing"
+"""
+
+
+def raw(row: dict[str, Any], bearer: str, *, named: bool = False) -> bytes:
+    """The request of a row in bytes, as it stands; `named` asks for the shape by name and leaves the table out."""
+    path = "/v1/shapes/chat_messages" if named else row.get("path", "/v1/shape")
+    params = [(key, value) for key, value in row["params"] if not (named and (key, value) == TABLE)]
+    query = row.get("raw_query") or urlencode(params, quote_via=quote, errors="surrogatepass")
+    body = row.get("body", "").encode()
+    lines = [f"{row.get('method', 'GET')} {path}?{query} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in _fields(row, bearer)]
+    return b"\r\n".join([*map(_bytes, lines), b"", b""]) + body
+
+
+def _fields(row: dict[str, Any], bearer: str) -> list[tuple[str, str]]:
+    """The row's headers, where `Bearer t` stands for its token, and what a request has anyway."""
+    given = [(name, bearer if value == "Bearer t" else value) for name, value in row.get("headers", [])]
+    names = {name.lower() for name, _ in given}
+    usual = [("Host", "proxy"), ("Authorization", bearer)]
+    return [*(pair for pair in usual if pair[0].lower() not in names), *given]
+
+
+def _bytes(line: str) -> bytes:
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode()

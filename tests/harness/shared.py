@@ -1,0 +1,32 @@
+"""One running proxy for all tests of a module, whose tests then run on the module's loop (`ON_MODULE_LOOP`)."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.harness.running import Proxy, running
+from tests.harness.upstream import Upstream, plain, scripted
+
+ON_MODULE_LOOP = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shared_upstream() -> AsyncIterator[Upstream]:
+    """A scripted Electric for a whole module."""
+    async with scripted() as upstream:
+        yield upstream
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shared_proxy(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    """A proxy in front of it, with the settings that tests have anyway."""
+    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy")) as proxy:
+        yield proxy
+
+
+def forget(upstream: Upstream) -> None:
+    """Makes it as it was at the start."""
+    upstream.script = plain
+    upstream.health = (200, b'{"status":"active"}')
+    upstream.asked.clear()
