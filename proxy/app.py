@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from proxy.core.headers import Origins
+from proxy.decisions import Decisions
 from proxy.electric import Source
 from proxy.exchange import Exchange
 from proxy.gate import Gate
@@ -23,8 +24,17 @@ from proxy.streams import Streams
 class Public:
     """The application that clients reach. Its parts are open to Exchange, which does the work of one request."""
 
-    def __init__(self, settings: Settings, gate: Gate, source: Source, streams: Streams, observe: Observe) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gate: Gate,
+        source: Source,
+        streams: Streams,
+        decisions: Decisions,
+        observe: Observe,
+    ) -> None:
         self.gate = gate
+        self.decisions = decisions
         self.source = source
         self.streams = streams
         self.observe = observe

@@ -2,17 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from proxy import explanation, policy_files, settings, tokens
+from proxy import explanation, policy_files, replay, settings, tokens
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
-from proxy.policy_files import BookFault
+from proxy.policy_files import BookFault, LoadedBook
+from proxy.replay import Inputs, Recorded, Replay, ReplayFault
 from proxy.settings import SettingsFault
 from proxy.tokens import KeyRing, KeysFault
 
@@ -21,7 +23,7 @@ from proxy.tokens import KeyRing, KeysFault
 def _faults_are_lines() -> Iterator[None]:
     try:
         yield
-    except (SettingsFault, BookFault, KeysFault, OSError) as fault:
+    except (SettingsFault, BookFault, KeysFault, ReplayFault, OSError) as fault:
         click.echo(str(fault), err=True)
         sys.exit(1)
 
@@ -64,7 +66,13 @@ def check(policies: Path | None) -> None:
 @click.option("--shape", help="The name of /v1/shapes/NAME; without it the query names the table.")
 @click.option("--body", help="The JSON body of a POST.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-@click.argument("query")
+@click.option(
+    "--decision",
+    type=click.Path(path_type=Path),
+    help="A decision file or a log: decide its last decision again. A log holds no claims and no query: give them.",
+)
+@click.option("--request-id", help="Of the decisions in that file, the one with this id.")
+@click.argument("query", required=False)
 def explain(
     policies: Path | None,
     token: str | None,
@@ -72,18 +80,48 @@ def explain(
     shape: str | None,
     body: str | None,
     as_json: bool,
-    query: str,
+    decision: Path | None,
+    request_id: str | None,
+    query: str | None,
 ) -> None:
-    """Say what every rule thinks of QUERY, and what would be sent upstream. Exit 1 if it is refused."""
+    """Say what every rule thinks of QUERY, and what would be sent upstream. Exit 1 if it is refused.
+
+    With --decision, exit 1 if it does not come out as it did.
+    """
+    asked = None if query is None else partial(_inputs, token, claims, shape, body, query)
     with _faults_are_lines():
-        book = policy_files.load(policies or settings.policies_folder()).book
+        loaded = policy_files.load(policies or settings.policies_folder())
+        if decision is not None:
+            _explain_again(replay.read(decision, request_id), asked, loaded, as_json)
+        if asked is None:
+            raise click.UsageError("give a QUERY, or a --decision")
         try:
-            who = _claims(token, claims)
-            told = explanation.explain(who, shape, _bytes(query), None if body is None else _bytes(body), book)
+            told = asked().explained(loaded.book)
         except Refusal as refusal:
             told = explanation.Explanation.of_refusal("token", refusal)
     click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
     sys.exit(0 if told.allowed else 1)
+
+
+def _explain_again(
+    recorded: Recorded, asked: Callable[[], Inputs] | None, loaded: LoadedBook, as_json: bool
+) -> NoReturn:
+    try:
+        inputs = recorded.inputs if asked is None else asked()
+    except Refusal as refusal:
+        raise click.UsageError(f"the token is refused: {refusal.reason}") from None
+    if inputs is None:
+        raise click.UsageError("a log does not hold what was asked: give --claims or --token, and the QUERY")
+    again = Replay(recorded, loaded.digest, inputs.explained(loaded.book))
+    if as_json:
+        click.echo(json.dumps(again.now.members() | {"decision": again.members()}, indent=2))
+    else:
+        click.echo("\n".join((*again.now.lines(), again.line())))
+    sys.exit(0 if again.same else 1)
+
+
+def _inputs(token: str | None, claims: str | None, shape: str | None, body: str | None, query: str) -> Inputs:
+    return Inputs(_claims(token, claims), shape, _bytes(query), None if body is None else _bytes(body))
 
 
 def _claims(token: str | None, claims: str | None) -> Claims:

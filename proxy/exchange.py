@@ -11,9 +11,9 @@ from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.frames import Frames
 from proxy.core.request import Kind
-from proxy.electric import Answer, BodyBroken, Conditions
+from proxy.electric import Answer, BodyBroken, Conditions, Whole
 from proxy.ends import End, Ended, Ends
-from proxy.gate import Admitted
+from proxy.gate import Admitted, Steps
 from proxy.inbound import Inbound, Receive, Send
 from proxy.observe import RequestEnded, RequestOpened
 
@@ -37,6 +37,7 @@ class Exchange:
         self._request_id = secrets.token_hex(12)
         self._started = time.perf_counter()
         self._head_seconds = 0.0
+        self._steps = Steps()
         self._admitted: Admitted | None = None
         self._status = 0
         self._code = "ok"
@@ -67,7 +68,7 @@ class Exchange:
             await self._preflight()
             return
         inbound.check()
-        self._admitted = await self._public.gate.admit(inbound, self._receive)
+        self._admitted = await self._public.gate.admit(inbound, self._receive, self._steps)
         claims = self._admitted.claims
         ends = Ends(self._receive, claims.expires_at - time.time())
         with self._public.streams.open(claims.subject, ends):
@@ -81,6 +82,7 @@ class Exchange:
             async with ends:
                 answer = await self._public.source.ask(admitted.upstream, self._conditions())
                 try:
+                    self._public.decisions.allowed(self._request_id, self._inbound, self._steps, self._public.hashed)
                     await self._pump(answer, admitted.upstream.kind, ends)
                 finally:
                     answer.close()
@@ -100,6 +102,10 @@ class Exchange:
     async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
         await self._head(answer.status, headers.answer(answer.headers, answer.status, kind))
         self._up_to_date = any(name == b"electric-up-to-date" for name, _ in answer.headers)
+        if isinstance(answer, Whole):
+            ends.head_sent(endless=False)
+            await self._piece(answer.body, ends, more=False)
+            return
         streaming = kind is Kind.sse and answer.status == 200
         ends.head_sent(endless=streaming)
         try:
@@ -144,6 +150,7 @@ class Exchange:
             fields.append((b"allow", headers.METHODS))
         await self._head(refusal.code.value.status, fields)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self._public.decisions.refused(self._request_id, self._inbound, self._steps, refusal, self._public.hashed)
 
     async def _fail(self, reason: str) -> None:
         if not self._status:

@@ -34,6 +34,11 @@ class Explanation:
         """Whether the request would go upstream."""
         return self.upstream is not None
 
+    @property
+    def code(self) -> str:
+        """`ok`, or the code of the first refusal."""
+        return next((verdict.refusal.code.name for verdict in self.verdicts if verdict.refusal), "ok")
+
     def lines(self) -> Iterator[str]:
         """The explanation for a terminal."""
         for verdict in self.verdicts:

@@ -16,6 +16,8 @@ class Readiness:
         self._state = "unknown"
         self.policies = 0
         self.draining = False
+        self.lag: Mapping[str, str] = {}
+        """What is known of each measured lag. It is told, and decides nothing: rows late are better than none."""
 
     def saw(self, state: str) -> None:
         """One probe's result."""
@@ -37,8 +39,16 @@ class Readiness:
         return all(self.checks.values())
 
     def report(self) -> dict[str, object]:
-        """What /ready says: the verdict, each condition, and what Electric said last."""
-        return {"ready": self.ready, "checks": self.checks, "electric": self._state}
+        """What /ready says: the verdict, each condition, why those not met are not, and what Electric said last."""
+        why = {name: self._why(name) for name, met in self.checks.items() if not met}
+        return {"ready": self.ready, "checks": self.checks, "why": why, "electric": self._state, "lag": self.lag}
+
+    def _why(self, check: str) -> str:
+        return {
+            "policies_loaded": "no policy is in force",
+            "electric_active": f"{self._failed} of {self._most} probes in a row found Electric {self._state}",
+            "not_draining": "the process ends when its open requests have",
+        }[check]
 
     @property
     def missing(self) -> str:

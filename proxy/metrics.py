@@ -9,10 +9,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from proxy import share_metrics
 from proxy.core.errors import Code
 from proxy.core.request import Kind
+from proxy.lag_metrics import LagMetrics
 from proxy.observe import (
     BookLoaded,
+    BookRejected,
     ElectricSeen,
     Observation,
     OwnFilterRefused,
@@ -28,27 +31,31 @@ from proxy.observe import (
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 STATES = ("active", "starting", "waiting", "unreachable")
 KINDS = tuple(kind.value for kind in Kind)
+PROTOCOL_CODES = tuple(code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout))
 UPSTREAM_CODES = (*(code.name for code in Code if code.name.startswith("upstream_")), "overloaded")
 
 
 class Metrics:
     """The metrics of one process. Call it with observations; `text` is what Prometheus scrapes."""
 
-    def __init__(self, open_streams: Callable[[], int], tokens: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        open_streams: Callable[[], int],
+        tokens: Callable[[], Mapping[str, int]],
+        max_streams: int = 0,
+        sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
+    ) -> None:
         self.registry = CollectorRegistry()
         self._up_to_date: dict[str, float] = {}
         self._define()
         self._open_streams.set_function(open_streams)
+        self._streams_limit.set(max_streams)
+        self._healthy_at = time.monotonic()
+        self._healthy_age.set_function(lambda: time.monotonic() - self._healthy_at)
         for result in ("verified", "cached"):
             self._tokens.labels(result).set_function(partial(_counted, tokens, result))
         self._build.labels(version("shape-proxy"), platform.python_version()).set(1)
-        for kind in KINDS:
-            self._open.labels(kind), self._head.labels(kind), self._total.labels(kind), self._bytes.labels(kind)
-            self._retries.labels(kind)
-            for code in UPSTREAM_CODES:
-                self._failures.labels(kind, code)
-        for state in STATES:
-            self._electric.labels(state)
+        self._start_at_0()
         self._readers: Mapping[type, Callable[[Any], None]] = {
             RequestOpened: self._request_opened,
             RequestEnded: self._request_ended,
@@ -60,6 +67,9 @@ class Metrics:
             ElectricSeen: self._electric_seen,
             ReadinessChanged: lambda seen: self._ready.set(seen.ready),
             BookLoaded: self._book_loaded,
+            BookRejected: lambda _: self._book_rejected.set(1),
+            **LagMetrics(self.registry).readers,
+            **share_metrics.ShareMetrics(self.registry, sharing).readers,
         }
 
     def __call__(self, observation: Observation) -> None:
@@ -92,14 +102,31 @@ class Metrics:
         self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
         self._total = histogram("request_seconds", "From a request to the last byte of its answer.")
         self._open = gauge("open_requests", "Requests admitted and not over.", ["kind"])
+        self._streams_limit = gauge("streams_limit", "PROXY_MAX_STREAMS.")
         self._open_streams = gauge("open_streams", "Places taken of PROXY_MAX_STREAMS.")
         self._tokens = gauge("token_checks", "Tokens verified, and found verified, since start.", ["result"])
         self._age = gauge("up_to_date_age_seconds", "Since an answer of the policy was up to date.", ["policy"])
+        self._healthy_age = gauge("electric_healthy_age_seconds", "Since Electric was active, or since the start.")
         self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])
         self._ready = gauge("ready", "1 while /ready says yes.")
         self._policies = gauge("policies", "Policies in force.")
+        self._book_rejected = gauge("policy_book_rejected", "1 while new policies were rejected, and old ones serve.")
         self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
         self._build = gauge("build_info", "The version that runs.", ["version", "python"])
+
+    def _start_at_0(self) -> None:
+        """A series that begins with its first event shows no increase to Prometheus."""
+        for kind in KINDS:
+            self._open.labels(kind), self._head.labels(kind), self._total.labels(kind), self._bytes.labels(kind)
+            self._retries.labels(kind)
+            for code in UPSTREAM_CODES:
+                self._failures.labels(kind, code)
+        for state in STATES:
+            self._electric.labels(state)
+        for code in PROTOCOL_CODES:
+            self._protocol.labels(code)
+        for refusal in Code:  # a refusal before the gate has neither policy nor kind
+            self._requests.labels("none", "none", refusal.name)
 
     def _request_opened(self, seen: RequestOpened) -> None:
         self._open.labels(seen.kind).inc()
@@ -118,9 +145,12 @@ class Metrics:
     def _electric_seen(self, seen: ElectricSeen) -> None:
         for state in STATES:
             self._electric.labels(state).set(state == seen.state)
+        if seen.state == "active":
+            self._healthy_at = time.monotonic()
 
     def _book_loaded(self, seen: BookLoaded) -> None:
         self._policies.set(len(seen.policies))
+        self._book_rejected.set(0)
         self._book.clear()
         self._book.labels(seen.digest).set(1)
         for policy in seen.policies:

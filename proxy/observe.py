@@ -57,6 +57,21 @@ class UpstreamFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RiderBoarded:
+    """A request was answered by sharing: `how` is `started` (it made the upstream request), `joined` or `kept`."""
+
+    kind: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class RiderLetGo:
+    """A rider was too slow for what is held: its stream ended, or it went on with an upstream request of its own."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnFilterRefused:
     """Electric answered 400 to text that the proxy wrote: a bug of the proxy, or a policy that does not fit."""
 
@@ -94,6 +109,76 @@ class BookLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class BookRejected:
+    """New policies were not put in force, for so many faults; the old ones stay."""
+
+    faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionMade:
+    """Why a request was refused or allowed. No token, claim value, parameter or query text is in it.
+
+    `rules` are those that ran, each with what it said; `predicate` is in force, its values masked. The request id is
+    what the refusal's body says.
+    """
+
+    request_id: str
+    allowed: bool
+    code: str
+    policy: str
+    book: str
+    subject: str
+    reason: str
+    rules: tuple[str, ...]
+    predicate: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryMeasured:
+    """A beat was started, given up or seen: the lags in seconds of those seen, the newest last, and since when (by
+    the monotonic clock) the oldest one waits that has not come back."""
+
+    lags: tuple[float, ...]
+    waiting_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationMeasured:
+    """What the replication slot said: bytes that Electric has not confirmed, bytes of log kept for it, and whether it
+    reads now."""
+
+    lag_bytes: int
+    retained_bytes: int
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LagKnown:
+    """A measure (`delivery` or `replication`) is known again, or cannot be taken; `why` says why not."""
+
+    measure: str
+    known: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerFailed:
+    """A shape that the proxy itself follows could not be read; it is tried again."""
+
+    follower: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerRestarted:
+    """Electric made such a shape anew, so it is read from its beginning."""
+
+    follower: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """The process starts, drains or stops; `detail` says where it listens or what it waits for."""
 
@@ -107,11 +192,20 @@ Observation = (
     | ProtocolRefused
     | UpstreamRetried
     | UpstreamFailed
+    | RiderBoarded
+    | RiderLetGo
     | OwnFilterRefused
     | SchemaLeak
     | ElectricSeen
     | ReadinessChanged
     | BookLoaded
+    | BookRejected
+    | DecisionMade
+    | DeliveryMeasured
+    | ReplicationMeasured
+    | LagKnown
+    | FollowerFailed
+    | FollowerRestarted
     | Lifecycle
 )
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from proxy import policy_files
 from proxy.app import Public, admin
+from proxy.decisions import Decisions
 from proxy.electric import Electric
 from proxy.gate import Gate
 from proxy.health import Readiness
@@ -25,7 +26,9 @@ from proxy.metrics import Metrics
 from proxy.observe import BookLoaded, ElectricSeen, Lifecycle, Observe, ReadinessChanged, both
 from proxy.outlet import Outlet
 from proxy.policy_files import LoadedBook
+from proxy.probes import measuring
 from proxy.settings import Address, Settings
+from proxy.share.sharing import Sharing
 from proxy.streams import Streams
 from proxy.tokens import KeyRing, Verifier, rules
 from proxy.wire import wire_class
@@ -53,12 +56,22 @@ async def create_app(settings: Settings, loaded: LoadedBook, ring: KeyRing, obse
     streams = Streams(settings.max_streams, settings.max_streams_per_subject)
     verifier = Verifier(ring, rules(settings))
     readiness = Readiness(settings.probe_failures)
-    metrics = Metrics(lambda: len(streams), lambda: {"verified": verifier.verified, "cached": verifier.cache_hits})
+    metrics = Metrics(
+        lambda: len(streams),
+        lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
+        settings.max_streams,
+        lambda: sharing.figures(),
+    )
     tell = both(metrics, observe)
-    async with Electric(settings, tell) as electric:
+    decisions = Decisions(settings, loaded, tell)
+    async with (
+        Electric(settings, tell) as electric,
+        Sharing(electric, settings.sharing, tell) as sharing,
+        measuring(settings, electric, tell) as lag,
+    ):
         gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
-        public = Public(settings, gate, electric, streams, tell)
-        readiness.policies = len(loaded.book.by_name)
+        public = Public(settings, gate, sharing if settings.share == "on" else electric, streams, decisions, tell)
+        readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
         probe = asyncio.create_task(_probe(electric, readiness, settings.probe_seconds, tell))
         try:
@@ -67,6 +80,7 @@ async def create_app(settings: Settings, loaded: LoadedBook, ring: KeyRing, obse
             probe.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await probe
+            decisions.close()
 
 
 async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:

@@ -1,7 +1,8 @@
 """Every setting, its name in the environment, its type, default and meaning. The only module that reads the
-environment; `.env.example` is generated from here (`shape-proxy settings`)."""
+environment; `.env.example` is generated from here (`shape-proxy env-example`)."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,10 +12,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from proxy.core.filters import FilterLimits
 from proxy.core.limits import Limits
+from proxy.core.names import Table
+from proxy.share.bounds import Bounds
 
 PREFIX = "PROXY_"
 _UNPREFIXED = frozenset({"electric_http_url", "electric_secret", "database_url"})  # the application's own names
-_LIMITS, _FILTER = Limits(), FilterLimits()
+_HTTP_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_LIMITS, _FILTER, _SHARING = Limits(), FilterLimits(), Bounds()
 
 
 class SettingsFault(Exception):
@@ -45,7 +49,7 @@ def _comma_list(value: Any) -> Any:
 
 
 def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")) or "?" in value or "#" in value:
+    if not _HTTP_URL.fullmatch(value):
         raise ValueError("must be an http(s) address without a query, such as http://electric:3000")
     return value.rstrip("/")
 
@@ -53,6 +57,17 @@ def _http_url(value: str) -> str:
 Listen = Annotated[Address, BeforeValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Bytes = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Depth = Annotated[int, Field(ge=1, le=64)]
+
+
+def _table(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    table = Table.parse(value)
+    if table is None:
+        raise ValueError("must be schema.name, such as public.shape_proxy_heartbeat")
+    return table
 
 
 class Settings(BaseModel):
@@ -83,6 +98,8 @@ class Settings(BaseModel):
     token_max_bytes: Count = Field(4096, description="The longest token that is looked at.")
     token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
 
+    decision_cache: Count = Field(5000, description="How many decisions are remembered, a few KB each.")
+
     connect_seconds: Seconds = Field(3, description="To connect to Electric.")
     head_seconds: Seconds = Field(30, description="For the head of an answer that does not wait.")
     live_head_seconds: Seconds = Field(35, description="For the head of a live poll, which Electric holds for 20 s.")
@@ -96,6 +113,29 @@ class Settings(BaseModel):
     max_streams: Count = Field(20_000, description="Requests open at once, all clients.")
     max_streams_per_subject: Count = Field(200, description="Requests open at once, one subject.")
 
+    carrier: Literal["llhttp", "aiohttp"] = Field(
+        "llhttp", description="What carries requests to Electric: llhttp, or aiohttp, which is slower and older."
+    )
+    share: Literal["on", "off"] = Field("on", description="Whether equal authorized requests share one to Electric.")
+    cache_bytes: Bytes = Field(
+        _SHARING.cache_bytes, description="Answers kept for the next who ask, all together; 0 for none."
+    )
+    cache_entry_bytes: Bytes = Field(
+        _SHARING.cache_entry_bytes, description="The largest of them; larger ones only pass through."
+    )
+    cache_seconds: Seconds = Field(
+        _SHARING.cache_seconds, description="The longest that one is kept; Electric's max-age may be less."
+    )
+    cache_live_seconds: Seconds = Field(
+        _SHARING.cache_live_seconds, description="The same for the answer to a live poll."
+    )
+    flight_bytes: Bytes = Field(
+        _SHARING.flight_bytes, description="Held of a body that only passes; slower readers get their own."
+    )
+    hub_bytes: Bytes = Field(
+        _SHARING.hub_bytes, description="Held of a shared stream, for who joins late or reads slowly."
+    )
+
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
     limit_body_bytes: Count = Field(_LIMITS.body_bytes, description="The longest body.")
     limit_json_depth: Count = Field(_LIMITS.json_depth, description="The deepest JSON of a body.")
@@ -106,7 +146,7 @@ class Settings(BaseModel):
     limit_target_bytes: Count = Field(_LIMITS.target_bytes, description="The longest target sent to Electric.")
     limit_filter_bytes: Count = Field(_FILTER.bytes, description="The longest filter.")
     limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most words and signs of a filter.")
-    limit_filter_depth: Count = Field(_FILTER.depth, le=64, description="The deepest nesting of a filter.")
+    limit_filter_depth: Depth = Field(_FILTER.depth, description="The deepest nesting of a filter.")
     limit_filter_nodes: Count = Field(_FILTER.nodes, description="The most operations of a filter.")
     limit_filter_in_list: Count = Field(_FILTER.in_list, description="The longest IN list.")
     limit_filter_like_bytes: Count = Field(_FILTER.like_bytes, description="The longest LIKE pattern.")
@@ -114,6 +154,20 @@ class Settings(BaseModel):
 
     probe_seconds: Seconds = Field(5, description="Between two questions to Electric's /v1/health.")
     probe_failures: Count = Field(3, description="Failed probes in a row until /ready says no.")
+
+    heartbeat_table: Annotated[Table | None, BeforeValidator(_table)] = Field(
+        None, description="The table, schema.name, that measures the delivery lag (deploy/postgres); none: unmeasured."
+    )
+    heartbeat_seconds: Seconds = Field(5, description="Between two writes to it.")
+    replication_slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = Field(
+        "electric_slot_default", description="Electric's replication slot, whose lag is read if DATABASE_URL is set."
+    )
+    replication_seconds: Seconds = Field(15, description="Between two looks at it.")
+
+    decision_sample: float = Field(0, ge=0, le=1, description="The share of allowed requests whose decision is logged.")
+    decision_file: Path | None = Field(
+        None, description="A file, mode 0600, for logged decisions with claims and queries, for explain --decision."
+    )
 
     @property
     def limits(self) -> Limits:
@@ -124,6 +178,11 @@ class Settings(BaseModel):
     def filter_limits(self) -> FilterLimits:
         """The bounds on one filter."""
         return FilterLimits(**_fields(self, "limit_filter_", FilterLimits))
+
+    @property
+    def sharing(self) -> Bounds:
+        """What sharing may hold."""
+        return Bounds(**{member.name: getattr(self, member.name) for member in fields(Bounds)})
 
 
 def _fields(settings: Settings, prefix: str, limits: type[Limits | FilterLimits]) -> dict[str, int]:
@@ -143,6 +202,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsFault(_line(fault)) from None
     if not settings.token_keys.is_file():
         raise SettingsFault(f"{variable('token_keys')}: there is no file {settings.token_keys}")
+    if settings.heartbeat_table is not None and settings.database_url is None:
+        raise SettingsFault(f"{variable('heartbeat_table')}: needs DATABASE_URL")
     return settings
 
 

@@ -6,13 +6,17 @@ The head of a request is bounded in bytes, headers and time while it arrives; ta
 
 import asyncio
 import secrets
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
 from proxy.observe import Observe, ProtocolRefused
 from proxy.settings import Settings
+
+PIPELINED = 16
+"""The most requests that wait behind another on one connection."""
 
 
 class Wire(HttpToolsProtocol):
@@ -26,6 +30,8 @@ class Wire(HttpToolsProtocol):
     _unparsed_bytes = 0
     _head_bytes = 0
     _fault = Code.malformed_request
+    _answering: RequestResponseCycle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the clock for the first request head: a connection that says nothing is closed as well."""
@@ -33,12 +39,15 @@ class Wire(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clock."""
+        """Stops the clock, and tells the request that is being answered: uvicorn tells the last one that came."""
         self._head_is_over()
         super().connection_lost(exc)
+        self._tell_answering()
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser; it reports only whole lines, so what it holds back of a head is bounded here."""
+        if self._refused:
+            return  # read and dropped, see _refuse
         super().data_received(data)
         if self._in_head:
             self._unparsed_bytes += len(data)
@@ -73,16 +82,58 @@ class Wire(HttpToolsProtocol):
         if not self.url.startswith(b"/") or b"#" in self.url:
             self._refuse_head(Code.malformed_request)
         super().on_headers_complete()
+        if len(self.pipeline) > PIPELINED:
+            self._refuse_head(Code.malformed_request)
+        self.flow.resume_reading()  # else nobody would notice that the client leaves
+
+    def on_message_complete(self) -> None:
+        """The body is whole. If the answer did not wait for it, the connection ends here."""
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """An answer is written. What is left of its request's body is read and dropped for a while."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self.pipeline and self.cycle.more_body:
+            self._close_later()
+        self._cut_later()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Runs the application on one request. An answer that it leaves unfinished is cut, read or not."""
+
+        async def whole(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+            if not cycle.response_complete and not cycle.disconnected:
+                cycle.disconnected = True
+                self.transport.abort()
+
+        self._answering = cycle
+        super()._start_asgi_task(cycle, whole)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own signature
         """What the parser cannot read is refused like everything else."""
         self._refuse(self._fault)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Closes an idle connection; one whose client never read its last answer is cut in the end."""
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(self.settings.write_seconds, self.transport.abort)
+        """Closes an idle connection."""
         super().timeout_keep_alive_handler()
+        self._cut_later()
+
+    def _tell_answering(self) -> None:
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _close_later(self) -> None:
+        """Closing on bytes that nobody read would reset the connection, and the client could lose the answer
+        (RFC 9112 9.6)."""
+        self.loop.call_later(self.settings.header_seconds, self.transport.close)
+
+    def _cut_later(self) -> None:
+        """A client that never reads its last answer must not keep it, and the connection, for ever."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self.loop.call_later(self.settings.write_seconds, self.transport.abort)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -105,14 +156,28 @@ class Wire(HttpToolsProtocol):
 
     def _refuse(self, code: Code) -> None:
         self._head_is_over()
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refused:
             return
         self.observe(ProtocolRefused(code.name))
+        if not self._may_answer():
+            self.transport.abort()
+            return
         body = errors.body(Refusal(code), secrets.token_hex(12))
         fields = [*headers.refusal(code), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self._refused = True
+        self._tell_answering()
         self.transport.write(STATUS_LINE[code.value.status] + lines + b"\r\n" + body)
-        self.transport.close()
+        self.transport.write_eof()
+        self._close_later()
+
+    def _may_answer(self) -> bool:
+        """Whether what is written next is read as the answer to what is refused, not to an earlier request."""
+        return self.cycle is None or (
+            not self.pipeline
+            and self.cycle.response_started == self.cycle.response_complete
+            and self.cycle.response_complete != self.cycle.more_body
+        )
 
 
 def wire_class(settings: Settings, observe: Observe) -> type[Wire]:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticUndefined
 from proxy import settings
 from proxy.core.filters import FilterLimits
 from proxy.core.limits import Limits
+from proxy.core.names import Table
 from proxy.settings import Address, Settings, SettingsFault, load, variable
 from tests.tree import ROOT
 
@@ -159,6 +160,24 @@ def test_origins_stand_between_commas(least: dict[str, str], value: str, origins
 )
 def test_electrics_address_has_no_slash_at_its_end(least: dict[str, str], value: str, url: str) -> None:
     assert load(least | {"ELECTRIC_HTTP_URL": value}).electric_http_url == url
+
+
+@pytest.mark.parametrize("value", ["beats", "public.", "public.beats; --", "a.b.c"])
+def test_a_table_is_a_schema_and_a_name(least: dict[str, str], value: str) -> None:
+    line = fault(least | {"DATABASE_URL": "postgres://x", "PROXY_HEARTBEAT_TABLE": value})
+    assert line == "PROXY_HEARTBEAT_TABLE: must be schema.name, such as public.shape_proxy_heartbeat"
+
+
+def test_a_heartbeat_needs_a_database(least: dict[str, str]) -> None:
+    beats = {"PROXY_HEARTBEAT_TABLE": "public.beats"}
+    assert fault(least | beats) == "PROXY_HEARTBEAT_TABLE: needs DATABASE_URL"
+    assert load(least | beats | {"DATABASE_URL": "postgres://x"}).heartbeat_table == Table("public", "beats")
+
+
+def test_values_may_be_given_as_values(least: dict[str, str]) -> None:
+    said = load(least).model_copy(update={"listen": Address("::", 1)})
+    again = Settings.model_validate(dict(said) | {"heartbeat_table": Table("public", "beats")})
+    assert (again.listen, again.heartbeat_table) == (Address("::", 1), Table("public", "beats"))
 
 
 def test_limits_are_settings(least: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.attacks.rows import POLICIES, policy_file
 from tests.harness.running import Proxy, running
+from tests.harness.shared import DIRECT
 from tests.harness.upstream import Upstream, scripted
 
 
@@ -30,6 +31,6 @@ async def grounds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dic
             (folder / "policies").mkdir()
             (folder / "policies" / "chat_messages.toml").write_text(policy_file(policy))
             upstream = await stack.enter_async_context(scripted())
-            variables = {"PROXY_POLICIES": str(folder / "policies")}
+            variables = {"PROXY_POLICIES": str(folder / "policies"), **DIRECT}
             found[key] = Ground(await stack.enter_async_context(running(upstream.url, folder, **variables)), upstream)
         yield found

@@ -120,6 +120,12 @@ def test_a_pattern_holds_for_integers_and_booleans_too() -> None:
         bound(ClaimType.boolean, False, "true")
 
 
+def test_no_pattern_makes_a_truth_value_or_a_text_a_number() -> None:
+    for value in (True, "7", 7.0):
+        with refused(Code.claim_malformed):
+            bound(ClaimType.integer, value, ".*")
+
+
 def test_a_broken_pattern_is_an_error_of_the_policy() -> None:
     with pytest.raises(re.error):
         ClaimSpec.of("c", ClaimType.text, "(")

@@ -111,6 +111,12 @@ def test_the_protocols_headers_pass_in_order_and_untouched() -> None:
     assert {name for name, _ in PROTOCOL} == ANSWER
 
 
+def test_an_answer_that_is_not_modified_has_no_length() -> None:
+    names = [name for name, _ in headers.answer(PROTOCOL, 304, Kind.catch_up)]
+    assert b"content-length" not in names
+    assert set(names) >= ANSWER - {b"content-length"}
+
+
 @pytest.mark.parametrize("name", STRANGE)
 def test_any_other_header_stays_behind(name: bytes) -> None:
     came = headers.answer([(name, b"evil")], 200, Kind.initial)

@@ -97,6 +97,11 @@ def test_a_filters_text_and_parameters_are_ours() -> None:
     ]
 
 
+def test_every_sign_that_means_something_in_a_target_is_escaped() -> None:
+    request = built(where="mode = $1", p1="a/b?c#d&e=f+g%h i;j~k")
+    assert "&params%5B2%5D=a%2Fb%3Fc%23d%26e%3Df%2Bg%25h%20i%3Bj~k&" in request.target
+
+
 def test_a_page_of_a_get_travels_in_the_query() -> None:
     request = built(**CATCH_UP, **PAGE)
     assert request.method == "GET"
@@ -201,6 +206,23 @@ def test_two_tokens_with_different_claims_never_share_a_key() -> None:
 
 def test_a_page_in_the_body_and_in_the_query_have_different_keys() -> None:
     assert built(subset__where="true").key != built(body=b'{"where":"true"}').key
+
+
+@pytest.mark.parametrize(("one", "other"), [SAME[key] for key in SAME], ids=SAME)
+def test_requests_of_one_key_are_of_one_shape(one: dict[str, object], other: dict[str, object]) -> None:
+    assert built(**one).shape == built(**other).shape
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_shape_is_which_data_and_never_where_in_its_log(what: str) -> None:
+    one, other = (built(**params) for params in OTHER[what])
+    data = {"columns", "replica", "log", "where", "a value"}
+    assert (one.shape != other.shape) is (what in data)
+    assert one.target.startswith(f"{one.shape}&offset=")
+
+
+def test_a_request_knows_its_position() -> None:
+    assert built(**CATCH_UP).position == asked(**CATCH_UP).position
 
 
 def test_an_upstream_request_does_not_change() -> None:

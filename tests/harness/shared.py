@@ -18,10 +18,23 @@ async def shared_upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
+DIRECT = {"PROXY_SHARE": "off"}
+SHARED = {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
+"""Requests that are open share, and every test finds its own upstream request."""
+
+
+@pytest.fixture(scope="module")
+def mode() -> dict[str, str]:
+    """The settings of the module's proxies; without sharing, each request is one to Electric."""
+    return DIRECT
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared_proxy(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    """A proxy in front of it, with the settings that tests have anyway."""
-    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy")) as proxy:
+async def shared_proxy(
+    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, mode: dict[str, str]
+) -> AsyncIterator[Proxy]:
+    """A proxy in front of it."""
+    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy"), **mode) as proxy:
         yield proxy
 
 

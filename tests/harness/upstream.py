@@ -101,8 +101,8 @@ class Upstream:
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def wait_for(self, count: int) -> None:
-        """Waits until this many shape requests have come."""
-        async with self.arrived:
+        """Waits, bounded, until this many shape requests have come."""
+        async with asyncio.timeout(10), self.arrived:
             await self.arrived.wait_for(lambda: len(self.asked) >= count)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

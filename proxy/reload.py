@@ -1,0 +1,50 @@
+"""SIGHUP: new policies and keys are read beside the old ones, and put in force only if they are whole."""
+
+import asyncio
+
+from proxy import policy_files
+from proxy.decisions import Decisions
+from proxy.gate import Gate
+from proxy.health import Readiness
+from proxy.observe import BookLoaded, BookRejected, Lifecycle, Observe
+from proxy.policy_files import BookFault, LoadedBook
+from proxy.settings import Settings
+from proxy.tokens import KeyRing, KeysFault
+
+
+class Reload:
+    """Replaces what a running process judges by. Requests under way go on as they were admitted."""
+
+    def __init__(
+        self, settings: Settings, gate: Gate, decisions: Decisions, readiness: Readiness, observe: Observe
+    ) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._decisions = decisions
+        self._readiness = readiness
+        self._observe = observe
+
+    async def on(self, hangup: asyncio.Event) -> None:
+        """Reloads whenever the event is set, for ever."""
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            await self.now()
+
+    async def now(self) -> None:
+        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
+        try:
+            loaded, ring = await asyncio.to_thread(self._read)
+        except (BookFault, KeysFault) as fault:
+            lines = str(fault).splitlines()
+            self._observe(BookRejected(len(lines)))
+            for line in lines:
+                self._observe(Lifecycle("reload_refused", line))
+            return
+        self._gate.replace(loaded.book, ring)
+        self._decisions.loaded = loaded
+        self._readiness.policies = len(loaded.book.by_name)
+        self._observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+
+    def _read(self) -> tuple[LoadedBook, KeyRing]:
+        return policy_files.load(self._settings.policies), KeyRing.read(self._settings.token_keys)

@@ -1,0 +1,20 @@
+"""How much sharing may hold, and for how long."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bytes and seconds; the settings say what each is for."""
+
+    cache_bytes: int = 67_108_864
+    cache_entry_bytes: int = 16_777_216
+    cache_seconds: float = 60
+    cache_live_seconds: float = 5
+    flight_bytes: int = 262_144
+    hub_bytes: int = 262_144
+
+    @property
+    def ages(self) -> tuple[float, float]:
+        """The longest age of an answer, and of a live one."""
+        return self.cache_seconds, self.cache_live_seconds

@@ -1,0 +1,152 @@
+"""Several processes on one port: each is a whole proxy with its own sharing; this one starts them, adds up their
+metrics, answers for their health and ends them together.
+
+The kernel spreads connections over the listeners (SO_REUSEPORT). prometheus-client's own multiprocess mode doubles
+the cost of every count and takes no computed gauges, so the workers are asked for their texts instead.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from proxy.exposition import merged
+from proxy.settings import Address
+
+Work = Callable[[tuple[socket.socket, socket.socket]], None]
+"""What one worker does with its public and its private socket, until SIGTERM."""
+
+ASK_SECONDS = 2.0
+GRACE_SECONDS = 10.0
+"""What workers get beyond their drain until they are killed."""
+
+
+class Workers:
+    """The running workers, each with a client to its private listener."""
+
+    def __init__(self, processes: list[ForkProcess], clients: list[httpx.AsyncClient]) -> None:
+        self.processes = processes
+        self._clients = clients
+
+    async def ask(self, path: str) -> list[httpx.Response]:
+        """Every worker's answer; 503 stands for one that gives none."""
+        return await asyncio.gather(*(self._answer(client, path) for client in self._clients))
+
+    async def _answer(self, client: httpx.AsyncClient, path: str) -> httpx.Response:
+        try:
+            return await client.get(path)
+        except httpx.TransportError:
+            return httpx.Response(503, json={"ready": False, "checks": {"answering": False}})
+
+
+def run(count: int, public: Address, private: Address, work: Work, drain_seconds: float) -> int:
+    """Runs `count` workers until SIGTERM or SIGINT, or until one of them ends by itself: then 1 is returned, and the
+    others are ended as well. Raises OSError if an address is taken."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shape-proxy-")))
+        admin = stack.enter_context(socket.create_server(private, backlog=128))
+        paths = [folder / f"worker-{number}" for number in range(count)]
+        sockets = list(zip(_reused(public, count), map(_unix, paths), strict=True))
+        fork = multiprocessing.get_context("fork")
+        processes = [fork.Process(target=work, args=(pair,), name=f"worker {n}") for n, pair in enumerate(sockets)]
+        for process in processes:
+            process.start()
+        for pair in sockets:
+            for bound in pair:
+                bound.close()
+        return asyncio.run(_supervised(processes, paths, admin, drain_seconds))
+
+
+def _reused(address: Address, count: int) -> list[socket.socket]:
+    first = _listening(address)
+    port = first.getsockname()[1]
+    return [first, *(_listening(Address(address.host, port)) for _ in range(count - 1))]
+
+
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.create_server(address, family=family, backlog=4096, reuse_port=True)
+    bound.setblocking(False)
+    return bound
+
+
+def _unix(path: Path) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(path))
+    bound.listen(16)
+    bound.setblocking(False)
+    return bound
+
+
+async def _supervised(
+    processes: list[ForkProcess], paths: Iterable[Path], admin: socket.socket, drain_seconds: float
+) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    for process in processes:
+        loop.add_reader(process.sentinel, stop.set)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(_client(path)) for path in paths]
+        server = uvicorn.Server(_config(_admin(Workers(processes, clients))))
+        serving = asyncio.create_task(server._serve([admin]))  # without uvicorn's own signal handlers
+        await stop.wait()
+        died = [process for process in processes if not process.is_alive()]
+        for process in processes:
+            loop.remove_reader(process.sentinel)
+            process.terminate()
+        await asyncio.to_thread(_joined, processes, drain_seconds + GRACE_SECONDS)
+        server.should_exit = True
+        await serving
+    for process in died:
+        sys.stderr.write(f"{process.name} ended by itself ({process.exitcode}): the others were ended too\n")
+    return 1 if died else 0
+
+
+def _joined(processes: list[ForkProcess], seconds: float) -> None:
+    for process in processes:
+        process.join(seconds)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _client(path: Path) -> httpx.AsyncClient:
+    transport = httpx.AsyncHTTPTransport(uds=str(path))
+    return httpx.AsyncClient(transport=transport, base_url="http://worker", timeout=ASK_SECONDS)
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws="none")
+
+
+def _admin(workers: Workers) -> Starlette:
+    async def live(_: Request) -> Response:
+        alive = all(process.is_alive() for process in workers.processes)
+        return PlainTextResponse("live\n" if alive else "a worker is gone\n", 200 if alive else 503)
+
+    async def ready(_: Request) -> Response:
+        answers = await workers.ask("/ready")
+        all_ready = all(answer.status_code == 200 for answer in answers)
+        told = {"ready": all_ready, "workers": [answer.json() for answer in answers]}
+        return JSONResponse(told, 200 if all_ready else 503)
+
+    async def scrape(_: Request) -> Response:
+        answers = [answer.text for answer in await workers.ask("/metrics") if answer.status_code == 200]
+        return Response(merged(answers), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", scrape)])

@@ -1,0 +1,236 @@
+"""The command line: what it prints, where, and with which exit code; whatever is wrong is one line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy import settings, tokens
+from proxy.cli import main
+from proxy.tokens import KeyRing, TokenRules, Verifier
+from tests.tree import ROOT
+
+POLICIES = ROOT / "policies"
+ADA = '{"session_id":"s-ada"}'
+TODOS = "table=todos&offset=-1"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What `mint` and `explain --token` need; nothing of the environment of these tests."""
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(tokens.new_keys()))
+    return {
+        "PROXY_TOKEN_KEYS": str(keys),
+        "PROXY_TOKEN_ISSUER": "https://app.example",
+        "PROXY_TOKEN_AUDIENCE": "shape-proxy",
+        "PROXY_POLICIES": str(POLICIES),
+    }
+
+
+def run(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
+    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith(("PROXY_", "ELECTRIC_"))}
+    return CliRunner().invoke(main, arguments, env={**cleared, **(env or {})})
+
+
+def minted(environment: Mapping[str, str], *arguments: str) -> str:
+    result = run("mint", "--sub", "acc-ada", *arguments, env=environment)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.strip()
+
+
+def said(environment: Mapping[str, str], token: str) -> Mapping[str, object]:
+    ring = KeyRing.read(Path(environment["PROXY_TOKEN_KEYS"]))
+    rules = TokenRules("https://app.example", "shape-proxy", require_typ=True)
+    return Verifier(ring, rules).verify([f"Bearer {token}".encode()]).values
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(f"  {name} " in result.stdout for name in ("serve", "check", "explain", "mint", "demo"))
+    assert "env-example" not in result.stdout
+
+
+# --- check
+
+
+def test_check_prints_every_case_and_a_digest() -> None:
+    result = run("check", "--policies", str(POLICIES))
+    assert (result.exit_code, result.stderr) == (0, "")
+    *cases, last = result.stdout.splitlines()
+    assert "todos: allow: a token for s-ada reads its own rows" in cases
+    assert last.startswith(f"13 policies, {len(cases)} cases, digest ")
+
+
+def test_check_reads_the_folder_of_the_settings() -> None:
+    assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("13 policies")
+
+
+def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("x = 1")
+    (tmp_path / "b.toml").write_text("y = ")
+    result = run("check", "--policies", str(tmp_path))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert all(line.startswith((f"{tmp_path}/a.toml: ", f"{tmp_path}/b.toml: ")) for line in result.stderr.splitlines())
+    assert "Traceback" not in result.stderr
+
+
+# --- explain
+
+
+def test_explain_of_an_allowed_request_exits_0() -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, TODOS)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "ok       shape: todos" in result.stdout
+    assert '         where = ("session_id" = $1) AND (TRUE)' in result.stdout
+
+
+def test_explain_of_a_refused_request_exits_1() -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, "table=secrets&offset=-1")
+    assert result.exit_code == 1
+    assert result.stdout == "refused  shape: shape_forbidden: no policy for this table or name\n"
+
+
+@pytest.mark.parametrize(("query", "allowed"), [(TODOS, True), ("table=secrets&offset=-1", False)])
+def test_explain_as_json_is_one_object(query: str, allowed: bool) -> None:
+    result = run("explain", "--json", "--policies", str(POLICIES), "--claims", ADA, query)
+    assert json.loads(result.stdout)["allowed"] is allowed
+    assert result.exit_code == (0 if allowed else 1)
+
+
+def test_explain_knows_named_shapes_and_bodies() -> None:
+    body = '{"where":"done = true"}'
+    result = run(
+        "explain", "--policies", str(POLICIES), "--claims", ADA, "--shape", "todos", "--body", body, "offset=-1"
+    )
+    assert result.exit_code == 0
+    assert "upstream POST /v1/shape" in result.stdout
+
+
+def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> None:
+    token = minted(environment, "--claim", "session_id=s-ada")
+    assert run("explain", "--token", token, TODOS, env=environment).exit_code == 0
+    result = run("explain", "--token", token + "x", TODOS, env=environment)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("refused  token: token_invalid: ")
+    assert token not in result.output
+
+
+@pytest.mark.parametrize("query", ["table=todos&offset=-1&where=\udcff", "\udcff"])
+def test_explain_takes_bytes_that_are_no_text(query: str) -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, query)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("refused  request: malformed_request: ")
+
+
+USAGE: dict[str, list[str]] = {
+    "no query": ["explain", "--claims", ADA],
+    "neither a token nor claims": ["explain", TODOS],
+    "a token and claims": ["explain", "--token", "x", "--claims", ADA, TODOS],
+    "claims that are no JSON": ["explain", "--claims", "x", TODOS],
+    "claims that are a list": ["explain", "--claims", '[["session_id","s-ada"]]', TODOS],
+    "no subject": ["mint"],
+    "a claim without a value": ["mint", "--sub", "ada", "--claim", "session_id"],
+    "more claims that are no JSON": ["mint", "--sub", "ada", "--json-claims", "{"],
+    "more claims that are a list": ["mint", "--sub", "ada", "--json-claims", "[]"],
+    "seconds that are no number": ["mint", "--sub", "ada", "--seconds", "x"],
+    "an unknown command": ["serves"],
+    "an unknown option": ["check", "--policy", "x"],
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
+def test_a_wrong_use_exits_2_and_says_how(environment: dict[str, str], arguments: list[str]) -> None:
+    result = run(*arguments, env=environment)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# --- mint
+
+
+def test_a_minted_token_says_what_it_was_told(environment: dict[str, str]) -> None:
+    token = minted(environment, "--claim", "session_id=s=ada", "--claim", "mode=", "--json-claims", '{"n":1,"ok":true}')
+    claims = said(environment, token)
+    assert {key: claims[key] for key in ("sub", "session_id", "mode", "n", "ok")} == {
+        "sub": "acc-ada",
+        "session_id": "s=ada",
+        "mode": "",
+        "n": 1,
+        "ok": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [([], 900), (["--seconds", "60"], 60)], ids=["the longest", "a minute"]
+)
+def test_a_minted_token_lives_as_long_as_it_was_told(
+    environment: dict[str, str], arguments: list[str], seconds: int
+) -> None:
+    claims = said(environment, minted(environment, *arguments))
+    assert int(str(claims["exp"])) - int(str(claims["iat"])) == seconds
+
+
+def test_a_token_of_no_seconds_is_over(environment: dict[str, str]) -> None:
+    token = minted(environment, "--seconds", "0", "--claim", "session_id=s-ada")
+    assert run("explain", "--token", token, TODOS, env=environment).exit_code == 1
+
+
+# --- faults
+
+FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "serve: a setting is missing": (["serve"], {"PROXY_TOKEN_ISSUER": ""}, "PROXY_TOKEN_ISSUER: Field required"),
+    "serve: an unknown setting": (["serve"], {"PROXY_X": "1"}, "PROXY_X: there is no such setting"),
+    "serve: no policies": (["serve"], {"PROXY_POLICIES": "/none"}, "/none: there are no policies here"),
+    "serve: no keys": (["serve"], {"PROXY_TOKEN_KEYS": "/none"}, "PROXY_TOKEN_KEYS: there is no file /none"),
+    "serve: an address of another machine": (["serve"], {"PROXY_LISTEN": "192.0.2.1:1"}, "[Errno "),
+    "check: no policies": (["check"], {"PROXY_POLICIES": "/none"}, "/none: there are no policies here"),
+    "explain: a setting is missing": (
+        ["explain", "--token", "x", TODOS],
+        {"PROXY_TOKEN_ISSUER": ""},
+        "PROXY_TOKEN_ISSUER",
+    ),
+    "mint: a setting is missing": (["mint", "--sub", "ada"], {"PROXY_TOKEN_AUDIENCE": ""}, "PROXY_TOKEN_AUDIENCE"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "changes", "line"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_one_line_on_stderr_and_exit_1(
+    environment: dict[str, str], arguments: list[str], changes: dict[str, str], line: str
+) -> None:
+    result = run(*arguments, env=environment | changes)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "mint --sub ada", f"explain --token x {TODOS}"])
+def test_a_key_file_that_cannot_be_used_is_one_line(environment: dict[str, str], command: str) -> None:
+    Path(environment["PROXY_TOKEN_KEYS"]).write_text("{}")
+    result = run(*command.split(), env=environment)
+    assert result.exit_code == 1
+    assert result.stderr == f"{environment['PROXY_TOKEN_KEYS']}: this is no JWKS file (KeyError)\n"
+
+
+def test_the_example_is_printed() -> None:
+    assert run("env-example").stdout == settings.example()
+
+
+def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) -> None:
+    def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "proxy", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    refused = process("explain", "--claims", ADA, "table=secrets&offset=-1")
+    assert (refused.returncode, refused.stderr) == (1, "")
+    assert refused.stdout.startswith("refused  shape: shape_forbidden")
+    faulty = process("check", "--policies", "none")
+    assert (faulty.returncode, faulty.stdout, faulty.stderr) == (1, "", "none: there are no policies here\n")
+    assert process("explain", "--claims", ADA, TODOS).returncode == 0

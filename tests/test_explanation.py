@@ -1,0 +1,108 @@
+"""What `explain` tells: the verdict of every rule, and the exact request that would go upstream."""
+
+import json
+
+from proxy.core.claims import Claims
+from proxy.core.errors import Code, Refusal
+from proxy.explanation import Explanation, explain
+from tests.core.samples import book, claims, query
+
+
+def told(body: bytes | None = None, who: Claims | None = None, **params: object) -> Explanation:
+    return explain(who or claims(), None, query(**params), body, book())
+
+
+def test_an_allowed_request_shows_what_goes_upstream() -> None:
+    lines = list(told(where="mode = 'a'", columns="id").lines())
+    assert lines[0] == "ok       shape: notes"
+    assert [line.split(":")[0] for line in lines[:7]] == [
+        *["ok       shape", "ok       columns", "ok       queryable", "ok       replica", "ok       log"],
+        *["ok       predicate", "ok       subset"],
+    ]
+    assert lines[7:13] == [
+        "upstream GET /v1/shape",
+        '         table = "public"."notes"',
+        '         where = ("session_id" = $1) AND ("mode" = $2)',
+        "         params[1] = s-ada",
+        "         params[2] = a",
+        '         columns = "id"',
+    ]
+
+
+def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
+    came = told(where="content = 1", columns="content")
+    assert not came.allowed
+    refused = [line for line in came.lines() if line.startswith("refused")]
+    assert refused == [
+        "refused  columns: column_forbidden: a column that is not in the policy",
+        "refused  predicate: filter_column_forbidden: where, at 0: the filter uses a column that it may not use",
+    ]
+    assert not any(line.startswith("upstream") for line in came.lines())
+
+
+def test_a_request_that_cannot_be_read_ends_before_the_rules() -> None:
+    assert list(told(secret="x").lines()) == [
+        "refused  request: unknown_parameter: The proxy does not know one of the query's parameters."
+    ]
+
+
+def test_a_request_without_a_shape_says_why_in_private_words() -> None:
+    assert list(told(table="secrets").lines()) == ["refused  shape: shape_forbidden: no policy for this table or name"]
+
+
+def test_a_request_whose_target_would_be_too_long_is_refused_at_the_end() -> None:
+    many = range(1, 61)
+    where = " OR ".join(f"mode = ${number}" for number in many)
+    for value, allowed in (("x", True), ("'" * 40, False)):
+        # a client may send a quote as it is; the proxy sends three bytes
+        raw = query(where=where, **{f"p{number}": value for number in many}).replace(b"%27", b"'")
+        assert explain(claims(), None, raw, None, book()).allowed is allowed
+    *rules, last = explain(claims(), None, raw, None, book()).lines()
+    assert (
+        last == "refused  upstream: target_too_long: The filter is too long for a GET; use a shorter one, or a subset."
+    )
+    assert all(line.startswith("ok") for line in rules)
+
+
+def test_a_posted_page_shows_its_body() -> None:
+    lines = list(told(b'{"where":"true = true"}').lines())
+    assert "upstream POST /v1/shape" in lines
+    assert lines[-1] == """         body {"where":"(\\"session_id\\" = $1) AND (TRUE = TRUE)","params":{"1":"s-ada"}}"""
+
+
+def test_an_explanation_is_json_too() -> None:
+    members = json.loads(json.dumps(told(columns="id").members()))
+    assert members["allowed"] is True
+    assert members["rules"][0] == {"rule": "shape", "verdict": "ok", "value": "notes"}
+    assert members["upstream"]["method"] == "GET"
+    assert members["upstream"]["target"].startswith("/v1/shape?table=")
+    assert members["upstream"]["parameters"]["params[1]"] == "s-ada"
+    assert members["upstream"]["body"] is None
+
+
+def test_a_refusal_as_json_has_its_public_and_its_private_words() -> None:
+    members = told(who=Claims("ada", 0, {})).members()
+    assert members == {
+        "allowed": False,
+        "rules": [
+            {
+                "rule": "shape",
+                "verdict": "refused",
+                "code": "claim_missing",
+                "detail": "The token lacks the claim session_id.",
+                "reason": "claim session_id is missing",
+            }
+        ],
+        "upstream": None,
+    }
+
+
+def test_a_posted_page_as_json_has_its_body() -> None:
+    sent = told(b'{"where":"true = true"}').members()["upstream"]
+    assert json.loads(sent["body"])["params"] == {"1": "s-ada"}
+
+
+def test_a_refusal_before_the_rules_is_an_explanation() -> None:
+    came = Explanation.of_refusal("token", Refusal(Code.token_invalid, reason="private"))
+    assert list(came.lines()) == ["refused  token: token_invalid: private"]
+    assert not came.allowed

@@ -1,0 +1,259 @@
+"""Metrics count what is observed, under labels of closed sets: no client can add a series."""
+
+import asyncio
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy import policy_files, serve, tokens
+from proxy.core.errors import Code
+from proxy.core.request import Kind
+from proxy.ends import End
+from proxy.exchange import UPSTREAM_BROKE
+from proxy.metrics import PROTOCOL_CODES, STATES, UPSTREAM_CODES, Metrics
+from proxy.observe import (
+    BookLoaded,
+    ElectricSeen,
+    Lifecycle,
+    Observation,
+    OwnFilterRefused,
+    ProtocolRefused,
+    ReadinessChanged,
+    RequestEnded,
+    RequestOpened,
+    SchemaLeak,
+    UpstreamFailed,
+    UpstreamRetried,
+)
+from proxy.serve import Parts
+from proxy.settings import load
+from proxy.tokens import KeyRing
+from tests.tree import ROOT
+
+KINDS = [kind.value for kind in Kind]
+POLICIES = ("notes", "todos")
+LABELS: dict[str, set[str]] = {
+    "policy": {*POLICIES, "none"},
+    "kind": {*KINDS, "none"},
+    "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE},
+    "state": set(STATES),
+    "result": {"verified", "cached", "hit", "miss"},
+    "digest": {"0123456789ab"},
+    "measure": {"delivery", "replication"},
+    "follower": {"proxy-heartbeat"},
+}
+FREE = {"le", "version", "python"}
+"""Labels with a fixed value, or of a fixed number of buckets."""
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The metrics of a process with two policies."""
+    made = Metrics(lambda: 3, lambda: {"verified": 5, "cached": 7})
+    made(BookLoaded(POLICIES, "0123456789ab"))
+    return made
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"shape_proxy_{name}", labels)
+
+
+def series(text: bytes) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Every series of an exposition, without its value."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items())))
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def ended(**changes: Any) -> RequestEnded:
+    said: dict[str, Any] = {"policy": "notes", "kind": "live", "code": "ok", "status": 200, "sent_bytes": 17}
+    return RequestEnded(**{"request_id": "r", "head_seconds": 0.2, "total_seconds": 3.0, **said, **changes})
+
+
+def test_every_metric_has_the_prefix_and_a_sentence(metrics: Metrics) -> None:
+    for family in metrics.registry.collect():
+        assert family.name.startswith("shape_proxy_")
+        assert family.documentation.endswith(".")
+
+
+def test_known_combinations_start_at_0(metrics: Metrics) -> None:
+    for kind in KINDS:
+        for code in UPSTREAM_CODES:
+            assert value(metrics, "upstream_failures_total", kind=kind, code=code) == 0
+        for name in ("upstream_retries_total", "sent_bytes_total", "open_requests", "head_seconds_count"):
+            assert value(metrics, name, kind=kind) == 0
+        for policy in POLICIES:
+            assert value(metrics, "requests_total", policy=policy, kind=kind, code="ok") == 0
+    for code in Code:
+        assert value(metrics, "requests_total", policy="none", kind="none", code=code.name) == 0
+    for code in PROTOCOL_CODES:
+        assert value(metrics, "protocol_refusals_total", code=code) == 0
+    for policy in POLICIES:
+        assert value(metrics, "schema_leaks_total", policy=policy) == 0
+        assert value(metrics, "own_filter_refusals_total", policy=policy) == 0
+
+
+def test_what_is_asked_at_the_scrape_is_asked(metrics: Metrics) -> None:
+    assert value(metrics, "open_streams") == 3
+    assert value(metrics, "token_checks", result="verified") == 5
+    assert value(metrics, "token_checks", result="cached") == 7
+
+
+def test_a_request_is_open_until_it_is_over(metrics: Metrics) -> None:
+    metrics(RequestOpened("live"))
+    assert value(metrics, "open_requests", kind="live") == 1
+    metrics(ended(opened=True))
+    assert value(metrics, "open_requests", kind="live") == 0
+    assert value(metrics, "requests_total", policy="notes", kind="live", code="ok") == 1
+    assert value(metrics, "sent_bytes_total", kind="live") == 17
+    assert value(metrics, "head_seconds_sum", kind="live") == 0.2
+    assert value(metrics, "request_seconds_bucket", kind="live", le="5.0") == 1
+    assert value(metrics, "request_seconds_bucket", kind="live", le="2.5") == 0
+
+
+def test_a_request_that_was_not_admitted_is_counted_and_not_timed(metrics: Metrics) -> None:
+    metrics(ended(policy="", kind="", code="token_expired", status=401))
+    assert value(metrics, "requests_total", policy="none", kind="none", code="token_expired") == 1
+    assert value(metrics, "open_requests", kind="live") == 0
+    assert value(metrics, "request_seconds_count", kind="live") == 0
+
+
+def test_the_age_of_a_policy_is_unknown_until_an_answer_was_up_to_date(metrics: Metrics) -> None:
+    metrics(ended(opened=True))
+    assert math.isnan(value(metrics, "up_to_date_age_seconds", policy="notes") or 0)
+    metrics(RequestOpened("live"))
+    metrics(ended(opened=True, up_to_date=True))
+    age = value(metrics, "up_to_date_age_seconds", policy="notes")
+    assert age is not None
+    assert 0 <= age < 60
+    assert math.isnan(value(metrics, "up_to_date_age_seconds", policy="todos") or 0)
+
+
+COUNTED: list[tuple[Observation, str, dict[str, str]]] = [
+    (ProtocolRefused("headers_too_large"), "protocol_refusals_total", {"code": "headers_too_large"}),
+    (UpstreamRetried("live"), "upstream_retries_total", {"kind": "live"}),
+    (
+        UpstreamFailed("live", "upstream_timeout", "TimeoutError"),
+        "upstream_failures_total",
+        {"kind": "live", "code": "upstream_timeout"},
+    ),
+    (OwnFilterRefused("notes"), "own_filter_refusals_total", {"policy": "notes"}),
+    (SchemaLeak("notes"), "schema_leaks_total", {"policy": "notes"}),
+]
+
+
+@pytest.mark.parametrize(("seen", "name", "labels"), COUNTED, ids=[type(seen).__name__ for seen, _, _ in COUNTED])
+def test_an_observation_is_counted(metrics: Metrics, seen: Observation, name: str, labels: dict[str, str]) -> None:
+    before = series(metrics.text())
+    metrics(seen)
+    assert value(metrics, name, **labels) == 1
+    assert series(metrics.text()) == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_electric_is_in_one_state(metrics: Metrics, state: str) -> None:
+    metrics(ElectricSeen("active"))
+    metrics(ElectricSeen(state))
+    assert {name: value(metrics, "electric_state", state=name) for name in STATES} == {
+        name: name == state for name in STATES
+    }
+
+
+def test_readiness_is_0_or_1(metrics: Metrics) -> None:
+    assert value(metrics, "ready") == 0
+    metrics(ReadinessChanged(True, ""))
+    assert value(metrics, "ready") == 1
+    metrics(ReadinessChanged(False, "not_draining"))
+    assert value(metrics, "ready") == 0
+
+
+def test_one_book_is_in_force(metrics: Metrics) -> None:
+    assert value(metrics, "policies") == 2
+    metrics(BookLoaded(("notes",), "ba9876543210"))
+    assert value(metrics, "policies") == 1
+    assert value(metrics, "policy_book_info", digest="ba9876543210") == 1
+    assert value(metrics, "policy_book_info", digest="0123456789ab") is None
+
+
+def test_what_is_only_logged_is_not_counted(metrics: Metrics) -> None:
+    before = series(metrics.text())
+    metrics(Lifecycle("serving", "somewhere"))
+    assert series(metrics.text()) == before
+
+
+def test_every_label_comes_from_a_closed_set(metrics: Metrics) -> None:
+    for kind in KINDS:
+        for code in sorted(LABELS["code"]):
+            metrics(ended(kind=kind, code=code, subject=f"{kind}-{code}", reason=f"{kind} {code}"))
+    for _, labels in series(metrics.text()):
+        for name, found in labels:
+            assert name in FREE or found in LABELS[name], (name, found)
+
+
+# --- the whole proxy, fed by a stranger
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    """One key."""
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(tokens.new_keys()))
+    return KeyRing.read(file)
+
+
+async def scraped(parts: Parts) -> bytes:
+    transport = httpx.ASGITransport(app=parts.admin)
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
+        return (await client.get("/metrics")).content
+
+
+async def asked(parts: Parts, query: bytes, *headers: tuple[bytes, bytes], path: bytes = b"/v1/shape") -> int:
+    """The status of one request, which this ASGI server never puts on a wire."""
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.get_running_loop().create_future()  # a client that says nothing more
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {"type": "http", "method": "GET", "raw_path": path, "query_string": query, "http_version": "1.1"}
+    await parts.public(scope | {"headers": [(b"host", b"x"), *headers]}, receive, send)
+    return statuses[0]
+
+
+async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path: Path, ring: KeyRing) -> None:
+    said = load(
+        {
+            "ELECTRIC_HTTP_URL": "http://127.0.0.1:1",
+            "PROXY_TOKEN_KEYS": str(tmp_path / "keys.json"),
+            "PROXY_TOKEN_ISSUER": "i",
+            "PROXY_TOKEN_AUDIENCE": "a",
+        }
+    )
+    rules = tokens.rules(said)
+
+    def bearer(subject: str) -> tuple[bytes, bytes]:
+        return b"authorization", b"Bearer " + tokens.mint(ring, rules, subject, {"session_id": "s-evil"}, 60).encode()
+
+    loaded = policy_files.load(ROOT / "policies")
+    async with serve.create_app(said, loaded, ring, lambda _: None) as parts:
+        await asked(parts, b"")
+        before = series(await scraped(parts))
+        ada = bearer("evil")
+        for number in range(9000):
+            assert await asked(parts, b"table=evil_%d&offset=-1" % number, ada) == 403
+        for number in range(500):
+            assert await asked(parts, b"table=evil&offset=-1", bearer(f"evil-{number}")) == 403
+            assert await asked(parts, b"", path=b"/v1/shapes/evil-%d" % number) == 401
+        after = await scraped(parts)
+    assert series(after) == before
+    assert b"evil" not in after

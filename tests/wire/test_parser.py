@@ -1,0 +1,122 @@
+"""Bytes that are no request, or could be read as two different ones (RFC 9112): refused on the connection itself."""
+
+import pytest
+
+from proxy.observe import ProtocolRefused
+from tests.harness.raw import connected, request, until
+from tests.harness.refusals import assert_refused
+from tests.harness.shared import ON_MODULE_LOOP
+
+pytestmark = ON_MODULE_LOOP
+
+TARGET = "/v1/shape?table=chat_messages&offset=-1"
+
+
+def post(*fields: str, body: bytes = b"") -> bytes:
+    """A POST with these framing headers."""
+    return request(TARGET, "content-type: application/json", *fields, method="POST", body=body)
+
+
+UNREADABLE = {
+    "content-length and transfer-encoding": post("content-length: 5", "transfer-encoding: chunked", body=b"0\r\n\r\n"),
+    "transfer-encoding and content-length": post("transfer-encoding: chunked", "content-length: 5", body=b"0\r\n\r\n"),
+    "content-length twice": post("content-length: 2", "content-length: 2", body=b"{}"),
+    "two lengths that differ": post("content-length: 2", "content-length: 3", body=b"{}"),
+    "a list of lengths": post("content-length: 2, 2", body=b"{}"),
+    "a signed length": post("content-length: +2", body=b"{}"),
+    "a negative length": post("content-length: -2", body=b"{}"),
+    "a hexadecimal length": post("content-length: 0x2", body=b"{}"),
+    "an empty length": post("content-length: ", body=b"{}"),
+    "a length with a space inside": post("content-length: 1 2", body=b"{}"),
+    "a length beyond 64 bits": post("content-length: 99999999999999999999999"),
+    "another transfer-encoding": post("transfer-encoding: identity", body=b"{}"),
+    "gzip after chunked": post("transfer-encoding: chunked, gzip", body=b"0\r\n\r\n"),
+    "xchunked": post("transfer-encoding: xchunked", body=b"0\r\n\r\n"),
+    "a space before the colon": request(TARGET, "host : other"),
+    "a tab before the colon": request(TARGET, "x-a\t: b"),
+    "a folded header": request(TARGET, "x-a: b", " c"),
+    "a header folded by a tab": request(TARGET, "x-a: b", "\tc"),
+    "a header without a colon": request(TARGET, "nonsense"),
+    "a header without a name": request(TARGET, ": b"),
+    "a name with a bracket": request(TARGET, "x(a): b"),
+    "a name of non-ASCII letters": request(TARGET, "x-ä: b"),
+    "line feeds alone": request(TARGET).replace(b"\r\n", b"\n"),
+    "a line feed in a value": request(TARGET, "x-a: b\nx-c: d"),
+    "a carriage return in a value": request(TARGET, "x-a: b\rx-c: d"),
+    "a carriage return before the end": request(TARGET, "x-a: b\r"),
+    "a NUL in a value": request(TARGET, "x-a: b\0c"),
+    "a NUL in a name": request(TARGET, "x\0a: b"),
+    "a NUL in the target": request(TARGET + "\0"),
+    "a raw space in the target": request(TARGET + "&where=a b"),
+    "a tab in the target": request(TARGET + "\t"),
+    "a control character in the target": request(TARGET + "\x01"),
+    "non-ASCII in the target": request(TARGET + "&where=ä"),
+    "a lower-case method": request(TARGET, method="get"),
+    "a method in mixed case": request(TARGET, method="Get"),
+    "an unknown method": request(TARGET, method="FETCH"),
+    "a space before the method": b" " + request(TARGET),
+    "HTTP/1.2": request(TARGET).replace(b"HTTP/1.1", b"HTTP/1.2"),
+    "HTTP/11": request(TARGET).replace(b"HTTP/1.1", b"HTTP/11"),
+    "http in lower case": request(TARGET).replace(b"HTTP/1.1", b"http/1.1"),
+    "a TLS hello": bytes.fromhex("16030100c5010000c10303") + b"\0" * 32,
+    "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a proxy protocol line": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + request(TARGET),
+    "a chunk extension with a line feed": post("transfer-encoding: chunked", body=b"2;x\n{}\r\n0\r\n\r\n"),
+    "a chunk size that is no number": post("transfer-encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n"),
+    "a chunk size with a sign": post("transfer-encoding: chunked", body=b"-2\r\n{}\r\n0\r\n\r\n"),
+    "a chunk size with 0x": post("transfer-encoding: chunked", body=b"0x2\r\n{}\r\n0\r\n\r\n"),
+    "a chunk size beyond 64 bits": post("transfer-encoding: chunked", body=b"fffffffffffffffff\r\n{}"),
+    "a chunk longer than its size": post("transfer-encoding: chunked", body=b"1\r\n{}\r\n0\r\n\r\n"),
+    "chunks that end with line feeds": post("transfer-encoding: chunked", body=b"2\n{}\n0\n\n"),
+}
+
+
+@pytest.mark.parametrize("said", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_closed(proxy, upstream, said):
+    async with connected(proxy.address) as raw:
+        answered = await raw.ask(said)
+        assert_refused(answered, "malformed_request")
+        assert answered.head["connection"] == "close"
+        assert await raw.is_closed()
+    assert upstream.asked == []
+    assert ProtocolRefused("malformed_request") in proxy.seen
+
+
+async def test_what_follows_a_refused_request_is_not_a_request(proxy, upstream):
+    async with connected(proxy.address) as raw:
+        token = f"authorization: Bearer {proxy.token()}"
+        smuggled = request(TARGET, token)
+        await raw.say(post("content-length: 5", "transfer-encoding: chunked", body=b"0\r\n\r\n" + smuggled))
+        assert_refused(await raw.answer(), "malformed_request")
+        assert await raw.is_closed()
+    assert upstream.asked == []
+
+
+async def test_a_bad_second_request_is_never_written_into_the_answer_of_the_first(proxy, upstream):
+    async def two_parts(connection, _):
+        await connection.head()
+        await connection.chunk(b"[1,")
+        await connection.closed.wait()
+
+    upstream.script = two_parts
+    async with connected(proxy.address) as raw:
+        await raw.say(request(TARGET, f"authorization: Bearer {proxy.token()}"))
+        assert (await raw.head()).status == 200
+        assert await raw.piece() == b"[1,"
+        await raw.say(b"nonsense\r\n\r\n")
+        assert await raw.is_closed()
+    await until(lambda: proxy.ended)
+    assert [ended.code for ended in proxy.ended] == ["client_gone"]
+
+
+async def test_a_bad_request_behind_one_that_waits_ends_both(proxy, upstream):
+    async def hold(connection, _):
+        await connection.closed.wait()
+
+    upstream.script = hold
+    async with connected(proxy.address) as raw:
+        token = f"authorization: Bearer {proxy.token()}"
+        await raw.say(request(TARGET, token))
+        await upstream.wait_for(1)
+        await raw.say(request(TARGET, token) + b"nonsense\r\n\r\n")
+        assert await raw.is_closed()
