@@ -13,17 +13,18 @@ import click
 from proxy import explanation, policy_files, replay, settings, tokens
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
+from proxy.keys import KeyRing, KeysFault
 from proxy.policy_files import BookFault, LoadedBook
 from proxy.replay import Inputs, Recorded, Replay, ReplayFault
+from proxy.revocation import RevocationFault
 from proxy.settings import SettingsFault
-from proxy.tokens import KeyRing, KeysFault
 
 
 @contextmanager
 def _faults_are_lines() -> Iterator[None]:
     try:
         yield
-    except (SettingsFault, BookFault, KeysFault, ReplayFault, OSError) as fault:
+    except (SettingsFault, BookFault, KeysFault, RevocationFault, ReplayFault, OSError) as fault:
         click.echo(str(fault), err=True)
         sys.exit(1)
 

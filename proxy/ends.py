@@ -21,6 +21,7 @@ class End(Enum):
 
     client_gone = "client_gone"
     token_over = "token_over"  # noqa: S105 - a reason, not a secret
+    token_revoked = "token_revoked"  # noqa: S105
     draining = "draining"
     client_stalled = "client_stalled"
 

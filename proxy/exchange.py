@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,13 @@ CLIENT_GONE = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
 UPSTREAM_BROKE = "upstream_broke"
+
+REFUSED: Mapping[End, Code] = {
+    End.token_over: Code.token_expired,
+    End.token_revoked: Code.token_revoked,
+    End.draining: Code.draining,
+}
+"""What a poll that still waits is told at these ends; at the others there is nobody to tell."""
 
 
 class Exchange:
@@ -71,7 +79,7 @@ class Exchange:
         self._admitted = await self._public.gate.admit(inbound, self._receive, self._steps)
         claims = self._admitted.claims
         ends = Ends(self._receive, claims.expires_at - time.time())
-        with self._public.streams.open(claims.subject, ends):
+        with self._public.streams.open(claims, ends):
             self._opened = True
             self._public.observe(RequestOpened(self._admitted.upstream.kind.value))
             await self._relayed(self._admitted, ends)
@@ -87,14 +95,14 @@ class Exchange:
                 finally:
                     answer.close()
         except Ended as ended:
-            if ended.end in (End.token_over, End.draining):
+            if ended.end in REFUSED:
                 await self._end_early(ended.end)
             raise
 
     async def _end_early(self, end: End) -> None:
         """A poll that still waits is refused; a stream is finished cleanly, if it stands between two events."""
         if not self._status:
-            raise Refusal(Code.draining if end is End.draining else Code.token_expired) from None
+            raise Refusal(REFUSED[end]) from None
         if self._frames is not None and self._frames.at_boundary:
             async with asyncio.timeout(self._public.write_seconds):
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -26,6 +26,13 @@ def _sum(one: float, other: float) -> float:
 STATES: Mapping[str, Fold] = {
     "shape_proxy_ready": _least,
     "shape_proxy_up_to_date_age_seconds": _least,
+    "shape_proxy_electric_healthy_age_seconds": _least,
+    "shape_proxy_delivery_lag_current_seconds": _most,
+    "shape_proxy_replication_lag_bytes": _most,
+    "shape_proxy_replication_retained_bytes": _most,
+    "shape_proxy_replication_slot_active": _most,
+    "shape_proxy_lag_unknown": _most,
+    "shape_proxy_policy_book_rejected": _most,
     "shape_proxy_electric_state": _most,
     "shape_proxy_policies": _most,
     "shape_proxy_policy_book_info": _most,

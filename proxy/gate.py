@@ -12,6 +12,8 @@ from proxy.core.policy import PolicyBook
 from proxy.core.request import ShapeRequest, parse
 from proxy.core.upstream import UpstreamRequest
 from proxy.inbound import Inbound, Receive, read_body
+from proxy.keys import KeyRing
+from proxy.revocation import Revoked
 from proxy.settings import Settings
 from proxy.tokens import Verifier
 
@@ -46,11 +48,20 @@ class Gate:
         self._filter_limits = settings.filter_limits
         self._body_seconds = settings.header_seconds
         self._secret_bytes = secret_bytes
+        self.revoked = Revoked()
+
+    def replace(self, book: PolicyBook, ring: KeyRing) -> None:
+        """Puts another book and other keys in force, from the next request on."""
+        self.book = book
+        self._shapes.clear()
+        self._verifier.replace(ring)
 
     async def admit(self, inbound: Inbound, receive: Receive, steps: Steps | None = None) -> Admitted:
         """The upstream request that this request may make. Raises Refusal; nothing has reached upstream then."""
         steps = Steps() if steps is None else steps
         claims = steps.claims = self._verifier.verify(inbound.authorization)
+        if claims in self.revoked:
+            raise Refusal(Code.token_revoked)
         body = steps.body = await self._body(inbound, receive)
         request = steps.request = parse(inbound.name, inbound.query, body, self._limits)
         shape = steps.shape = self._decided(request, claims)

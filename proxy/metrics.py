@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from proxy import share_metrics
 from proxy.core.errors import Code
@@ -45,6 +45,7 @@ class Metrics:
         max_streams: int = 0,
         sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
     ) -> None:
+        disable_created_metrics()  # one more series for every count, and nothing that adds up over workers
         self.registry = CollectorRegistry()
         self._up_to_date: dict[str, float] = {}
         self._define()

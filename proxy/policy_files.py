@@ -51,9 +51,10 @@ def load(folder: Path) -> LoadedBook:
         raise BookFault([f"{folder}: there are no policies here"])
     policies: list[Policy] = []
     lines: list[str] = []
+    digest = hashlib.sha256()
     for file in files:
         try:
-            policies.append(_read(file))
+            policies.append(_read(file, digest))
         except PolicyFault as fault:
             lines += [f"{file}: {sentence}" for sentence in fault.sentences]
     lines += _shadowed(policies, folder)
@@ -64,14 +65,15 @@ def load(folder: Path) -> LoadedBook:
     ]
     if lines:
         raise BookFault(lines)
-    digest = hashlib.sha256(b"\0".join(file.name.encode() + b"\0" + file.read_bytes() for file in files))
     return LoadedBook(book, results, digest.hexdigest()[:12])
 
 
-def _read(file: Path) -> Policy:
+def _read(file: Path, digest: "hashlib._Hash") -> Policy:
     try:
-        document = PolicyDocument.model_validate(tomllib.loads(file.read_text("utf-8")))
-    except (OSError, ValueError) as fault:
+        text = file.read_bytes()
+        digest.update(b"%b\0%d\0%b" % (file.name.encode(), len(text), text))
+        document = PolicyDocument.model_validate(tomllib.loads(text.decode("utf-8")))
+    except (OSError, ValueError, RecursionError) as fault:
         raise PolicyFault(_sentences(fault)) from None
     return Policy.of(file.stem, document)
 

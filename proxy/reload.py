@@ -6,10 +6,10 @@ from proxy import policy_files
 from proxy.decisions import Decisions
 from proxy.gate import Gate
 from proxy.health import Readiness
+from proxy.keys import KeyRing, KeysFault
 from proxy.observe import BookLoaded, BookRejected, Lifecycle, Observe
 from proxy.policy_files import BookFault, LoadedBook
 from proxy.settings import Settings
-from proxy.tokens import KeyRing, KeysFault
 
 
 class Reload:

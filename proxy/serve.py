@@ -6,93 +6,26 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 
-from proxy import policy_files
-from proxy.app import Public, admin
-from proxy.decisions import Decisions
-from proxy.electric import Electric
-from proxy.gate import Gate
-from proxy.health import Readiness
+from proxy import policy_files, revocation, workers
+from proxy.keys import KeyRing
 from proxy.logs import logger
-from proxy.metrics import Metrics
-from proxy.observe import BookLoaded, ElectricSeen, Lifecycle, Observe, ReadinessChanged, both
+from proxy.observe import Lifecycle, Observe
 from proxy.outlet import Outlet
 from proxy.policy_files import LoadedBook
-from proxy.probes import measuring
 from proxy.settings import Address, Settings
-from proxy.share.sharing import Sharing
-from proxy.streams import Streams
-from proxy.tokens import KeyRing, Verifier, rules
 from proxy.wire import wire_class
+from proxy.wiring import Parts, create_app
 
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s of the usual load balancers, so that they close first and never meet a closed connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What one process is made of, where others need to reach it."""
-
-    public: Public
-    admin: ASGIApp
-    streams: Streams
-    readiness: Readiness
-    observe: Observe
-
-
-@asynccontextmanager
-async def create_app(settings: Settings, loaded: LoadedBook, ring: KeyRing, observe: Observe) -> AsyncIterator[Parts]:
-    """Both applications, with the connections and the probe behind them. `observe` hears what happens, besides the
-    metrics, which always do."""
-    streams = Streams(settings.max_streams, settings.max_streams_per_subject)
-    verifier = Verifier(ring, rules(settings))
-    readiness = Readiness(settings.probe_failures)
-    metrics = Metrics(
-        lambda: len(streams),
-        lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
-        settings.max_streams,
-        lambda: sharing.figures(),
-    )
-    tell = both(metrics, observe)
-    decisions = Decisions(settings, loaded, tell)
-    async with (
-        Electric(settings, tell) as electric,
-        Sharing(electric, settings.sharing, tell) as sharing,
-        measuring(settings, electric, tell) as lag,
-    ):
-        gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
-        public = Public(settings, gate, sharing if settings.share == "on" else electric, streams, decisions, tell)
-        readiness.policies, readiness.lag = len(loaded.book.by_name), lag
-        tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
-        probe = asyncio.create_task(_probe(electric, readiness, settings.probe_seconds, tell))
-        try:
-            yield Parts(public, admin(readiness, metrics.text), streams, readiness, tell)
-        finally:
-            probe.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await probe
-            decisions.close()
-
-
-async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:
-    """Asks Electric how it is, for ever."""
-    while True:
-        state = await electric.health()
-        before = readiness.ready
-        readiness.saw(state)
-        observe(ElectricSeen(state))
-        if readiness.ready != before:
-            observe(ReadinessChanged(readiness.ready, readiness.missing))
-        await asyncio.sleep(seconds)
 
 
 class _Server(uvicorn.Server):
@@ -137,11 +70,12 @@ async def serve(
     sockets: tuple[socket.socket, socket.socket],
     stop: asyncio.Event,
     observe: Observe,
+    hangup: asyncio.Event | None = None,
 ) -> None:
-    """Serves on two bound sockets, the public and the private one, until `stop`; then drains."""
+    """Serves on two bound sockets, the public and the private one, until `stop`; then drains. `hangup` reloads."""
     public, private = sockets
     with public, private:
-        async with create_app(settings, *what, observe) as parts:
+        async with create_app(settings, *what, observe, hangup or asyncio.Event()) as parts:
             await _listen(settings, parts, public, private, stop)
         observe(Lifecycle("stopped"))
 
@@ -177,22 +111,34 @@ async def _drain(parts: Parts, seconds: float) -> None:
 
 
 def _shown(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return str(Address(host, port))
+    name = bound.getsockname()
+    return name if isinstance(name, str) else str(Address(*name[:2]))
 
 
 def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:
-    """What is served, and by which keys. Raises BookFault, KeysFault."""
+    """What is served, and by which keys. Raises BookFault, KeysFault, RevocationFault."""
+    if settings.revocations is not None:
+        revocation.read(settings.revocations)
     return policy_files.load(settings.policies), KeyRing.read(settings.token_keys)
 
 
-def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises BookFault, KeysFault, OSError."""
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP reads policies and keys again. Returns the exit code.
+
+    Raises BookFault, KeysFault, RevocationFault, OSError.
+    """
     what = load(settings)
-    sockets = listening(settings.listen), listening(settings.admin_listen)
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()
     gc.freeze()
+    if settings.workers > 1:
+        work = partial(_work, settings, what)
+        return workers.run(settings.workers, settings.listen, settings.admin_listen, work, settings.drain_seconds)
+    _work(settings, what, (listening(settings.listen), listening(settings.admin_listen)))
+    return 0
+
+
+def _work(settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]) -> None:
     outlet = Outlet(sys.stdout.buffer)
     try:
         uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
@@ -206,7 +152,7 @@ async def _until_signal(
     sockets: tuple[socket.socket, socket.socket],
     observe: Observe,
 ) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, what, sockets, stop, observe)
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    await serve(settings, what, sockets, stop, observe, hangup)

@@ -87,6 +87,7 @@ class Settings(BaseModel):
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_comma_list)] = Field(
         (), description="Web origins that may read answers, separated by commas; * for all."
     )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Processes; each shares by itself.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
 
     token_keys: Path = Field(description="A JWKS file with the keys that tokens are verified with.")
@@ -96,6 +97,7 @@ class Settings(BaseModel):
     token_leeway_seconds: float = Field(10, ge=0, le=60, description="The clock difference that is forgiven.")
     token_require_typ: bool = Field(False, description="Whether typ must be electric-shape+jwt.")
     token_max_bytes: Count = Field(4096, description="The longest token that is looked at.")
+    revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
     token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
 
     decision_cache: Count = Field(5000, description="How many decisions are remembered, a few KB each.")
@@ -200,6 +202,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         settings = Settings.model_validate(given)
     except ValidationError as fault:
         raise SettingsFault(_line(fault)) from None
+    if settings.revocations is not None and not settings.revocations.is_file():
+        raise SettingsFault(f"{variable('revocations')}: there is no file {settings.revocations}")
     if not settings.token_keys.is_file():
         raise SettingsFault(f"{variable('token_keys')}: there is no file {settings.token_keys}")
     if settings.heartbeat_table is not None and settings.database_url is None:
@@ -229,12 +233,12 @@ def example() -> str:
     lines = ["# Every setting of shape-proxy. Values shown are the defaults; those without one are required.", ""]
     for name, field in Settings.model_fields.items():
         required = field.is_required()
-        value = "" if required or field.default is None else _shown(field.default)
+        value = "" if required or field.default is None else shown(field.default)
         lines += [f"# {field.description}{' Required.' if required else ''}", f"{variable(name)}={value}", ""]
     return "\n".join(lines)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return ""
     if isinstance(value, bool):

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 from proxy.ends import End, Ends
+from proxy.revocation import Revoked
 
 
 class Streams:
@@ -15,7 +17,7 @@ class Streams:
     def __init__(self, most: int, most_per_subject: int) -> None:
         self._most = most
         self._most_per_subject = most_per_subject
-        self._open: set[Ends] = set()
+        self._open: dict[Ends, Claims] = {}
         self._by_subject: Counter[str] = Counter()
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -25,21 +27,22 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, subject: str, ends: Ends) -> Iterator[None]:
+    def open(self, claims: Claims, ends: Ends) -> Iterator[None]:
         """Holds a place for one request. Raises Refusal if there is none."""
+        subject = claims.subject
         if self.draining:
             raise Refusal(Code.draining)
         if len(self._open) >= self._most:
             raise Refusal(Code.overloaded, reason="max_streams is reached")
         if self._by_subject[subject] >= self._most_per_subject:
             raise Refusal(Code.too_many_streams, reason="max_streams_per_subject is reached")
-        self._open.add(ends)
+        self._open[ends] = claims
         self._emptied.clear()
         self._by_subject[subject] += 1
         try:
             yield
         finally:
-            self._open.discard(ends)
+            del self._open[ends]
             if not self._open:
                 self._emptied.set()
             self._by_subject[subject] -= 1
@@ -49,6 +52,12 @@ class Streams:
     async def empty(self) -> None:
         """Waits until no request is open."""
         await self._emptied.wait()
+
+    def revoke(self, revoked: Revoked) -> None:
+        """Ends what is open by a token that is revoked now."""
+        for ends, claims in list(self._open.items()):
+            if claims in revoked:
+                ends.stop(End.token_revoked)
 
     def drain(self, *, everything: bool) -> None:
         """Refuses newcomers and ends the streams; with `everything`, also what would have ended by itself."""

@@ -7,6 +7,7 @@ the cost of every count and takes no computed gauges, so the workers are asked f
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -98,6 +99,7 @@ async def _supervised(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _pass_on, processes, signal.SIGHUP)
     for process in processes:
         loop.add_reader(process.sentinel, stop.set)
     async with AsyncExitStack() as stack:
@@ -115,6 +117,12 @@ async def _supervised(
     for process in died:
         sys.stderr.write(f"{process.name} ended by itself ({process.exitcode}): the others were ended too\n")
     return 1 if died else 0
+
+
+def _pass_on(processes: list[ForkProcess], number: signal.Signals) -> None:
+    for process in processes:
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
 
 
 def _joined(processes: list[ForkProcess], seconds: float) -> None:

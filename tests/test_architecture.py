@@ -48,6 +48,8 @@ FLOORS: Mapping[str, int] = {
     "proxy.metrics": 12,
     "proxy.streams": 12,
     "proxy.tokens": 12,
+    "proxy.keys": 11,
+    "proxy.revocation": 10,
     "proxy.wire": 12,
     "proxy.electric": 12,
     "proxy.gate": 13,
@@ -59,11 +61,12 @@ FLOORS: Mapping[str, int] = {
     "proxy.replay": 15,
     "proxy.reload": 15,
     "proxy.app": 16,
-    "proxy.serve": 17,
-    "proxy.workers": 18,
-    "proxy.sandbox": 18,
-    "proxy.cli": 19,
-    "proxy.__main__": 20,
+    "proxy.wiring": 17,
+    "proxy.workers": 17,
+    "proxy.serve": 18,
+    "proxy.sandbox": 19,
+    "proxy.cli": 20,
+    "proxy.__main__": 21,
 }
 
 PURE = (
@@ -86,8 +89,8 @@ PURE = (
 
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset({"proxy.electric", "proxy.carriers.reference"}),
-    "httpx": frozenset({"proxy.electric"}),
-    "jwt": frozenset({"proxy.tokens"}),
+    "httpx": frozenset({"proxy.electric", "proxy.workers"}),
+    "jwt": frozenset({"proxy.keys", "proxy.tokens"}),
     "tomllib": frozenset({"proxy.policy_files"}),
     "prometheus_client": frozenset({"proxy.metrics", "proxy.lag_metrics", "proxy.share_metrics", "proxy.exposition"}),
     "structlog": frozenset({"proxy.logs"}),

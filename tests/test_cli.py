@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy import settings, tokens
+from proxy import settings
 from proxy.cli import main
-from proxy.tokens import KeyRing, TokenRules, Verifier
+from proxy.keys import KeyRing, new_keys
+from proxy.tokens import TokenRules, Verifier
 from tests.tree import ROOT
 
 POLICIES = ROOT / "policies"
@@ -24,7 +25,7 @@ TODOS = "table=todos&offset=-1"
 def environment(tmp_path: Path) -> dict[str, str]:
     """What `mint` and `explain --token` need; nothing of the environment of these tests."""
     keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps(tokens.new_keys()))
+    keys.write_text(json.dumps(new_keys()))
     return {
         "PROXY_TOKEN_KEYS": str(keys),
         "PROXY_TOKEN_ISSUER": "https://app.example",

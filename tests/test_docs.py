@@ -9,20 +9,14 @@ import pytest
 
 from proxy.cli import main
 from proxy.core.errors import Code
-from proxy.metrics import Metrics
 from proxy.settings import Settings, variable
+from tests.readme import exposed, families, written
 from tests.tree import ROOT
 
 
 @cache
 def readme() -> str:
     return (ROOT / "README.md").read_text("utf-8")
-
-
-def metrics() -> list[str]:
-    """The names under which Prometheus knows them: a counter's with its `_total`."""
-    families = Metrics(lambda: 0, lambda: {"verified": 0, "cached": 0}).registry.collect()
-    return sorted(family.name + ("_total" if family.type == "counter" else "") for family in families)
 
 
 def commands() -> list[str]:
@@ -46,6 +40,10 @@ def missing(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in words]
 
 
+def test_the_tables_are_what_the_code_says() -> None:
+    assert written(readme()) == readme(), "run python -m tests.readme"
+
+
 def test_every_setting_stands_in_the_readme() -> None:
     assert missing(variable(name) for name in Settings.model_fields) == []
 
@@ -55,7 +53,7 @@ def test_every_refusal_stands_in_the_readme() -> None:
 
 
 def test_every_metric_stands_in_the_readme() -> None:
-    assert missing(metrics()) == []
+    assert missing(map(exposed, families())) == []
 
 
 def test_every_command_stands_in_the_readme() -> None:
@@ -78,5 +76,5 @@ def test_the_readme_names_no_setting_that_there_is_not() -> None:
 
 def test_the_readme_names_no_metric_that_there_is_not() -> None:
     named = set(re.findall(r"\bshape_proxy_[a-z_]+[a-z]\b", readme()))
-    known = metrics()
+    known = list(map(exposed, families()))
     assert {name for name in named if not any(metric.startswith(name) for metric in known)} <= {"shape_proxy_heartbeat"}

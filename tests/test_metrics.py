@@ -10,11 +10,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import policy_files, serve, tokens
+from proxy import policy_files, tokens, wiring
 from proxy.core.errors import Code
 from proxy.core.request import Kind
 from proxy.ends import End
 from proxy.exchange import UPSTREAM_BROKE
+from proxy.keys import KeyRing, new_keys
 from proxy.metrics import PROTOCOL_CODES, STATES, UPSTREAM_CODES, Metrics
 from proxy.observe import (
     BookLoaded,
@@ -32,7 +33,6 @@ from proxy.observe import (
 )
 from proxy.serve import Parts
 from proxy.settings import load
-from proxy.tokens import KeyRing
 from tests.tree import ROOT
 
 KINDS = [kind.value for kind in Kind]
@@ -204,7 +204,7 @@ def test_every_label_comes_from_a_closed_set(metrics: Metrics) -> None:
 def ring(tmp_path: Path) -> KeyRing:
     """One key."""
     file = tmp_path / "keys.json"
-    file.write_text(json.dumps(tokens.new_keys()))
+    file.write_text(json.dumps(new_keys()))
     return KeyRing.read(file)
 
 
@@ -245,7 +245,7 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
         return b"authorization", b"Bearer " + tokens.mint(ring, rules, subject, {"session_id": "s-evil"}, 60).encode()
 
     loaded = policy_files.load(ROOT / "policies")
-    async with serve.create_app(said, loaded, ring, lambda _: None) as parts:
+    async with wiring.create_app(said, loaded, ring, lambda _: None, asyncio.Event()) as parts:
         await asked(parts, b"")
         before = series(await scraped(parts))
         ada = bearer("evil")

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from proxy import tokens
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
+from proxy.keys import Key, KeyRing, KeysFault, new_keys
 from proxy.settings import load
-from proxy.tokens import KeyRing, KeysFault, TokenRules, Verifier
+from proxy.tokens import TokenRules, Verifier
 from tests.core.samples import outcome, refused
 
 NOW = 1_800_000_000.0
@@ -484,7 +485,7 @@ def test_the_memory_holds_no_text_of_a_token(verifier: Verifier) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_claims_or_a_refusal(raw: bytes) -> None:
-    verifier = Verifier(KeyRing((tokens.Key(None, "HS256", SECRET, SECRET),)), RULES)
+    verifier = Verifier(KeyRing((Key(None, "HS256", SECRET, SECRET),)), RULES)
     for headers in ([raw], [b"Bearer " + raw], [b"Bearer " + b64(raw).encode() + b".e30.AA"]):
         assert isinstance(outcome(lambda headers=headers: verifier.verify(headers, NOW)), Refusal)
 
@@ -594,7 +595,7 @@ def test_public_keys_cannot_mint(tmp_path: Path) -> None:
 
 
 def test_new_keys_are_new_and_can_mint(tmp_path: Path) -> None:
-    one, other = tokens.new_keys(), tokens.new_keys()
+    one, other = new_keys(), new_keys()
     assert one != other
     keys = ring(tmp_path, *one["keys"])
     assert verified(Verifier(keys, RULES), tokens.mint(keys, RULES, "ada", {}, 60, NOW))

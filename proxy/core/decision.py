@@ -164,7 +164,7 @@ def predicate(case: Case) -> Predicate:
     try:
         return _conjoined(case, request.where, request.params or {}, frozenset())
     except FilterFault as fault:
-        raise _filter_refusal("where", fault) from None
+        raise _filter_refusal(case, "where", fault) from None
 
 
 def subset(case: Case) -> AuthorizedSubset | None:
@@ -179,7 +179,7 @@ def subset(case: Case) -> AuthorizedSubset | None:
     try:
         page = _conjoined(case, asked.where, asked.params, asked.arrays)
     except FilterFault as fault:
-        raise _filter_refusal("subset where", fault) from None
+        raise _filter_refusal(case, "subset where", fault) from None
     return AuthorizedSubset(page, _order(case, asked), asked.limit, asked.offset)
 
 
@@ -200,13 +200,18 @@ def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Conditio
     return filters.drop_repeats(condition, case.bound, params, allowed)
 
 
-def _filter_refusal(place: str, fault: FilterFault) -> Refusal:
-    code = {
-        "malformed": Code.filter_malformed,
-        "column": Code.filter_column_forbidden,
-        "mismatch": Code.predicate_mismatch,
-    }[fault.kind]
+def _filter_refusal(case: Case, place: str, fault: FilterFault) -> Refusal:
+    code = _FILTER_CODES[fault.kind]
+    if code is Code.filter_column_forbidden and not case.policy.client.filter:
+        return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
     return Refusal(code, f"{place}, {fault}")
+
+
+_FILTER_CODES: Mapping[str, Code] = {
+    "malformed": Code.filter_malformed,
+    "column": Code.filter_column_forbidden,
+    "mismatch": Code.predicate_mismatch,
+}
 
 
 def _order(case: Case, asked: Subset) -> str | None:

@@ -53,14 +53,12 @@ class Code(Enum):
     headers_too_large = Fault(431, "The request headers are too large.", "Send fewer and smaller headers.")
 
     too_many_streams = Fault(429, "Too many requests are open for this token.", "Close some, or wait.", 2)
-    rate_limited = Fault(429, "Too many requests.", "Wait as long as retry-after says.", 2)
 
     internal_error = Fault(500, "The proxy failed.", "Tell the operator the request_id.", 5)
     upstream_unreachable = Fault(502, "Electric cannot be reached.", "Try again.", 2)
     upstream_failed = Fault(502, "Electric failed.", "Try again.", 5)
     upstream_refused_secret = Fault(502, "Electric refused the proxy.", "Tell the operator: ELECTRIC_SECRET.", 30)
     upstream_schema_leak = Fault(502, "The answer held what must not leave.", "Tell the operator.", 60)
-    not_ready = Fault(503, "The proxy is not ready.", "Try again.", 5)
     draining = Fault(503, "The proxy is shutting down.", "Try again: another instance will answer.", 1)
     overloaded = Fault(503, "The proxy is at its limit.", "Try again.", 5)
     upstream_timeout = Fault(504, "Electric did not answer in time.", "Try again.", 5)

@@ -39,7 +39,7 @@ METHODS = b"GET, POST, OPTIONS"
 PREFLIGHT_SECONDS = b"7200"  # what Chromium caps it at
 
 _TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context 3.2.2
-_ETAG = re.compile(rb'"[0-9a-z_:-]{1,160}"')  # "<handle>:<asked>:<answered>[:<number>]"; a weak one never matches
+_ETAG = re.compile(rb'"[0-9a-z_:-]{1,160}"')  # "<handle>:<asked>:<answered>[:<number>]"
 
 _BASE: Headers = [(b"x-content-type-options", b"nosniff"), (b"via", b"1.1 shape-proxy")]
 _VARY = (b"vary", b"authorization, origin")

@@ -6,11 +6,12 @@ of a subset, and every other member is refused.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.errors import Code, Refusal
+from proxy.core.filters import array_literal
 from proxy.core.limits import Limits
 from proxy.core.query import printable
 
@@ -135,7 +136,7 @@ def check_params(params: Mapping[int, str], limits: Limits) -> None:
 
 def _param(item: Any) -> str:
     if isinstance(item, list):
-        return array_literal(_scalar(element) for element in item)
+        return array_literal([_scalar(element) for element in item])
     return _scalar(item)
 
 
@@ -147,12 +148,6 @@ def _scalar(item: Any) -> str:
     if isinstance(item, str):
         return printable(item)
     raise Refusal(Code.subset_malformed, "A parameter is text, a whole number or a boolean.")
-
-
-def array_literal(elements: Iterable[str]) -> str:
-    """A PostgreSQL array literal (manual 8.15.2) with every element quoted."""
-    quoted = ('"' + element.replace("\\", "\\\\").replace('"', '\\"') + '"' for element in elements)
-    return "{" + ",".join(quoted) + "}"
 
 
 def _json(raw: bytes, limits: Limits) -> Any:

@@ -19,6 +19,7 @@ import click
 import psycopg
 
 from proxy import serve, settings, tokens
+from proxy.keys import new_keys
 from proxy.logs import logger
 from proxy.outlet import Outlet
 from proxy.sandbox import lines
@@ -105,7 +106,7 @@ def _prepare(dsn: str) -> None:
 
 def _settings(environment: dict[str, str], upstream: Upstream, folder: Path) -> Settings:
     keys = folder / "keys.json"
-    keys.write_text(json.dumps(tokens.new_keys()))
+    keys.write_text(json.dumps(new_keys()))
     keys.chmod(0o600)
     own = {
         "PROXY_TOKEN_KEYS": str(keys),

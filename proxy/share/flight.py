@@ -4,10 +4,10 @@ A flight waits for its head, is under way, and is over: landed, or with a fault.
 the first is held, so that anybody may still board at the start; else only its window is.
 """
 
-from dataclasses import replace
 from enum import Enum
 
 from proxy.core.errors import Refusal
+from proxy.core.headers import Headers
 from proxy.core.upstream import UpstreamRequest
 from proxy.share.heads import Head, sized
 from proxy.share.window import Rider, Window
@@ -26,9 +26,23 @@ class Step(Enum):
 
 
 class Flight:
-    """One upstream request. `reserved` is what the cache's budget holds for it, `until` when its body is too old."""
+    """One upstream request. `body` and `fields` are there once a short body has landed: the answer in one piece.
 
-    __slots__ = ("body", "fault", "head", "landed", "listed", "request", "reserved", "until", "whole", "window")
+    `reserved` is what the cache's budget holds for it, `until` when its body is too old."""
+
+    __slots__ = (
+        "body",
+        "fault",
+        "fields",
+        "head",
+        "landed",
+        "listed",
+        "request",
+        "reserved",
+        "until",
+        "whole",
+        "window",
+    )
 
     def __init__(self, request: UpstreamRequest, limit: int) -> None:
         self.request = request
@@ -38,6 +52,7 @@ class Flight:
         self.landed = False
         self.whole = True
         self.body: bytes | None = None
+        self.fields: Headers = []
         self.reserved = 0
         self.until = 0.0
         self.listed = False
@@ -84,7 +99,7 @@ class Flight:
         self.landed = True
         self.body = self.window.in_one(SMALL_BYTES)
         if self.head is not None and self.body is not None:
-            self.head = replace(self.head, headers=sized(self.head, len(self.body)))
+            self.fields = sized(self.head, len(self.body))
 
     def fail(self, fault: Refusal | str) -> None:
         """Upstream failed: before the head with a refusal, after it with a name for the log."""

@@ -3,6 +3,7 @@ and how it reads for one who joins a stream later. Pure."""
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from proxy.core.headers import ANSWER, Headers
 from proxy.core.request import Kind
@@ -55,12 +56,20 @@ def _keep_seconds(request: UpstreamRequest, said: dict[bytes, bytes], bounds: tu
 
 
 def _fresh_seconds(said: dict[bytes, bytes]) -> float:
-    directives = said.get(b"cache-control", b"").lower()
+    seconds = max_age(said.get(b"cache-control", b""))
+    spent = said.get(b"age")
+    if spent is None:
+        return seconds
+    return seconds - int(spent) if _AGE.fullmatch(spent) else 0.0
+
+
+@lru_cache(maxsize=64)
+def max_age(directives: bytes) -> int:
+    """The least age that a cache-control names for a cache like this one, 0 if it names none or forbids keeping."""
+    directives = directives.lower()
     if any(word in directives for word in _FORBIDS_KEEPING):
-        return 0.0
-    ages = [int(age) for age in _MAX_AGE.findall(directives)]
-    spent = said.get(b"age", b"0")
-    return min(ages, default=0) - int(spent) if _AGE.fullmatch(spent) else 0.0
+        return 0
+    return min(map(int, _MAX_AGE.findall(directives)), default=0)
 
 
 def not_modified(head: Head, if_none_match: bytes | None) -> Headers | None:

@@ -38,7 +38,6 @@ class Sharing:
         self._desk = Desk(bounds)
         self._hubs = Hubs(bounds.hub_bytes, self._desk.cache)
         self._trips: dict[Flight, Trip] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,9 +45,10 @@ class Sharing:
     async def __aexit__(
         self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        for task in self._tasks:
+        tasks = [trip.task for trip in self._trips.values() if trip.task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def figures(self) -> Mapping[str, int]:
         """What is shared now, for the metrics."""
@@ -101,23 +101,23 @@ class Sharing:
             return self._trips.get(flight) or Trip(flight, keeper)
         trip = self._trips[flight] = Trip(flight, keeper)
         trip.task = asyncio.get_running_loop().create_task(self._fly(trip))
-        self._tasks.add(trip.task)
-        trip.task.add_done_callback(self._tasks.discard)
+        trip.task.add_done_callback(partial(self._over, trip))
         return trip
+
+    def _over(self, trip: Trip, _: asyncio.Task[None]) -> None:
+        """Forgets a trip; one whose task was cancelled before it began is finished here."""
+        del self._trips[trip.flight]
+        if not trip.opened:
+            trip.finish()
 
     async def _fly(self, trip: Trip) -> None:
         """One upstream request, to its end; whatever happens, the riders hear of it."""
-        flight = trip.flight
         try:
             await self._carry(trip)
         except Exception as fault:
-            trip.keeper.failed(flight, _told(fault))
+            trip.keeper.failed(trip.flight, _told(fault))
         finally:
-            if not flight.over and flight.window.aboard:  # cancelled, but not by the last rider: the process ends
-                trip.keeper.failed(flight, Refusal(Code.draining))
-            del self._trips[flight]
-            trip.open()
-            trip.news.ring()
+            trip.finish()
 
     async def _carry(self, trip: Trip) -> None:
         flight, keeper = trip.flight, trip.keeper
@@ -157,7 +157,7 @@ def _short(flight: Flight, conditions: Conditions) -> Whole | None:
         return None
     if (fields := not_modified(flight.head, conditions.if_none_match)) is not None:
         return Whole(304, fields, b"")
-    return None if flight.body is None else Whole(flight.head.status, flight.head.headers, flight.body)
+    return None if flight.body is None else Whole(flight.head.status, flight.fields, flight.body)
 
 
 def _sent(request: UpstreamRequest) -> UpstreamRequest:

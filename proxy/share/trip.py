@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from proxy.core.errors import Refusal
+from proxy.core.errors import Code, Refusal
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric import Answer, BodyBroken, Conditions, Source
 from proxy.share.flight import SMALL_BYTES, Flight, Step
@@ -103,6 +103,13 @@ class Trip:
             self.news.ring()
         elif self.flight.window.held > SMALL_BYTES:
             self.open()
+
+    def finish(self) -> None:
+        """Nothing more comes. If upstream has not said so, the process ends, for the last rider would have left."""
+        if not self.flight.over and self.flight.window.aboard:
+            self.keeper.failed(self.flight, Refusal(Code.draining))
+        self.open()
+        self.news.ring()
 
     async def until_open(self) -> None:
         """Waits for the head, or for the fault instead of it."""

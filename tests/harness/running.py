@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import httpx
 
 from proxy import serve, settings, tokens
+from proxy.keys import KeyRing, new_keys
 from proxy.observe import Observation, RequestEnded
 from proxy.settings import Settings
-from proxy.tokens import KeyRing
 
 POLICIES = Path(__file__).parents[2] / "policies"
 ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&="
@@ -83,7 +83,7 @@ async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIte
     """A proxy in front of an upstream; `folder` takes its key file. `variables` are settings by their names in the
     environment."""
     keys = folder / "keys.json"
-    keys.write_text(json.dumps(tokens.new_keys()))
+    keys.write_text(json.dumps(new_keys()))
     said = settings.load(environment(upstream_url, keys) | variables)
     what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)

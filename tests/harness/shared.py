@@ -21,6 +21,8 @@ async def shared_upstream() -> AsyncIterator[Upstream]:
 DIRECT = {"PROXY_SHARE": "off"}
 SHARED = {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
 """Requests that are open share, and every test finds its own upstream request."""
+REFERENCE = DIRECT | {"PROXY_CARRIER": "aiohttp"}
+"""The other carrier, held to the same tests."""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from proxy.observe import OwnFilterRefused, RequestEnded, SchemaLeak, UpstreamFailed, UpstreamRetried
 from tests.harness.raw import Broken, connected
 from tests.harness.refusals import assert_refused
-from tests.harness.shared import ON_MODULE_LOOP
+from tests.harness.shared import DIRECT, ON_MODULE_LOOP, REFERENCE, SHARED
 from tests.harness.upstream import HEADERS, ROWS
 from tests.relay.asking import (
     CATCH_UP,
@@ -27,6 +27,12 @@ from tests.relay.asking import (
 )
 
 pytestmark = ON_MODULE_LOOP
+
+
+@pytest.fixture(scope="module", params=[DIRECT, SHARED, REFERENCE], ids=["direct", "shared", "reference"])
+def mode(request):
+    """How the module's proxies ask Electric: both carriers must bring back the same."""
+    return request.param
 
 
 async def test_a_chunk_is_relayed_before_the_next_is_there(proxy, upstream):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from proxy import settings, tokens
-from proxy.tokens import KeyRing
+from proxy.keys import KeyRing, new_keys
 from tests.harness.raw import SECONDS, connected, request
 from tests.harness.running import environment
 from tests.harness.shared import ON_MODULE_LOOP
@@ -28,7 +28,7 @@ MOST_BYTES_EACH = 1_000_000
 async def process(upstream_url: str, folder: Path, mode: dict[str, str]) -> AsyncIterator[tuple[int, int, str]]:
     """`shape-proxy serve` on its own: its process, its port, and a token for it."""
     keys = folder / "keys.json"
-    keys.write_text(json.dumps(tokens.new_keys()))
+    keys.write_text(json.dumps(new_keys()))
     said = environment(upstream_url, keys) | mode
     served = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", "serve"),

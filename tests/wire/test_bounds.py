@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.observe import ProtocolRefused
-from tests.harness.raw import connected, request
+from tests.harness.raw import connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP
@@ -42,6 +42,17 @@ async def test_a_head_that_drips_in_is_bounded_all_the_same(proxy, upstream):
         await raw.say(request(TARGET)[:-2] + b"x-a: ")
         for _ in range(40):
             await raw.say(b"a" * 1000)
+        assert_refused(await raw.answer(), "headers_too_large")
+
+
+async def test_a_refusal_is_heard_by_a_client_that_sends_on(proxy, upstream):
+    async with connected(proxy.address) as raw:
+        raw.writer.transport.pause_reading()
+        await raw.say(request(TARGET)[:-2] + b"x-a: " + b"a" * 40_000)
+        await until(lambda: ProtocolRefused("headers_too_large") in proxy.seen)
+        for _ in range(20):
+            await raw.say(b"a" * 100_000)
+        raw.writer.transport.resume_reading()
         assert_refused(await raw.answer(), "headers_too_large")
 
 

@@ -1,0 +1,109 @@
+"""The composition root: every part of the proxy is made here, by hand, and nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from proxy import revocation
+from proxy.app import Public, admin
+from proxy.decisions import Decisions
+from proxy.electric import Electric
+from proxy.gate import Gate
+from proxy.health import Readiness
+from proxy.keys import KeyRing
+from proxy.metrics import Metrics
+from proxy.observe import BookLoaded, ElectricSeen, Lifecycle, Observe, ReadinessChanged, both
+from proxy.policy_files import LoadedBook
+from proxy.probes import measuring
+from proxy.reload import Reload
+from proxy.revocation import RevocationFault
+from proxy.settings import Settings
+from proxy.share.sharing import Sharing
+from proxy.streams import Streams
+from proxy.tokens import Verifier, rules
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one process is made of, where others need to reach it."""
+
+    public: Public
+    admin: ASGIApp
+    streams: Streams
+    readiness: Readiness
+    observe: Observe
+
+
+@asynccontextmanager
+async def create_app(
+    settings: Settings, loaded: LoadedBook, ring: KeyRing, observe: Observe, hangup: asyncio.Event
+) -> AsyncIterator[Parts]:
+    """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
+    metrics, which always do; `hangup` makes policies and keys be read again."""
+    streams = Streams(settings.max_streams, settings.max_streams_per_subject)
+    verifier = Verifier(ring, rules(settings))
+    readiness = Readiness(settings.probe_failures)
+    metrics = Metrics(
+        lambda: len(streams),
+        lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
+        settings.max_streams,
+        lambda: sharing.figures(),
+    )
+    tell = both(metrics, observe)
+    decisions = Decisions(settings, loaded, tell)
+    async with (
+        Electric(settings, tell) as electric,
+        Sharing(electric, settings.sharing, tell) as sharing,
+        measuring(settings, electric, tell) as lag,
+    ):
+        gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
+        public = Public(settings, gate, sharing if settings.share == "on" else electric, streams, decisions, tell)
+        readiness.policies, readiness.lag = len(loaded.book.by_name), lag
+        tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+        reload = Reload(settings, gate, decisions, readiness, tell)
+        watchers = [reload.on(hangup), _probe(electric, readiness, settings.probe_seconds, tell)]
+        if settings.revocations is not None:
+            watchers.append(_revocations(settings.revocations, gate, streams, tell))
+        try:
+            async with _running(watchers):
+                yield Parts(public, admin(readiness, metrics.text), streams, readiness, tell)
+        finally:
+            decisions.close()
+
+
+@asynccontextmanager
+async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Runs what never ends by itself, until the block does. A watcher that fails is a bug, and ends the process."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(watcher) for watcher in watchers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _revocations(path: Path, gate: Gate, streams: Streams, observe: Observe) -> None:
+    """Keeps what is revoked as the file says; while it cannot be read, as it said last."""
+    async for came in revocation.watched(path):
+        if isinstance(came, RevocationFault):
+            observe(Lifecycle("revocations_refused", str(came)))
+        else:
+            gate.revoked = came
+            streams.revoke(came)
+
+
+async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:
+    """Asks Electric how it is, for ever."""
+    while True:
+        state = await electric.health()
+        before = readiness.ready
+        readiness.saw(state)
+        observe(ElectricSeen(state))
+        if readiness.ready != before:
+            observe(ReadinessChanged(readiness.ready, readiness.missing))
+        await asyncio.sleep(seconds)

@@ -1,0 +1,258 @@
+"""Decision events of the whole proxy, and deciding again from them."""
+
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy import decisions, policy_files, settings
+from proxy.cli import main
+from proxy.core.errors import Code, Refusal
+from proxy.gate import Steps
+from proxy.inbound import Inbound
+from proxy.logs import members
+from proxy.observe import DecisionMade, Observation
+from proxy.settings import SettingsFault
+from tests.harness.running import POLICIES, Proxy, environment, running
+from tests.harness.upstream import Connection, Upstream
+
+PRIVATE = "PRIVATE-VALUE"
+WHERE = f"mode = '{PRIVATE}'"
+ALL = [
+    f"{rule}: ok"
+    for rule in ("token", "request", "shape", "columns", "queryable", "replica", "log", "predicate", "subset")
+]
+
+
+def made(proxy: Proxy) -> list[DecisionMade]:
+    """The decisions that were told."""
+    return [seen for seen in proxy.seen if isinstance(seen, DecisionMade)]
+
+
+async def test_a_refusal_is_told_under_the_id_that_its_body_says(proxy: Proxy, client: httpx.AsyncClient) -> None:
+    answer = await client.get(proxy.shape(where="session_id = 's-bob'"), headers=proxy.bearer())
+    [told] = made(proxy)
+    assert told.request_id == answer.json()["request_id"]
+    assert (told.allowed, told.code, told.policy) == (False, "predicate_mismatch", "chat_messages")
+    assert list(told.rules) == [*ALL[:7], "predicate: predicate_mismatch"]
+    assert re.fullmatch("[0-9a-f]{16}", told.subject)
+    assert told.book
+    assert told.reason
+
+
+async def test_allowed_requests_are_told_only_as_often_as_the_setting_says(
+    proxy: Proxy, upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await client.get(proxy.shape(), headers=proxy.bearer())
+    assert made(proxy) == []
+    (tmp_path / "all").mkdir()
+    async with running(upstream.url, tmp_path / "all", PROXY_DECISION_SAMPLE="1") as every:
+        await client.get(every.shape(where=WHERE), headers=every.bearer())
+    [told] = made(every)
+    assert (told.allowed, told.code, list(told.rules)) == (True, "ok", ALL)
+    assert told.predicate == '("session_id" = $1) AND ("mode" = $2)'
+
+
+async def test_the_sample_is_a_share(upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path) -> None:
+    async with running(upstream.url, tmp_path, PROXY_DECISION_SAMPLE="0.5") as half:
+        for _ in range(200):
+            await client.get(half.shape(), headers=half.bearer())
+    assert 60 < len(made(half)) < 140  # outside by chance: once in 10^8
+
+
+@pytest.mark.parametrize(
+    ("params", "headers", "rules"),
+    [
+        ({}, {}, ["token: token_missing"]),
+        ({"table": "nothing"}, None, ["token: ok", "request: ok", "shape: shape_forbidden"]),
+        ({"secret": PRIVATE}, None, ["token: ok", "request: unknown_parameter"]),
+    ],
+)
+async def test_a_refusal_tells_how_far_the_request_came(
+    proxy: Proxy, client: httpx.AsyncClient, params: dict[str, str], headers: dict[str, str] | None, rules: list[str]
+) -> None:
+    await client.get(proxy.shape(**params), headers=proxy.bearer() if headers is None else headers)
+    assert [list(told.rules) for told in made(proxy)] == [rules]
+
+
+async def test_a_refusal_after_all_rules_says_so(proxy: Proxy, upstream: Upstream, client: httpx.AsyncClient) -> None:
+    async def die(connection: Connection, _: object) -> None:
+        await connection.reply(500)
+
+    upstream.script = die
+    await client.get(proxy.shape(), headers=proxy.bearer())
+    assert list(made(proxy)[0].rules) == [*ALL, "answer: upstream_failed"]
+
+
+async def test_no_log_line_of_a_decision_holds_token_claim_or_query(
+    upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    async with running(upstream.url, tmp_path, PROXY_DECISION_SAMPLE="1") as proxy:
+        token = proxy.token(session_id="s-CLAIM", account_id="acc-CLAIM")
+        for table in ("chat_messages", "nothing", PRIVATE):
+            for more in (
+                {"where": WHERE},
+                {"where": f"{PRIVATE} = 1"},
+                {"where": f"session_id = '{PRIVATE}'"},
+                {PRIVATE: "1"},
+            ):
+                url = proxy.shape(table, **more)
+                await client.get(url, headers={"authorization": f"Bearer {token}"})
+                await client.get(url, headers={"authorization": f"Bearer {token}{PRIVATE}"})
+    lines = json.dumps([members(told) for told in made(proxy)])
+    assert len(made(proxy)) == 24
+    assert PRIVATE not in lines
+    assert "CLAIM" not in lines
+    assert token.split(".")[1] not in lines
+
+
+@pytest.fixture
+async def recorded(upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path) -> Path:
+    """A decision file with an allowed GET, a refused POST, a refused token and a failure of Electric, in order."""
+    file = tmp_path / "decisions.jsonl"
+    file.touch(mode=0o644)
+    settings = {"PROXY_DECISION_SAMPLE": "1", "PROXY_DECISION_FILE": str(file)}
+    async with running(upstream.url, tmp_path, **settings) as proxy:
+        await client.get(proxy.shape(where=WHERE), headers=proxy.bearer())
+        page = {"where": "session_id = 's-bob'"}
+        await client.post(proxy.shape(), headers=proxy.bearer(), json=page)
+        await client.get(proxy.shape(), headers={"authorization": "Bearer x"})
+
+        async def fail(connection: Connection, _: object) -> None:
+            await connection.reply(500)
+
+        upstream.script = fail
+        await client.get(f"{proxy.url}/v1/shapes/todos?offset=-1", headers=proxy.bearer())
+    return file
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The records of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def explained(*arguments: str) -> Result:
+    """`shape-proxy explain` with the shipped policies."""
+    return CliRunner().invoke(main, ["explain", "--policies", str(POLICIES), *arguments])
+
+
+def test_a_decision_file_is_for_its_owner_alone_and_has_no_token(recorded: Path) -> None:
+    assert stat.S_IMODE(recorded.stat().st_mode) == 0o600
+    codes = [line["code"] for line in lines(recorded)]
+    assert codes == ["ok", "predicate_mismatch", "token_invalid", "upstream_failed"]
+    assert "Bearer" not in recorded.read_text()
+    assert lines(recorded)[0]["inputs"]["claims"]["session_id"] == "s-ada"
+
+
+def test_each_decision_is_decided_again_from_its_file(recorded: Path) -> None:
+    for line in lines(recorded):
+        if line["code"] == "token_invalid":
+            continue
+        result = explained("--decision", str(recorded), "--request-id", line["request_id"])
+        assert result.exit_code == 0, result.output
+        assert f"decision {line['request_id']}: {line['code']} by the same policies" in result.output
+        assert result.output.endswith("as before\n")
+
+
+def test_the_last_decision_is_taken_without_an_id_and_json_says_the_same(recorded: Path) -> None:
+    result = explained("--decision", str(recorded), "--json")
+    said = json.loads(result.output)["decision"]
+    assert said["recorded"]["request_id"] == lines(recorded)[-1]["request_id"]
+    assert said["same"] is True
+
+
+def test_a_decision_that_comes_out_differently_by_other_policies_says_so(recorded: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "todos.toml").write_text((POLICIES / "todos.toml").read_text())
+    arguments = [
+        "--policies",
+        str(folder),
+        "--decision",
+        str(recorded),
+        "--request-id",
+        lines(recorded)[0]["request_id"],
+    ]
+    result = CliRunner().invoke(main, ["explain", *arguments])
+    assert result.exit_code == 1
+    assert "now shape_forbidden: DIFFERENT" in result.output
+    assert "by policies " in result.output
+
+
+def test_a_refused_token_leaves_nothing_to_decide_again(recorded: Path) -> None:
+    result = explained("--decision", str(recorded), "--request-id", lines(recorded)[2]["request_id"])
+    assert result.exit_code == 1
+    assert "refused before the rules, with token_invalid" in result.output
+
+
+def test_from_a_log_line_it_is_decided_again_with_what_the_operator_says(recorded: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    event = {key: value for key, value in lines(recorded)[0].items() if key != "inputs"}
+    log.write_text(f"no JSON\n{json.dumps({'event': 'request'})}\n{json.dumps(event)}\n")
+    claims, query = '{"session_id":"s-ada"}', "table=chat_messages&offset=-1"
+    assert explained("--decision", str(log), "--claims", claims, query).exit_code == 0
+    assert explained("--decision", str(log), "--claims", "{}", query).exit_code == 1
+    without = explained("--decision", str(log))
+    assert without.exit_code == 2
+    assert "a log does not hold what was asked" in without.output
+
+
+def test_without_a_query_and_without_a_decision_there_is_nothing_to_explain() -> None:
+    assert explained("--claims", "{}").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"event":"decision"}', '{"event":"decision","request_id":1,"code":"ok","book":"","inputs":[]}']
+)
+def test_a_file_without_a_decision_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+    result = explained("--decision", str(tmp_path / "file"))
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+
+
+def test_a_decision_file_is_no_link_and_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for path in (tmp_path / "link", tmp_path, Path("/dev/null")):
+        with pytest.raises(OSError, match=str(path)):
+            decisions.DecisionFile(path)
+
+
+def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    said = settings.load(environment("http://127.0.0.1:1", tmp_path / "keys.json"))
+    seen: list[Observation] = []
+    told = decisions.Decisions(said, policy_files.load(POLICIES), seen.append)
+    scope = {"method": "GET", "raw_path": b"/v1/shape", "query_string": b"", "headers": [], "http_version": "1.1"}
+    told.refused("0" * 24, Inbound.of(scope), Steps(), Refusal(Code.internal_error), str)
+    assert [made.rules for made in seen if isinstance(made, DecisionMade)] == [("answer: internal_error",)]
+
+
+def test_a_full_decision_file_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "full"
+    with path.open("wb") as file:
+        file.truncate(decisions.MOST_FILE_BYTES)
+    file = decisions.DecisionFile(path)
+    file.write({"event": "decision"})
+    file.close()
+    assert path.stat().st_size == decisions.MOST_FILE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PROXY_DECISION_SAMPLE", "1.5", "less than or equal to 1"),
+        ("PROXY_HEARTBEAT_TABLE", "beats", "must be schema.name"),
+        ("PROXY_HEARTBEAT_TABLE", "public.beats", "needs DATABASE_URL"),
+        ("PROXY_REPLICATION_SLOT", "Slot; DROP", "should match pattern"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, name: str, value: str, says: str) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    with pytest.raises(SettingsFault, match=f"^{name}: .*{says}"):
+        settings.load(environment("http://127.0.0.1:1", tmp_path / "keys.json") | {name: value})

@@ -1,0 +1,66 @@
+"""The tables of the README that the code knows: `python -m tests.readme` writes them, test_docs.py compares them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import Metric
+
+from proxy.core.errors import Code
+from proxy.metrics import Metrics
+from proxy.settings import Settings, shown, variable
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def families() -> list[Metric]:
+    """Every metric that the proxy has."""
+    return list(Metrics(lambda: 0, lambda: {"verified": 0, "cached": 0}).registry.collect())
+
+
+def exposed(family: Metric) -> str:
+    """The name under which Prometheus knows it."""
+    return family.name + ("_total" if family.type == "counter" else "")
+
+
+def settings() -> Iterator[str]:
+    """A row for every setting."""
+    yield "| setting | default | what it is |"
+    yield "|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.is_required() else f"`{value}`" if (value := shown(field.default)) else ""
+        yield f"| `{variable(name)}` | {default} | {field.description} |"
+
+
+def codes() -> Iterator[str]:
+    """A row for every refusal."""
+    yield "| status | code | what happened | what to do |"
+    yield "|---|---|---|---|"
+    for code in Code:
+        fault = code.value
+        wait = "" if fault.retry_after is None else f" `retry-after: {fault.retry_after}`."
+        yield f"| {fault.status} | `{code.name}` | {fault.title} | {fault.action}{wait} |"
+
+
+def metrics() -> Iterator[str]:
+    """A row for every metric."""
+    yield "| metric | type | what it is |"
+    yield "|---|---|---|"
+    for family in sorted(families(), key=exposed):
+        yield f"| `{exposed(family)}` | {family.type} | {family.documentation} |"
+
+
+TABLES: Mapping[str, Callable[[], Iterator[str]]] = {"settings": settings, "codes": codes, "metrics": metrics}
+
+
+def written(text: str) -> str:
+    """The README with each table in its place."""
+    for name, rows in TABLES.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n" + "\n".join(rows()) + f"\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,152 @@
+"""What the head of a shared answer says: how long it may be kept, whose validator it meets, how it reads to joiners."""
+
+import pytest
+
+from proxy.core.request import Kind
+from proxy.share.heads import Head, joined, not_modified, read
+from proxy.share.hub import cut, position_after
+from tests.share.asking import asking
+
+BASE = {
+    b"electric-handle": b"1-2",
+    b"electric-offset": b"0_0",
+    b"etag": b'"1-2:0_0:0_0"',
+    b"cache-control": b"public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "changed", "seconds"),
+    [
+        (Kind.initial, 200, {}, 60),
+        (Kind.catch_up, 200, {}, 60),
+        (Kind.live, 200, {b"electric-has-data": b"true"}, 5),
+        (Kind.live, 200, {b"electric-has-data": b"false"}, 0),
+        (Kind.catch_up, 200, {b"electric-has-data": b"false"}, 0),
+        (Kind.live, 200, {b"etag": b'"1-2:0_0:0_0:-576460721182609820"'}, 0),
+        (Kind.sse, 200, {}, 0),
+        (Kind.subset, 200, {}, 0),
+        (Kind.catch_up, 200, {b"electric-snapshot": b"true"}, 0),
+        (Kind.catch_up, 200, {b"cache-control": b"public, max-age=9"}, 9),
+        (Kind.catch_up, 200, {b"cache-control": b"public, max-age=604800, s-maxage=7"}, 7),
+        (Kind.live, 200, {b"cache-control": b"public, max-age=2"}, 2),
+        (Kind.catch_up, 200, {b"cache-control": b"Public, Max-Age=9"}, 9),
+        (Kind.catch_up, 200, {b"cache-control": b"max-age=60, private"}, 0),
+        (Kind.catch_up, 200, {b"cache-control": b"no-cache, max-age=60"}, 0),
+        (Kind.catch_up, 200, {b"cache-control": b"public"}, 0),
+        (Kind.catch_up, 200, {b"cache-control": b""}, 0),
+        (Kind.catch_up, 200, {b"cache-control": b"max-age=20", b"age": b"15"}, 5),
+        (Kind.catch_up, 200, {b"cache-control": b"max-age=20", b"age": b"21"}, 0),
+        (Kind.catch_up, 200, {b"age": b"soon"}, 0),
+        (Kind.catch_up, 200, {b"age": b"9" * 5000}, 0),
+        (Kind.catch_up, 200, {b"electric-handle": b""}, 0),
+        (Kind.catch_up, 409, {}, 0),
+        (Kind.catch_up, 503, {}, 0),
+    ],
+)
+def test_how_long_an_answer_is_kept(kind, status, changed, seconds):
+    head = read(asking(kind=kind), status, list((BASE | changed).items()), (60, 5))
+    assert head.keep_seconds == seconds
+
+
+@pytest.mark.parametrize("missing", [b"electric-handle", b"electric-offset", b"cache-control"])
+def test_an_answer_that_lacks_what_clients_need_is_not_kept(missing):
+    said = [(name, value) for name, value in BASE.items() if name != missing]
+    assert read(asking(), 200, said, (60, 5)).keep_seconds == 0
+
+
+def test_an_answer_with_a_handle_that_its_client_knows_to_be_dead_is_not_kept():
+    assert read(asking(expired_handle="1-2"), 200, list(BASE.items()), (60, 5)).keep_seconds == 0
+
+
+def test_only_what_may_reach_a_client_is_held():
+    head = read(asking(), 200, [*BASE.items(), (b"set-cookie", b"a=b"), (b"server", b"x")], (60, 5))
+    assert {name for name, _ in head.headers} == {b"electric-handle", b"electric-offset", b"etag"}
+
+
+FIELDS = [(b"etag", b'"1:2:3"'), (b"electric-schema", b"{}"), (b"content-length", b"3"), (b"content-type", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "matches"),
+    [
+        (b'"1:2:3"', True),
+        (b'"a", "1:2:3"', True),
+        (b'W/"a","1:2:3"', True),
+        (b'W/"1:2:3"', False),
+        (b'W/"a", W/"1:2:3"', False),
+        (b'"1:2:4"', False),
+        (b'"x"1:2:3"', False),
+        (b"1:2:3", False),
+        (b"*", False),
+        (b"", False),
+        (None, False),
+        (b'"' + b"x" * 2000 + b'", "1:2:3"', False),
+    ],
+)
+def test_validators_are_compared_strongly(sent, matches):
+    fields = not_modified(Head(200, FIELDS, etag=b'"1:2:3"'), sent)
+    assert fields == ([FIELDS[0], FIELDS[3]] if matches else None)
+
+
+@pytest.mark.parametrize("head", [Head(409, FIELDS, etag=b'"1:2:3"'), Head(200, []), Head(200, [], etag=b'W/"1:2:3"')])
+def test_an_error_or_an_answer_without_a_strong_validator_is_never_not_modified(head):
+    assert not_modified(head, b'"1:2:3", W/"1:2:3"') is None
+
+
+@pytest.mark.parametrize(
+    ("cursor", "given"),
+    [
+        (None, b"100"),
+        ("99", b"100"),
+        ("100", b"101"),
+        ("7000", b"7001"),
+        ("9" * 20, b"100"),
+    ],
+)
+def test_the_cursor_moves_on_from_the_clients(cursor, given):
+    head = Head(200, [(b"electric-cursor", b"100"), (b"electric-offset", b"0_0")], handle="1-2")
+    seen = joined(head, "0_0", cursor, late=False)
+    assert seen.headers == [(b"electric-cursor", given), (b"electric-offset", b"0_0")]
+
+
+def test_who_joins_late_starts_at_its_own_position():
+    head = Head(200, [(b"electric-offset", b"0_0"), (b"etag", b'"1-2:0_0:0_0"')], handle="1-2")
+    assert joined(head, "5_0", None, late=True).headers == [(b"electric-offset", b"5_0"), (b"etag", b'"1-2:5_0:5_0"')]
+
+
+UP_TO_DATE = b'data: {"headers":{"control":"up-to-date","global_last_seen_lsn":"7"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("event", "position"),
+    [
+        (UP_TO_DATE, "7_0"),
+        (UP_TO_DATE.replace(b"data: ", b"data:"), "7_0"),
+        (UP_TO_DATE.replace(b'"control":"up-to-date",', b"").replace(b"}}", b',"control":"up-to-date"}}'), "7_0"),
+        (UP_TO_DATE.replace(b'"7"', b"7"), None),
+        (UP_TO_DATE.replace(b'"7"', b'"seven"'), None),
+        (UP_TO_DATE.replace(b'"7"', '"٧"'.encode()), None),
+        (UP_TO_DATE.replace(b'"7"', b'""'), None),
+        (UP_TO_DATE.replace(b'{"headers"', b'{"key":"k","headers"'), None),
+        (UP_TO_DATE.replace(b"}}", b"}"), None),
+        (UP_TO_DATE.replace(b"data", b"event"), None),
+        (b': {"headers":{"control":"up-to-date","global_last_seen_lsn":"7"}}\n\n', None),
+        (b'data: ["up-to-date"]\n\n', None),
+        (UP_TO_DATE.replace(b"}}", b"}" + b" " * 1024 + b"}"), None),
+        (b'data: {"value":{"body":"{\\"headers\\":{\\"control\\":\\"up-to-date\\"}}"},"headers":{}}\n\n', None),
+    ],
+)
+def test_only_an_up_to_date_has_a_position(event, position):
+    assert position_after(event) == position
+
+
+def test_events_are_cut_behind_each_up_to_date():
+    row, alive = b'data: {"value":{}}\n\n', b": keep-alive\n\n"
+    assert list(cut(row + UP_TO_DATE + UP_TO_DATE + alive + row)) == [
+        (row + UP_TO_DATE, "7_0"),
+        (UP_TO_DATE, "7_0"),
+        (alive + row, None),
+    ]
+    assert list(cut(b"")) == []
+    assert list(cut(b"a piece of a long event")) == [(b"a piece of a long event", None)]

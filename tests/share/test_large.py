@@ -1,0 +1,63 @@
+"""Large bodies over real sockets: they stream through, are kept if they fit, and slow readers delay nobody."""
+
+import asyncio
+
+from tests.share.clients import INITIAL, Scripted, aboard, boarded, clients, get, let_go
+
+LARGE = b"".join(b"%019d," % number for number in range(1_000_000))
+PASSING = {"PROXY_CACHE_ENTRY_BYTES": "100000"}
+
+
+async def test_a_large_body_that_fits_is_fetched_once_and_kept(upstream, starting):
+    held = Scripted(upstream, lambda connection: connection.reply(body=LARGE))
+    async with starting(PROXY_CACHE_ENTRY_BYTES="30000000") as proxy, clients(proxy, 4) as (*riders, late):
+        for rider in riders:
+            await rider.say(get(proxy, INITIAL))
+        await aboard(proxy, 3)
+        held.go.set()
+        bodies = await asyncio.gather(*(rider.answer() for rider in riders))
+        kept = await late.ask(get(proxy, INITIAL))
+    assert all(answer.body == LARGE for answer in (*bodies, kept))
+    assert len(upstream.asked) == 1
+    assert boarded(proxy)[-1] == "kept"
+
+
+async def test_a_body_too_large_to_keep_streams_through(upstream, starting, client):
+    """The client has a piece before the next is there, and a newcomer makes a request of its own."""
+
+    async def in_pieces(connection):
+        await connection.head()
+        await connection.chunk(b"x" * 200_000)
+        await more.wait()
+        await connection.chunk(b"y" * 200_000)
+        await connection.end()
+
+    more = asyncio.Event()
+    Scripted(upstream, in_pieces).go.set()
+    async with starting(**PASSING) as proxy, clients(proxy, 2) as (first, late):
+        await first.say(get(proxy, INITIAL))
+        head = await first.head()
+        seen = b""
+        while len(seen) < 200_000:
+            seen += await first.piece()
+        await late.say(get(proxy, INITIAL))
+        await upstream.wait_for(2)
+        more.set()
+        assert seen + await first.rest(head) == b"x" * 200_000 + b"y" * 200_000
+        assert len((await late.answer()).body) == 400_000
+        metrics = (await client.get(f"{proxy.admin_url}/metrics")).text.splitlines()
+    assert "shape_proxy_cache_bytes 0.0" in metrics
+
+
+async def test_a_slow_rider_delays_nobody_and_gets_the_rest_by_itself(upstream, starting):
+    held = Scripted(upstream, lambda connection: connection.reply(body=LARGE))
+    async with starting(**PASSING) as proxy, clients(proxy, 3) as fast, clients(proxy, 1, 4096) as (slow,):
+        for rider in (slow, *fast):
+            await rider.say(get(proxy, INITIAL))
+        await aboard(proxy, 4)
+        held.go.set()
+        for answer in await asyncio.gather(*(rider.answer() for rider in fast)):
+            assert answer.body == LARGE
+        assert (await slow.answer()).body == LARGE
+    assert let_go(proxy) >= 1
+    assert len(upstream.asked) == 1 + let_go(proxy)
