@@ -45,7 +45,7 @@ class Metrics:
         max_streams: int = 0,
         sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
     ) -> None:
-        disable_created_metrics()  # one more series for every count, and nothing that adds up over workers
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for every count, and nothing that adds up over workers
         self.registry = CollectorRegistry()
         self._up_to_date: dict[str, float] = {}
         self._define()

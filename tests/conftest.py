@@ -1,11 +1,12 @@
 """Fixtures that every folder may use."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from proxy.sandbox import EmbeddedPostgres
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream, scripted
 
@@ -29,3 +30,10 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client that reads what comes."""
     async with httpx.AsyncClient(timeout=10) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL server for all tests; each makes its own database. A test that stops it starts it again."""
+    with EmbeddedPostgres() as server:
+        yield server

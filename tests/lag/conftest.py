@@ -18,13 +18,6 @@ Starting = Callable[..., AbstractAsyncContextManager[Proxy]]
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the tests of this folder. A test that stops it starts it again."""
-    with EmbeddedPostgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres) -> str:
     """The name of a database with the app's tables and the heartbeat table."""
     sql = app_schema() + (DEPLOY / "postgres" / "heartbeat.sql").read_text()

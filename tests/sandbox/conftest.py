@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and the stand-in over it. Written to be moved up: nothing here is about these tests alone."""
+"""The stand-in over the embedded PostgreSQL."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -8,13 +8,6 @@ import pytest
 
 from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
 from tests.sandbox.quick import QUICK, Start
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for all tests. A test that stops it starts it again."""
-    with EmbeddedPostgres() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from proxy.share.flight import Flight, Step
 from proxy.share.window import PIECE_BYTES, Rider
 from tests.share.asking import asking, head
 
-BOUNDS = Bounds(cache_bytes=24_000, cache_entry_bytes=9_000, flight_bytes=2_500)
+BOUNDS = Bounds(cache_bytes=14_000, cache_entry_bytes=9_000, flight_bytes=2_500)
 MOST_PIECE = 2_000
 REQUESTS = [asking(shape, offset=offset) for shape in ("s-ada", "s-bob") for offset in ("0_0", "1_0", "2_0")]
 
@@ -69,6 +69,9 @@ class DeskMachine(RuleBasedStateMachine):
         if how is How.started:
             assert not [f for f in joinable if not self.desk.cache.is_dead(f.flight)], "one fetch at a time per key"
             self.flown[flight] = Flown(flight, b"%b#%d;" % (request.key[0].encode(), len(self.flown)))
+        if how is How.joined:
+            assert flight.head is None or flight.head.keep_seconds, "what is not kept is joined by its head only"
+            assert not flight.window.first
         if how is How.kept:
             assert flight.landed
             assert flight.until > self.now
@@ -91,9 +94,11 @@ class DeskMachine(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, MOST_PIECE))
     def piece_comes(self, data, size):
         flown = data.draw(st.sampled_from([f for f in self.aloft() if f.headed]))
-        waiting = flown.flight.window.at[-1]
-        if not flown.flight.room():
-            assert not waiting, "nobody who has read everything waits for one who has not"
+        waiting, aboard = flown.flight.window.at[-1], flown.flight.window.aboard
+        room = flown.flight.room()
+        assert room or not waiting, "nobody who has read everything waits for one who has not"
+        assert waiting or flown.flight.window.aboard == aboard, "nobody is lost while nobody waits"
+        if not room:
             return
         piece = (flown.mark * (size // len(flown.mark) + 1))[:size]
         flown.sent += piece

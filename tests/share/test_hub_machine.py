@@ -64,7 +64,10 @@ class HubMachine(RuleBasedStateMachine):
         return [r for r in self.rode if r.streamed is streamed and not r.gone and not window.lost(r.rider)]
 
     @rule(target=rides, shape=st.sampled_from(SHAPES), position=st.sampled_from(POSITIONS))
-    def arrive(self, shape, position):
+    def arrive_anywhere(self, shape, position):
+        return self.arrive(shape, position)
+
+    def arrive(self, shape: str, position: str) -> Rode:
         request = asking(shape, Kind.sse, offset=position)
         hub, rider, started = self.hubs.board(request)
         assert hub.request.shape == request.shape
@@ -76,6 +79,27 @@ class HubMachine(RuleBasedStateMachine):
         self.rode.append(rode)
         return rode
 
+    @precondition(lambda self: any(len(s.hub.places) > 1 for s in self.open()))
+    @rule(target=rides, data=st.data())
+    def arrive_at_a_boundary(self, data):
+        streamed = data.draw(st.sampled_from([s for s in self.open() if len(s.hub.places) > 1]))
+        position = data.draw(st.sampled_from(list(streamed.hub.places)))
+        return self.arrive(streamed.hub.stream[0].removeprefix("/v1/shape?where="), position)
+
+    @precondition(lambda self: any(s.hub.window.aboard for s in self.open()))
+    @rule(data=st.data(), texts=st.integers(1, 4))
+    def the_fast_read_everything(self, data, texts):
+        """One rider keeps up with a burst; the others are where they were."""
+        streamed = data.draw(st.sampled_from([s for s in self.open() if s.hub.window.aboard]))
+        fast = data.draw(st.sampled_from(self.aboard(streamed)))
+        for _ in range(texts):
+            self.write(streamed, MOST_EVENT, up_to_date=True)
+            while streamed.arrived < len(streamed.written) and not fast.gone:
+                self.deliver(streamed, 700)
+                self.read(fast)
+                if not fast.gone:
+                    self.read(fast)
+
     @precondition(lambda self: self.open(headed=False))
     @rule(data=st.data())
     def head_comes(self, data):
@@ -86,7 +110,9 @@ class HubMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open())
     @rule(data=st.data(), size=st.integers(0, MOST_EVENT), up_to_date=st.booleans())
     def upstream_writes(self, data, size, up_to_date):
-        streamed = data.draw(st.sampled_from(self.open()))
+        self.write(data.draw(st.sampled_from(self.open())), size, up_to_date=up_to_date)
+
+    def write(self, streamed: Streamed, size: int, *, up_to_date: bool) -> None:
         said = '{"headers":{"control":"up-to-date","global_last_seen_lsn":"999"}}'.replace('"', '\\"')
         text = f"{streamed.number}:{streamed.hub.stream[0]}:{len(streamed.written)}:{said if size % 2 else ''}"
         streamed.written += b'data: {"value":"%b%b","headers":{}}\n\n' % (text.encode(), b"x" * size)
@@ -100,10 +126,15 @@ class HubMachine(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, 700))
     def a_chunk_comes(self, data, size):
         """Chunks end anywhere: in the middle of an event, of its end, or behind several."""
-        streamed = data.draw(st.sampled_from([s for s in self.open() if s.arrived < len(s.written)]))
-        waiting = streamed.hub.window.at[-1]
-        if not streamed.hub.room():
-            assert not waiting, "nobody who has read everything waits for one who has not"
+        self.deliver(data.draw(st.sampled_from([s for s in self.open() if s.arrived < len(s.written)])), size)
+
+    def deliver(self, streamed: Streamed, size: int) -> None:
+        window = streamed.hub.window
+        waiting, aboard = window.at[-1], window.aboard
+        room = streamed.hub.room()
+        assert room or not waiting, "nobody who has read everything waits for one who has not"
+        assert waiting or window.aboard == aboard, "nobody is lost while nobody waits"
+        if not room:
             return
         chunk = streamed.written[streamed.arrived :][:size]
         streamed.arrived += len(chunk)
@@ -126,6 +157,9 @@ class HubMachine(RuleBasedStateMachine):
 
     @rule(rode=rides)
     def reads(self, rode):
+        self.read(rode)
+
+    def read(self, rode: Rode) -> None:
         hub = rode.streamed.hub
         if rode.gone or hub.head is None:
             return

