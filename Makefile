@@ -27,7 +27,7 @@ types: venv
 
 # The coverage reports speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
-	$(BIN)/pytest --cov --cov-report=
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage report $(CORE) >.coverage.core || { cat .coverage.core; exit 1; }
 	@$(BIN)/coverage report $(REST) >.coverage.rest || { cat .coverage.rest; exit 1; }
 

@@ -210,6 +210,13 @@ def test_a_filter_outside_the_clients_rights_is_refused(params: dict[str, str], 
         decided(**params)
 
 
+def test_a_shape_without_filter_columns_takes_no_filter_but_its_own_predicate() -> None:
+    locked = policy(client=LOCKED)
+    with refused(Code.filter_forbidden, "This shape takes no filter."):
+        decided(locked, where="mode = 'a'")
+    assert decided(locked, where="session_id = 's-ada'").predicate == predicate()
+
+
 def test_hidden_and_unknown_columns_of_a_filter_are_the_same_refusal() -> None:
     told = [outcome(lambda name=name: decided(where=f"{name} = 'a'")) for name in ("content", "nothing")]
     assert len({(refusal.code, refusal.detail, refusal.reason) for refusal in told}) == 1

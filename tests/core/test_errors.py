@@ -17,11 +17,11 @@ STATUSES = {
     413: "body_too_large",
     414: "target_too_long",
     415: "media_type_unsupported",
-    429: "too_many_streams rate_limited",
+    429: "too_many_streams",
     431: "headers_too_large",
     500: "internal_error",
     502: "upstream_unreachable upstream_failed upstream_refused_secret upstream_schema_leak",
-    503: "not_ready draining overloaded",
+    503: "draining overloaded",
     504: "upstream_timeout",
 }
 
