@@ -1,12 +1,12 @@
 """One request and its answer: admitted, asked for upstream, relayed piece by piece, and observed when it is over."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
@@ -17,9 +17,7 @@ from proxy.ends import End, Ended, Ends
 from proxy.gate import Admitted, Steps
 from proxy.inbound import Inbound, Receive, Send
 from proxy.observe import RequestEnded, RequestOpened
-
-if TYPE_CHECKING:
-    from proxy.app import Public
+from proxy.service import Service
 
 CLIENT_GONE = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
@@ -37,8 +35,8 @@ REFUSED: Mapping[End, Code] = {
 class Exchange:
     """The way of one request through the public app, from the scope to the last byte."""
 
-    def __init__(self, public: "Public", inbound: Inbound, receive: Receive, send: Send) -> None:
-        self._public = public
+    def __init__(self, service: Service, inbound: Inbound, receive: Receive, send: Send) -> None:
+        self._service = service
         self._inbound = inbound
         self._receive = receive
         self._send = send
@@ -67,7 +65,7 @@ class Exchange:
         except Exception as fault:  # a bug of ours: fail closed, and say so in the log
             await self._fail(f"{type(fault).__name__} at {_place(fault)}")
         finally:
-            self._public.observe(self._summary())
+            self._service.observe(self._summary())
 
     async def _answered(self) -> None:
         inbound = self._inbound
@@ -76,21 +74,21 @@ class Exchange:
             await self._preflight()
             return
         inbound.check()
-        self._admitted = await self._public.gate.admit(inbound, self._receive, self._steps)
+        self._admitted = await self._service.gate.admit(inbound, self._receive, self._steps)
         claims = self._admitted.claims
         ends = Ends(self._receive, claims.expires_at - time.time())
-        with self._public.streams.open(claims, ends):
+        with self._service.streams.open(claims, ends):
             self._opened = True
-            self._public.observe(RequestOpened(self._admitted.upstream.kind.value))
+            self._service.observe(RequestOpened(self._admitted.upstream.kind.value))
             await self._relayed(self._admitted, ends)
 
     async def _relayed(self, admitted: Admitted, ends: Ends) -> None:
         """Before the head an end is a refusal; after it nothing can be said any more."""
         try:
             async with ends:
-                answer = await self._public.source.ask(admitted.upstream, self._conditions())
+                answer = await self._service.source.ask(admitted.upstream, self._conditions())
                 try:
-                    self._public.decisions.allowed(self._request_id, self._inbound, self._steps, self._public.hashed)
+                    self._service.decisions.allowed(self._request_id, self._inbound, self._steps, self._service.hashed)
                     await self._pump(answer, admitted.upstream.kind, ends)
                 finally:
                     answer.close()
@@ -104,8 +102,9 @@ class Exchange:
         if not self._status:
             raise Refusal(REFUSED[end]) from None
         if self._frames is not None and self._frames.at_boundary:
-            async with asyncio.timeout(self._public.write_seconds):
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._service.write_seconds):
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
         await self._head(answer.status, headers.answer(answer.headers, answer.status, kind))
@@ -137,14 +136,14 @@ class Exchange:
             await self._piece(rest, ends)
 
     async def _piece(self, chunk: bytes, ends: Ends, *, more: bool = True) -> None:
-        with ends.stalling(self._public.write_seconds):
+        with ends.stalling(self._service.write_seconds):
             await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self._sent_bytes += len(chunk)
 
     async def _head(self, status: int, fields: headers.Headers) -> None:
         self._status = status
         self._head_seconds = time.perf_counter() - self._started
-        fields += self._public.origins.cors(self._inbound.origin)
+        fields += self._service.origins.cors(self._inbound.origin)
         fields.append((b"x-request-id", self._request_id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
 
@@ -158,7 +157,7 @@ class Exchange:
             fields.append((b"allow", headers.METHODS))
         await self._head(refusal.code.value.status, fields)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
-        self._public.decisions.refused(self._request_id, self._inbound, self._steps, refusal, self._public.hashed)
+        self._service.decisions.refused(self._request_id, self._inbound, self._steps, refusal, self._service.hashed)
 
     async def _fail(self, reason: str) -> None:
         if not self._status:
@@ -167,7 +166,7 @@ class Exchange:
 
     async def _preflight(self) -> None:
         self._status = 204
-        fields = self._public.origins.preflight(self._inbound.origin)
+        fields = self._service.origins.preflight(self._inbound.origin)
         fields.append((b"x-request-id", self._request_id.encode()))
         await self._send({"type": "http.response.start", "status": 204, "headers": fields})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -188,7 +187,7 @@ class Exchange:
             head_seconds=self._head_seconds or total,
             total_seconds=total,
             sent_bytes=self._sent_bytes,
-            subject=self._public.hashed(admitted.claims.subject) if admitted else "",
+            subject=self._service.hashed(admitted.claims.subject) if admitted else "",
             reason=self._reason,
             opened=self._opened,
             up_to_date=self._up_to_date,

@@ -1,6 +1,7 @@
 """The composition root: every part of the proxy is made here, by hand, and nowhere else."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp
 
 from proxy import revocation
 from proxy.app import Public, admin
+from proxy.core.headers import Origins
 from proxy.decisions import Decisions
 from proxy.electric import Electric
 from proxy.gate import Gate
@@ -21,6 +23,7 @@ from proxy.policy_files import LoadedBook
 from proxy.probes import measuring
 from proxy.reload import Reload
 from proxy.revocation import RevocationFault
+from proxy.service import Service
 from proxy.settings import Settings
 from proxy.share.sharing import Sharing
 from proxy.streams import Streams
@@ -61,7 +64,10 @@ async def create_app(
         measuring(settings, electric, tell) as lag,
     ):
         gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
-        public = Public(settings, gate, sharing if settings.share == "on" else electric, streams, decisions, tell)
+        source = sharing if settings.share == "on" else electric
+        service = Service(
+            gate, source, streams, decisions, tell, Origins.of(settings.allowed_origins), *_kept(settings)
+        )
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
         reload = Reload(settings, gate, decisions, readiness, tell)
@@ -70,9 +76,14 @@ async def create_app(
             watchers.append(_revocations(settings.revocations, gate, streams, tell))
         try:
             async with _running(watchers):
-                yield Parts(public, admin(readiness, metrics.text), streams, readiness, tell)
+                yield Parts(Public(service), admin(readiness, metrics.text), streams, readiness, tell)
         finally:
             decisions.close()
+
+
+def _kept(settings: Settings) -> tuple[float, bytes]:
+    secret = settings.electric_secret.get_secret_value().encode()
+    return settings.write_seconds, hashlib.blake2b(secret, digest_size=32).digest()
 
 
 @asynccontextmanager

@@ -1,0 +1,168 @@
+"""One response on its way in. No I/O and no waiting: bytes go in, a head and pieces of a body come out.
+
+llhttp parses, strictly as it is by default (httptools names its leniencies "dangerous"). What it lets through and a
+client must not is refused here.
+"""
+
+from httptools import HttpParserError, HttpResponseParser
+
+from proxy.carriers.carrier import HEAD_BYTES, HEADERS, Headers
+
+PIECE_BYTES = 64
+"""What a held piece counts for besides its bytes, so that a bound on bytes bounds many small pieces as well."""
+
+_BODILESS = frozenset({204, 304})  # RFC 9112 6.3 rule 1
+_HEADER_BYTES = 4  # the colon, a space and the line's end
+
+
+class _Refused(ValueError):
+    """Raised in a callback of the parser, which then stops."""
+
+
+_UNUSED = HttpResponseParser(object())
+
+
+class Incoming:
+    """What has come of one response. `status` is 0 until the head is whole; `fault` is set if it can never be."""
+
+    __slots__ = (
+        "_bodiless",
+        "_fresh",
+        "_head_bytes",
+        "_parser",
+        "_quiet",
+        "complete",
+        "fault",
+        "headers",
+        "held",
+        "keep",
+        "parts",
+        "received",
+        "status",
+        "until_close",
+    )
+
+    def __init__(self, *, bodiless: bool = False) -> None:
+        """`bodiless` is for a response to HEAD."""
+        self._parser = HttpResponseParser(self)
+        self._bodiless = bodiless
+        self._head_bytes = self._quiet = 0
+        self._fresh: list[bytes] = []
+        self.status = 0
+        self.headers: Headers = []
+        self.parts: list[bytes] = []
+        self.held = 0
+        self.received = self.complete = self.keep = self.until_close = False
+        self.fault: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self.complete or self.fault is not None
+
+    def feed(self, data: memoryview) -> bool:
+        """The next bytes from the connection; says whether more may come. Not to be called after that.
+
+        What follows a complete response spoils the connection, not the response.
+        """
+        self.received = True
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as fault:
+            self.keep = False
+            self.fail(f"bad response: {fault.__context__ or fault}")
+        self._gather(len(data))
+        if self.over:
+            self._parser = _UNUSED  # it and this object hold each other
+        return not self.over
+
+    def _gather(self, size: int) -> None:
+        """Makes one piece of what came at once, and bounds what no piece comes of: heads, trailers, extensions."""
+        if fresh := self._fresh:
+            piece = fresh[0] if len(fresh) == 1 else b"".join(fresh)
+            self._fresh = []
+            self.parts.append(piece)
+            self.held += len(piece) + PIECE_BYTES
+            self._quiet = 0
+        elif not self.complete:
+            self._quiet += size
+            if self._quiet > HEAD_BYTES:
+                self.fail("bad response: too much without a body")
+
+    def take(self) -> bytes:
+        """All pieces that are held, as one; there must be one."""
+        parts, self.parts, self.held = self.parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def ended(self) -> None:
+        """The origin will send no more: the end of a body that has no other (RFC 9112 6.3 rule 8)."""
+        if self.status and self.until_close:
+            self.complete = True
+            self._parser = _UNUSED
+        self.fail("closed in the body" if self.status else "closed in the head")
+
+    def fail(self, why: str) -> None:
+        """Nothing more will come, unless all is here."""
+        if not self.over:
+            self.fault = why
+            self._parser = _UNUSED
+
+    # What the parser calls. An exception stops it, and is the fault.
+
+    def on_message_begin(self) -> None:
+        """A response begins: an interim one, the one, or one that nobody asked for."""
+        if self.complete:
+            raise _Refused("a second one")
+
+    def on_status(self, reason: bytes) -> None:
+        """A part of the reason, which nobody needs (RFC 9112 4)."""
+        self._head_bytes += len(reason)
+        if self._head_bytes > HEAD_BYTES:
+            raise _Refused("too long a reason")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after the body a trailer, which is dropped (RFC 9110 6.5.1)."""
+        self._head_bytes += len(name) + len(value) + _HEADER_BYTES
+        if self._head_bytes > HEAD_BYTES or len(self.headers) == HEADERS:
+            raise _Refused("too many headers")
+        if not self.status:
+            self.headers.append((name.lower(), value.rstrip(b" \t")))  # RFC 9112 5.1: the space is not the value's
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; an interim one is forgotten (RFC 9110 15.2), but still counts for the bound."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:  # nobody asked to switch protocols
+                raise _Refused("an odd status")
+            self.headers = []
+            return
+        self.until_close = self._framed(self._parser.get_http_version()) and status not in _BODILESS
+        self.keep = not self._bodiless  # llhttp would take what follows an answer to HEAD for its body
+        self.complete = self._bodiless
+        self.status = status
+
+    def _framed(self, version: str) -> bool:
+        """Whether only the connection's end can end a body. llhttp has refused two lengths, and both ways at once."""
+        if version not in ("1.1", "1.0"):
+            raise _Refused("an odd version")
+        until_close = True
+        for name, value in self.headers:
+            if name == b"content-length":
+                until_close = False
+            elif name == b"transfer-encoding":
+                # RFC 9112 6.1: nobody asked for another coding, it stands once, and HTTP/1.0 has none
+                if value.lower() != b"chunked" or not until_close or version == "1.0":
+                    raise _Refused("an odd transfer-encoding")
+                until_close = False
+        return until_close
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body, without its framing."""
+        if not self.complete:
+            self._fresh.append(data)
+
+    def on_message_complete(self) -> None:
+        """The response is whole, unless it was an interim one."""
+        if self.status and not self.complete:
+            self.complete = True
+            self.keep = self._parser.should_keep_alive()

@@ -1,0 +1,30 @@
+"""What every request is served with: the gate, where answers come from, and who hears of it."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from proxy.core.headers import Origins
+from proxy.decisions import Decisions
+from proxy.electric import Source
+from proxy.gate import Gate
+from proxy.observe import Observe
+from proxy.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts that one request passes. `write_seconds` is how long a client may take to read a piece; `salt` makes
+    hashes of subjects of no use to others."""
+
+    gate: Gate
+    source: Source
+    streams: Streams
+    decisions: Decisions
+    observe: Observe
+    origins: Origins
+    write_seconds: float
+    salt: bytes = field(repr=False)
+
+    def hashed(self, subject: str) -> str:
+        """A subject as logs may name it: the same in every replica, and of no use without Electric's secret."""
+        return hashlib.blake2b(subject.encode(), key=self.salt, digest_size=8).hexdigest()

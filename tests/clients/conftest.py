@@ -1,0 +1,137 @@
+"""The real clients of Electric shapes against the proxy. Packages are installed once; nothing here is ever skipped."""
+
+import inspect
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+
+from proxy.sandbox import EmbeddedPostgres, app_schema
+from tests.clients import recipes
+from tests.clients.backend import Backend, backend
+from tests.clients.peer import HERE, Browser, Client, peer, tool
+from tests.clients.record import wide_policies
+from tests.clients.world import World, free_port, world
+
+StartWorld = Callable[..., AbstractAsyncContextManager[World]]
+Visit = Callable[..., AbstractAsyncContextManager[tuple[Client, Backend]]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for this folder: the browser outlives a test."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages() -> None:
+    """The npm packages of package-lock.json, installed unless they are."""
+    if not (HERE / "node_modules" / ".package-lock.json").is_file():
+        done = subprocess.run([tool("npm"), "ci"], cwd=HERE, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"npm ci failed in tests/clients:\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built(packages: None) -> None:
+    """The scripts, the page and the recipes, type-checked and compiled."""
+    recipes.write_typescript()
+    for command in (["tsc", "-p", "tsconfig.json"], ["vite", "build"]):
+        program = HERE / "node_modules" / ".bin" / command[0]
+        done = subprocess.run([str(program), *command[1:]], cwd=HERE, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command[0]} failed in tests/clients:\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for all tests of this folder."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with the app's tables and rows, to copy."""
+    return postgres.create_database(sql=app_schema()).rpartition("/")[2]
+
+
+@pytest.fixture
+def dsn(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """A fresh database with the app's tables and rows."""
+    made = postgres.create_database(template=template)
+    yield made
+    postgres.drop_database(made)
+
+
+@pytest.fixture
+def ports() -> list[int]:
+    """Where two users' backends may listen: their origins are those that the proxy allows."""
+    return [free_port(), free_port()]
+
+
+@pytest.fixture
+def start(dsn: str, tmp_path: Path, ports: list[int]) -> StartWorld:
+    """Makes a world: settings of the stand-in by their names in lower case, the proxy's by theirs in upper case."""
+
+    def begin(**changes: object) -> AbstractAsyncContextManager[World]:
+        changes = {"PROXY_ALLOWED_ORIGINS": ",".join(f"http://127.0.0.1:{port}" for port in ports)} | changes
+        settings = {name: value for name, value in changes.items() if name.islower()}
+        variables = {name: str(value) for name, value in changes.items() if name.isupper()}
+        return world(dsn, tmp_path, settings, variables)
+
+    return begin
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def app(start: StartWorld) -> AsyncIterator[World]:
+    """A world as it comes."""
+    async with start() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A running Chromium."""
+    async with peer("browser.mjs", Browser, path=tool("chromium")) as chromium:
+        await chromium.next("running")
+        yield chromium
+
+
+@pytest.fixture(params=["node", "chromium"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Where the app runs."""
+    return str(request.param)
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, runtime: str, ports: list[int]) -> Visit:
+    """Opens the app for a user: `async with visit(app) as (user, backend)`; at most two at a time."""
+    browser = request.getfixturevalue("browser") if runtime == "chromium" else None
+
+    @asynccontextmanager
+    async def visiting(app: World, proxy: str | None = None) -> AsyncIterator[tuple[Client, Backend]]:
+        port, proxy = ports.pop(), proxy or app.proxy.url
+        async with AsyncExitStack() as stack:
+            served = await stack.enter_async_context(backend(app, port))
+            opening = (
+                browser.tab(f"{served.url}/?{urlencode({'proxy': proxy})}")
+                if browser
+                else peer("app.mjs", backend=served.url, proxy=proxy)
+            )
+            user = await stack.enter_async_context(opening)
+            await user.next("loaded")
+            yield user, served
+        ports.append(port)
+
+    return visiting
+
+
+@pytest.fixture
+def wide_folder(tmp_path: Path) -> str:
+    """Policies whose filters take every column but the bound one."""
+    (folder := tmp_path / "wide").mkdir()
+    return str(wide_policies(folder))

@@ -1,0 +1,30 @@
+"""The blocks of examples/typescript/README.md, as programs."""
+
+import re
+from pathlib import Path
+
+from tests.clients.peer import HERE
+
+README = Path(__file__).parents[2] / "examples" / "typescript" / "README.md"
+FOLDER = HERE / "dist" / "recipes"
+COMPILED = HERE / "dist" / "node" / "tests" / "clients" / "dist" / "recipes"
+PROXY, BACKEND = "https://shapes.example", "https://app.example"
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of a language, in order."""
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    return found
+
+
+def write_typescript() -> None:
+    """Puts the TypeScript blocks where `tsc` takes them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for number, block in enumerate(blocks("ts")):
+        text = block.replace('"./shapes.js"', '"../../../../examples/typescript/shapes.js"')
+        (FOLDER / f"recipe{number}.ts").write_text(text)
+
+
+def placed(text: str, proxy: str, backend: str) -> str:
+    """A recipe with addresses that are there."""
+    return text.replace(PROXY, proxy).replace(BACKEND, backend)

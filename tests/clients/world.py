@@ -1,0 +1,111 @@
+"""What a client's test stands on: a database, the stand-in for Electric over it, and the proxy, on real sockets."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from proxy.keys import new_keys
+from proxy.observe import RequestEnded, RequestOpened
+from proxy.sandbox import StandIn, StandInSettings
+from tests.harness.running import SECRET, Proxy, running
+
+Database = psycopg.AsyncConnection[Any]
+MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
+STAND_IN = StandInSettings(secret=SECRET, poll_seconds=0.01)
+
+
+@dataclass
+class World:
+    """A proxy in front of a stand-in. Both keep their ports over a restart, and the proxy its keys."""
+
+    dsn: str
+    folder: Path
+    database: Database
+    stand_in_settings: StandInSettings
+    variables: dict[str, str]
+    proxy: Proxy = field(init=False)
+    stand_in: StandIn = field(init=False)
+    _proxy_runs: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _stand_in_runs: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _seen: list[Any] = field(default_factory=list)
+
+    async def start_stand_in(self) -> None:
+        """Starts the stand-in; a second time on the port that it had."""
+        port = int(self.stand_in.url.rpartition(":")[2]) if hasattr(self, "stand_in") else 0
+        self.stand_in = await self._stand_in_runs.enter_async_context(StandIn(self.dsn, self.stand_in_settings, port))
+
+    async def stop_stand_in(self) -> None:
+        """Stops the stand-in as a crash of Electric would: every connection is cut."""
+        await self._stand_in_runs.aclose()
+
+    async def start_proxy(self) -> None:
+        """Starts the proxy; a second time on the port that it had. What it observes goes on in one list."""
+        self.proxy = await self._proxy_runs.enter_async_context(
+            running(self.stand_in.url, self.folder, **self.variables)
+        )
+        self.variables["PROXY_LISTEN"] = self.proxy.url.removeprefix("http://")
+
+    async def stop_proxy(self) -> None:
+        """Stops the proxy in order, as SIGTERM does."""
+        await self._proxy_runs.aclose()
+
+    async def close(self) -> None:
+        """Stops both."""
+        await self.stop_proxy()
+        await self.stop_stand_in()
+
+    async def write(self, statement: str, *values: object) -> None:
+        """Executes a statement in a transaction of its own."""
+        await self.database.execute(statement.encode(), values)
+
+    async def message(self, body: str, session: str = "s-ada", thread: str = "t-1", mode: str = "general") -> None:
+        """Writes a chat message."""
+        await self.write(f"{MESSAGE} %s, %s, 'user', %s)", session, thread, mode, body)
+
+    async def truncate(self) -> None:
+        """Empties the chat messages, which rotates their shapes, and writes one anew."""
+        await self.write("TRUNCATE chat_messages")
+
+    @property
+    def open(self) -> int:
+        """How many admitted requests the proxy is answering now."""
+        seen = self.proxy.seen
+        opened = sum(isinstance(one, RequestOpened) for one in seen)
+        return opened - sum(isinstance(one, RequestEnded) and one.opened for one in seen)
+
+    async def until(self, holds: Any, seconds: float = 20) -> None:
+        """Waits until a condition on what the proxy or the stand-in saw holds."""
+        async with asyncio.timeout(seconds):
+            while not holds():  # noqa: ASYNC110 - what is watched are plain lists
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def world(dsn: str, folder: Path, settings: dict[str, Any], variables: dict[str, str]) -> AsyncIterator[World]:
+    """Everything running. `settings` change the stand-in's, `variables` the proxy's."""
+    keys = folder / "client-keys.json"
+    keys.write_text(json.dumps(new_keys()))
+    own = {"PROXY_TOKEN_KEYS": str(keys), "PROXY_TOKEN_LEEWAY_SECONDS": "0", "PROXY_DRAIN_SECONDS": "0.2"} | variables
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as database:
+        made = World(dsn, folder, database, replace(STAND_IN, **settings), own)
+        try:
+            await made.start_stand_in()
+            await made.start_proxy()
+            yield made
+        finally:
+            await made.close()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
