@@ -1,0 +1,1 @@
+"""Reproducible comparisons of shape-proxy with other proxies: `python -m bench all`."""

@@ -1,0 +1,75 @@
+"""The bytes that the mock of Electric sends, as the protocol reference has them: chunked, with a strong etag."""
+
+HANDLE = "1-1700000000000000"
+CHUNK = 256 * 1024
+COLUMNS = ("id", "session_id", "body")
+SCHEMA = "{" + ",".join(f'"{name}":{{"type":"text"}}' for name in COLUMNS) + "}"
+
+HEALTH = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{"status":"active"}'
+AUTHORIZED = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+DONE = b'"control":"up-to-date"'
+"""Only the last message of a live answer has it: a rider that has seen it is served."""
+
+
+DONE_SMALL = b'"headers":{"operation":"insert"}}]'
+"""The end of the body of an answer that does not wait."""
+
+
+def _head(cache_control: str, content_type: str = "application/json; charset=utf-8", **more: str) -> bytes:
+    fields = {
+        "content-type": content_type,
+        "cache-control": cache_control,
+        "electric-handle": HANDLE,
+        "electric-offset": "0_0",
+        "electric-has-data": "true",
+        "etag": f'"{HANDLE}:-1:0_0"',
+        "electric-server": "ElectricSQL/1.7.12",
+        "x-request-id": "GKpVd0fJ3Vb7rWEAAAQh",
+        "access-control-allow-origin": "*",
+        "transfer-encoding": "chunked",
+    } | {name.replace("_", "-"): value for name, value in more.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def snapshot(size: int) -> bytes:
+    """A whole answer that does not wait, its body of this size in chunks as Electric writes them."""
+    start, end = b'[{"key":"', b'","headers":{"operation":"insert"}}]'
+    body = start + b"x" * (size - len(start) - len(end)) + end
+    chunks = [_chunk(body[at : at + CHUNK]) for at in range(0, len(body), CHUNK)]
+    head = _head("public, max-age=60, stale-while-revalidate=300", electric_schema=SCHEMA, electric_up_to_date="")
+    return b"".join([head, *chunks, _chunk(b"")])
+
+
+def _messages(number: int) -> list[bytes]:
+    change = (
+        b'{"key":"\\"public\\".\\"bench_0\\"/\\"%d\\"","value":{"id":"%d","session_id":"s-0","body":"%b"},'
+        b'"headers":{"operation":"insert","relation":["public","bench_0"],"txids":[%d],"lsn":"%d","op_position":0}}'
+    ) % (number, number, b"x" * 200, number, number)
+    return [change, b'{"headers":{"control":"up-to-date","global_last_seen_lsn":"%d"}}' % number]
+
+
+CHANGE = (
+    _head("public, max-age=5, stale-while-revalidate=5", electric_up_to_date="", electric_cursor="12345")
+    + _chunk(b"[" + b",".join(_messages(7)) + b"]")
+    + _chunk(b"")
+)
+"""The answer of a live poll that a change has ended."""
+
+STREAM = _head("public, max-age=59", "text/event-stream", electric_up_to_date="", electric_cursor="12345")
+"""The head of a stream."""
+
+
+def event(number: int) -> bytes:
+    """One change on a stream, with the message that says the stream is up to date."""
+    return b"".join(_chunk(b"data: %b\n\n" % message) for message in _messages(number))
+
+
+def event_mark(number: int) -> bytes:
+    """What a rider sees last of that event."""
+    return b'"global_last_seen_lsn":"%d"' % number

@@ -1,0 +1,148 @@
+"""A stand-in for Electric that is never the bottleneck: `python -m bench.mock PORT CONTROL_PORT`.
+
+Every request head is expected whole, without a body. What it asks for decides what it gets: `live_sse=true` a stream,
+`live=true` a held poll, everything else an answer at once, of 1 KB unless told otherwise. The control port takes one
+JSON object a line and answers with one; its commands are the methods of Control.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import uvloop
+
+from bench import answers
+
+
+class Electric:
+    """What the connections share: the answer in force, who waits, and what was counted."""
+
+    def __init__(self) -> None:
+        self.answer = answers.snapshot(1024)
+        self.delay = 0.0
+        self.track = False
+        self.requests = 0
+        self.targets: Counter[str] = Counter()
+        self.held: set[Connection] = set()
+        self.streams: set[Connection] = set()
+        self.closed: list[tuple[str, float]] = []
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a proxy's, or of a client's without any proxy."""
+
+    __slots__ = ("electric", "rest", "target", "transport")
+
+    def __init__(self, electric: Electric) -> None:
+        self.electric = electric
+        self.rest = b""
+        self.target = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keeps the transport."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answers a whole head."""
+        if self.rest:
+            data = self.rest + data
+        if not data.endswith(b"\r\n\r\n"):
+            self.rest = data
+            return
+        self.rest = b""
+        self.target = target = data[4 : data.index(b" ", 4)]
+        if not target.startswith(b"/v1/shape?"):
+            self.transport.write(answers.AUTHORIZED if target == b"/auth" else answers.HEALTH)
+            return
+        electric = self.electric
+        electric.requests += 1
+        if electric.track:
+            electric.targets[target.decode()] += 1
+        if b"live" in target:
+            self.wait(target)
+        elif electric.delay:
+            asyncio.get_running_loop().call_later(electric.delay, self.transport.write, electric.answer)
+        else:
+            self.transport.write(electric.answer)
+
+    def wait(self, target: bytes) -> None:
+        """Holds a poll, or begins a stream."""
+        if b"live_sse=true" in target:
+            self.transport.write(answers.STREAM)
+            self.electric.streams.add(self)
+        else:
+            self.electric.held.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
+        """Remembers when somebody left whose poll was still held."""
+        if self in self.electric.held:
+            self.electric.held.discard(self)
+            self.electric.closed.append((self.target.decode(), time.monotonic()))
+        self.electric.streams.discard(self)
+
+
+class Control:
+    """The commands. Each returns what the control port answers."""
+
+    def __init__(self, electric: Electric) -> None:
+        self._electric = electric
+
+    def set(self, *, body: int = 1024, delay: float = 0.0, track: bool = False) -> dict[str, Any]:
+        """Sets the answer's size, how long it takes, and whether targets are counted one by one."""
+        self._electric.answer = answers.snapshot(body)
+        self._electric.delay, self._electric.track = delay, track
+        return {}
+
+    def counts(self) -> dict[str, Any]:
+        """How many requests came, and how many wait."""
+        electric = self._electric
+        return {"requests": electric.requests, "held": len(electric.held), "streams": len(electric.streams)}
+
+    def targets(self) -> dict[str, Any]:
+        """How often each target was asked for."""
+        return {"targets": self._electric.targets}
+
+    def wake(self) -> dict[str, Any]:
+        """Answers every held poll; says when it began."""
+        at = time.monotonic()
+        waiting, self._electric.held = self._electric.held, set()
+        for connection in waiting:
+            connection.transport.write(answers.CHANGE)
+        return {"at": at, "woken": len(waiting)}
+
+    def event(self, *, number: int) -> dict[str, Any]:
+        """Sends one event to every stream; says when it began."""
+        at = time.monotonic()
+        frame = answers.event(number)
+        for connection in self._electric.streams:
+            connection.transport.write(frame)
+        return {"at": at, "streams": len(self._electric.streams)}
+
+    def closed(self) -> dict[str, Any]:
+        """The targets of the polls whose connection was closed, each with the time."""
+        return {"closed": self._electric.closed}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection of the harness."""
+        async for line in reader:
+            said = json.loads(line)
+            answer = getattr(self, said.pop("do"))(**said)
+            writer.write(json.dumps(answer).encode() + b"\n")
+        writer.close()
+
+
+async def _serve(port: int, control_port: int) -> None:
+    electric = Electric()
+    loop = asyncio.get_running_loop()
+    await asyncio.start_server(Control(electric).serve, "127.0.0.1", control_port)
+    server = await loop.create_server(lambda: Connection(electric), "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    gc.disable()  # a pause of the mock would look like one of the proxy
+    uvloop.run(_serve(*map(int, sys.argv[1:])))

@@ -1,0 +1,25 @@
+"""Every scenario, by the name that the command line takes."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from bench.runs import Bench, Figures
+from bench.scenarios import bodies, small, waits
+
+SCENARIOS: Mapping[str, Callable[[Bench], dict[str, Figures]]] = {
+    "small": small.small,
+    "shared": small.shared,
+    "latency": small.latency,
+    "wake-1": partial(waits.wake_of, 1),
+    "wake-10": partial(waits.wake_of, 10),
+    "wake-100": partial(waits.wake_of, 100),
+    "polls": waits.polls,
+    "sse": waits.sse,
+    "snapshot": bodies.snapshot,
+    "start": waits.start,
+    "gone": waits.gone,
+    "slow": bodies.slow,
+    "growth-riders": waits.growth_riders,
+    "growth-tables": small.growth_tables,
+    "growth-policies": small.growth_policies,
+}
