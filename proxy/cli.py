@@ -41,7 +41,7 @@ def serve() -> None:
     from proxy import serve as server  # the event loop is not needed to check or mint
 
     with _faults_are_lines():
-        server.run(settings.load())
+        sys.exit(server.run(settings.load()))
 
 
 _folder = click.option(

@@ -10,10 +10,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from proxy.inbound import Receive
-
-WATCH_AFTER_SECONDS = 0.02
-"""Most answers are complete by then, and never pay for a watcher."""
+from proxy.inbound import OnGone
 
 
 class End(Enum):
@@ -35,34 +32,33 @@ class Ended(Exception):
 
 
 class Ends:
-    """Watches one request from its admission to its last byte; raises Ended out of its `async with`."""
+    """Watches one request from its admission to its last byte; raises Ended out of its `async with`.
 
-    def __init__(self, receive: Receive, seconds_left: float) -> None:
-        self._receive = receive
+    `on_gone` takes what to call when the client is gone: wire.py knows it from the connection, without a task of
+    each request's own that waits for it.
+    """
+
+    __slots__ = ("_cancelling", "_on_gone", "_seconds_left", "_task", "_token_timer", "end", "endless")
+
+    def __init__(self, on_gone: OnGone, seconds_left: float) -> None:
+        self._on_gone = on_gone
         self._seconds_left = seconds_left
-        self._watcher: asyncio.Task[None] | None = None
         self.end: End | None = None
         self.endless = False
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None, "an answer runs in a task"  # noqa: S101 - for the type checker
         self._task = task
         self._cancelling = task.cancelling()
-        self._timers = (
-            loop.call_later(self._seconds_left, self.stop, End.token_over),
-            loop.call_later(WATCH_AFTER_SECONDS, self._start_watching),
-        )
+        self._token_timer = asyncio.get_running_loop().call_later(self._seconds_left, self.stop, End.token_over)
+        self._on_gone(self._gone)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        self._token_timer.cancel()
         if self.end is not None and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
             raise Ended(self.end)
 
@@ -76,7 +72,7 @@ class Ends:
         """From here on only a stream, which has no end of its own, ends with the token; a body is let finish."""
         self.endless = endless
         if not endless:
-            self._timers[0].cancel()
+            self._token_timer.cancel()
 
     @contextmanager
     def stalling(self, seconds: float) -> Iterator[None]:
@@ -87,10 +83,5 @@ class Ends:
         finally:
             timer.cancel()
 
-    def _start_watching(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _gone(self) -> None:
         self.stop(End.client_gone)

@@ -76,7 +76,7 @@ class Exchange:
         inbound.check()
         self._admitted = await self._service.gate.admit(inbound, self._receive, self._steps)
         claims = self._admitted.claims
-        ends = Ends(self._receive, claims.expires_at - time.time())
+        ends = Ends(inbound.on_gone, claims.expires_at - time.time())
         with self._service.streams.open(claims, ends):
             self._opened = True
             self._service.observe(RequestOpened(self._admitted.upstream.kind.value))
@@ -110,8 +110,8 @@ class Exchange:
         await self._head(answer.status, headers.answer(answer.headers, answer.status, kind))
         self._up_to_date = any(name == b"electric-up-to-date" for name, _ in answer.headers)
         if isinstance(answer, Whole):
-            ends.head_sent(endless=False)
-            await self._piece(answer.body, ends, more=False)
+            await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+            self._sent_bytes = len(answer.body)
             return
         streaming = kind is Kind.sse and answer.status == 200
         ends.head_sent(endless=streaming)

@@ -10,6 +10,10 @@ from proxy.core.policy import NAME
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+OnGone = Callable[[Callable[[], None]], None]
+"""Takes what is to be called when the client is gone; `scope["extensions"][GONE]`, which wire.py puts there."""
+
+GONE = "shape_proxy.gone"
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 SHAPE = b"/v1/shape"
@@ -31,6 +35,7 @@ class Inbound:
     headers: dict[bytes, bytes]
     repeated: frozenset[bytes]
     http_version: str
+    on_gone: OnGone
     name: str | None = None
 
     @classmethod
@@ -54,6 +59,7 @@ class Inbound:
             headers=headers,
             repeated=frozenset(repeated),
             http_version=scope["http_version"],
+            on_gone=scope["extensions"][GONE],
         )
 
     @property

@@ -1,7 +1,8 @@
 """Observations as JSON lines on standard output, by structlog. No token, claim value or query text is ever in one."""
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -74,7 +75,6 @@ _EVENTS: Mapping[type, str] = {
     FollowerRestarted: "follower_restarted",
     Lifecycle: "process",
 }
-_UNSAID = ("", (), None)
 
 
 def logger(level: str, outlet: Outlet) -> Observe:
@@ -90,26 +90,37 @@ def logger(level: str, outlet: Outlet) -> Observe:
             structlog.processors.JSONRenderer(serializer=_serialized),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-    )
+    ).bind()  # once: the lazy proxy would put the logger together for every line
+    say = {kind: (getattr(lines, level), _EVENTS[kind]) for kind, level in _LEVELS.items() if level}
 
     def write(observation: Observation) -> None:
-        kind = type(observation)
-        if said := _LEVELS[kind]:
-            getattr(lines, said)(_EVENTS[kind], **members(observation))
+        if found := say.get(type(observation)):
+            line, event = found
+            line(event, **members(observation))
 
     return write
 
 
 def members(observation: Observation) -> dict[str, Any]:
     """What a line says of an observation: its fields that say something, times in milliseconds."""
-    said = {
-        name: value for name in observation.__dataclass_fields__ if (value := getattr(observation, name)) not in _UNSAID
-    }
-    for key in [key for key in said if key.endswith("_seconds")]:
-        said[key.removesuffix("_seconds") + "_ms"] = round(said.pop(key) * 1000, 2)
-    if "event" in said:
-        said["what"] = said.pop("event")
+    said: dict[str, Any] = {}
+    for field, key, in_seconds in _KEYS[type(observation)]:
+        value = getattr(observation, field)
+        if value is not None and value != "" and value != ():
+            said[key] = round(value * 1000, 2) if in_seconds else value
     return said
+
+
+def _keys_of(kind: type) -> tuple[tuple[str, str, bool], ...]:
+    """Field, key in the line, and whether it is a time, of each field of an observation."""
+    names: Iterable[str] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return tuple(
+        (name, "what" if name == "event" else re.sub("_seconds$", "_ms", name), name.endswith("_seconds"))
+        for name in names
+    )
+
+
+_KEYS: Mapping[type, tuple[tuple[str, str, bool], ...]] = {kind: _keys_of(kind) for kind in _LEVELS}
 
 
 def _serialized(event: dict[str, Any], **_: Any) -> bytes:

@@ -2,11 +2,30 @@
 
 import asyncio
 import contextlib
+import io
+import time
+from collections.abc import Iterator
+from select import PIPE_BUF
 from typing import BinaryIO
 
 BATCH_SECONDS = 0.05
 MAX_WAITING_BYTES = 8_388_608
 """What may wait for a reader who stalls; what comes then is dropped, and the number of dropped lines is said."""
+
+
+def unbuffered(descriptor: int) -> BinaryIO:
+    """A stream that keeps nothing: what cannot be written is not tried again when the process ends."""
+    return io.FileIO(descriptor, "w", closefd=False)
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes in one piece: workers share one, and must not write into each other's
+    lines. A longer line is a piece of its own."""
+    start = 0
+    while start < len(text):
+        end = text.rfind(b"\n", start, start + PIPE_BUF) + 1 or text.index(b"\n", start) + 1
+        yield text[start:end]
+        start = end
 
 
 class Outlet:
@@ -51,8 +70,12 @@ class Outlet:
 
     def _put(self, text: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the proxy goes on
-            self._stream.write(text)
-            self._stream.flush()
+            for piece in _pieces(text):
+                while piece:
+                    written = self._stream.write(piece) or 0
+                    piece = piece[written:]
+                    if not written:  # a pipe that does not block, and is full
+                        time.sleep(BATCH_SECONDS)
 
     def _start(self) -> None:
         """On the loop: what the thread writes is taken here, so that no line is lost between the two."""

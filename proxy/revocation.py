@@ -27,7 +27,7 @@ class Revoked:
     ids: frozenset[str] = frozenset()
 
     def __contains__(self, claims: Claims) -> bool:
-        return claims.subject in self.subjects or claims.values.get("jti") in self.ids
+        return claims.subject in self.subjects or ("jti" in claims.values and str(claims.values["jti"]) in self.ids)
 
 
 def read(path: Path) -> Revoked:

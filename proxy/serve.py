@@ -17,7 +17,7 @@ from proxy import policy_files, revocation, workers
 from proxy.keys import KeyRing
 from proxy.logs import logger
 from proxy.observe import Lifecycle, Observe
-from proxy.outlet import Outlet
+from proxy.outlet import Outlet, unbuffered
 from proxy.policy_files import LoadedBook
 from proxy.settings import Address, Settings
 from proxy.wire import wire_class
@@ -36,10 +36,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listening(address: Address) -> socket.socket:
-    """A bound socket. Raises OSError if the address is taken."""
+def listening(address: Address, *, shared: bool = False) -> socket.socket:
+    """A bound socket; a `shared` address may be bound several times. Raises OSError if the address is taken."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, reuse_port=shared)
     bound.setblocking(False)
     # Inherited by what it accepts: an answer's head and body are two writes, and the second must not wait for the
     # client's delayed acknowledgement of the first (asyncio itself leaves sockets alone that are handed to it).
@@ -132,14 +132,20 @@ def run(settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     if settings.workers > 1:
-        work = partial(_work, settings, what)
-        return workers.run(settings.workers, settings.listen, settings.admin_listen, work, settings.drain_seconds)
+        publics, private = _shared(settings.listen, settings.workers), listening(settings.admin_listen)
+        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
     _work(settings, what, (listening(settings.listen), listening(settings.admin_listen)))
     return 0
 
 
+def _shared(address: Address, count: int) -> list[socket.socket]:
+    first = listening(address, shared=True)
+    same = Address(address.host, first.getsockname()[1])
+    return [first, *(listening(same, shared=True) for _ in range(count - 1))]
+
+
 def _work(settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]) -> None:
-    outlet = Outlet(sys.stdout.buffer)
+    outlet = Outlet(unbuffered(sys.stdout.fileno()))
     try:
         uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
     finally:
@@ -155,4 +161,5 @@ async def _until_signal(
     stop, hangup = asyncio.Event(), asyncio.Event()
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, workers.SIGNALS)
     await serve(settings, what, sockets, stop, observe, hangup)

@@ -6,12 +6,14 @@ The head of a request is bounded in bytes, headers and time while it arrives; ta
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
+from proxy.inbound import GONE
 from proxy.observe import Observe, ProtocolRefused
 from proxy.settings import Settings
 
@@ -32,6 +34,7 @@ class Wire(HttpToolsProtocol):
     _fault = Code.malformed_request
     _answering: RequestResponseCycle | None = None
     _refused = False
+    _gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the clock for the first request head: a connection that says nothing is closed as well."""
@@ -59,6 +62,7 @@ class Wire(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self.scope["extensions"] = {GONE: self._on_gone}  # type: ignore[dict-item]
         self._in_head = True
         self._head_bytes = self._unparsed_bytes = 0
         if self._head_timer is None:
@@ -108,7 +112,7 @@ class Wire(HttpToolsProtocol):
                 cycle.disconnected = True
                 self.transport.abort()
 
-        self._answering = cycle
+        self._answering, self._gone = cycle, None
         super()._start_asgi_task(cycle, whole)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own signature
@@ -124,6 +128,14 @@ class Wire(HttpToolsProtocol):
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
+            if self._gone is not None:
+                self._gone()
+
+    def _on_gone(self, tell: Callable[[], None]) -> None:
+        """The request that is being answered wants to know; at once, if the client has gone already."""
+        self._gone = tell
+        if self._answering is not None and self._answering.disconnected:
+            self.loop.call_soon(tell)
 
     def _close_later(self) -> None:
         """Closing on bytes that nobody read would reset the connection, and the client could lose the answer

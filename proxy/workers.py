@@ -25,10 +25,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from proxy.exposition import merged
-from proxy.settings import Address
 
-Work = Callable[[tuple[socket.socket, socket.socket]], None]
-"""What one worker does with its public and its private socket, until SIGTERM."""
+Pair = tuple[socket.socket, socket.socket]
+Work = Callable[[Pair], None]
+"""What one worker does with its public and its private socket, until SIGTERM. It unblocks SIGNALS once it can."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Blocked from before the workers are started until each process can hear them: none may be killed by them."""
 
 ASK_SECONDS = 2.0
 GRACE_SECONDS = 10.0
@@ -53,16 +56,20 @@ class Workers:
             return httpx.Response(503, json={"ready": False, "checks": {"answering": False}})
 
 
-def run(count: int, public: Address, private: Address, work: Work, drain_seconds: float) -> int:
-    """Runs `count` workers until SIGTERM or SIGINT, or until one of them ends by itself: then 1 is returned, and the
-    others are ended as well. Raises OSError if an address is taken."""
+def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_seconds: float) -> int:
+    """Runs a worker for each public socket until SIGTERM or SIGINT, or until one of them ends by itself: then 1 is
+    returned, and the others are ended as well."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shape-proxy-")))
-        admin = stack.enter_context(socket.create_server(private, backlog=128))
-        paths = [folder / f"worker-{number}" for number in range(count)]
-        sockets = list(zip(_reused(public, count), map(_unix, paths), strict=True))
+        stack.enter_context(admin)
+        paths = [folder / f"worker-{number}" for number in range(len(publics))]
+        sockets = list(zip(publics, map(_unix, paths), strict=True))
         fork = multiprocessing.get_context("fork")
-        processes = [fork.Process(target=work, args=(pair,), name=f"worker {n}") for n, pair in enumerate(sockets)]
+        processes = [
+            fork.Process(target=_alone, args=(work, own, sockets, admin), name=f"worker {number}")
+            for number, own in enumerate(sockets)
+        ]
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for process in processes:
             process.start()
         for pair in sockets:
@@ -71,17 +78,14 @@ def run(count: int, public: Address, private: Address, work: Work, drain_seconds
         return asyncio.run(_supervised(processes, paths, admin, drain_seconds))
 
 
-def _reused(address: Address, count: int) -> list[socket.socket]:
-    first = _listening(address)
-    port = first.getsockname()[1]
-    return [first, *(_listening(Address(address.host, port)) for _ in range(count - 1))]
-
-
-def _listening(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.create_server(address, family=family, backlog=4096, reuse_port=True)
-    bound.setblocking(False)
-    return bound
+def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket) -> None:
+    """In the worker: lets go of the sockets of others, or their connections would wait here once they are gone."""
+    admin.close()
+    for pair in sockets:
+        if pair is not own:
+            for bound in pair:
+                bound.close()
+    work(own)
 
 
 def _unix(path: Path) -> socket.socket:
@@ -95,19 +99,21 @@ def _unix(path: Path) -> socket.socket:
 async def _supervised(
     processes: list[ForkProcess], paths: Iterable[Path], admin: socket.socket, drain_seconds: float
 ) -> int:
-    stop = asyncio.Event()
+    asked, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked.set)
     loop.add_signal_handler(signal.SIGHUP, _pass_on, processes, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     for process in processes:
-        loop.add_reader(process.sentinel, stop.set)
+        loop.add_reader(process.sentinel, ended.set)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(_client(path)) for path in paths]
         server = uvicorn.Server(_config(_admin(Workers(processes, clients))))
         serving = asyncio.create_task(server._serve([admin]))  # without uvicorn's own signal handlers
-        await stop.wait()
-        died = [process for process in processes if not process.is_alive()]
+        await _either(asked, ended)
+        # A signal to the whole group ends the workers too: then nothing has ended by itself.
+        died = [process for process in processes if not process.is_alive() and not asked.is_set()]
         for process in processes:
             loop.remove_reader(process.sentinel)
             process.terminate()
@@ -117,6 +123,13 @@ async def _supervised(
     for process in died:
         sys.stderr.write(f"{process.name} ended by itself ({process.exitcode}): the others were ended too\n")
     return 1 if died else 0
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _pass_on(processes: list[ForkProcess], number: signal.Signals) -> None:

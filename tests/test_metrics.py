@@ -15,6 +15,7 @@ from proxy.core.errors import Code
 from proxy.core.request import Kind
 from proxy.ends import End
 from proxy.exchange import UPSTREAM_BROKE
+from proxy.inbound import GONE
 from proxy.keys import KeyRing, new_keys
 from proxy.metrics import PROTOCOL_CODES, STATES, UPSTREAM_CODES, Metrics
 from proxy.observe import (
@@ -226,6 +227,7 @@ async def asked(parts: Parts, query: bytes, *headers: tuple[bytes, bytes], path:
             statuses.append(message["status"])
 
     scope = {"type": "http", "method": "GET", "raw_path": path, "query_string": query, "http_version": "1.1"}
+    scope["extensions"] = {GONE: lambda _: None}
     await parts.public(scope | {"headers": [(b"host", b"x"), *headers]}, receive, send)
     return statuses[0]
 

@@ -101,8 +101,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Closes at once; what comes of the response after this is nobody's."""
-        self._incoming = None
-        self._deadline = math.inf
+        if self._incoming is not None:
+            self._incoming.fail("given up")
+            self._wake()
+        self.rest()
         if self._transport is not None:
             self._transport.abort()
 

@@ -28,9 +28,9 @@ class Incoming:
     __slots__ = (
         "_bodiless",
         "_fresh",
-        "_head_bytes",
         "_parser",
         "_quiet",
+        "_reason_bytes",
         "complete",
         "fault",
         "headers",
@@ -46,7 +46,7 @@ class Incoming:
         """`bodiless` is for a response to HEAD."""
         self._parser = HttpResponseParser(self)
         self._bodiless = bodiless
-        self._head_bytes = self._quiet = 0
+        self._quiet = self._reason_bytes = 0
         self._fresh: list[bytes] = []
         self.status = 0
         self.headers: Headers = []
@@ -77,7 +77,9 @@ class Incoming:
         return not self.over
 
     def _gather(self, size: int) -> None:
-        """Makes one piece of what came at once, and bounds what no piece comes of: heads, trailers, extensions."""
+        """Makes one piece of what came at once, and bounds what no piece comes of: heads, trailers, extensions.
+
+        A head that came at once is bounded when it is whole; what is read at once is bounded as well."""
         if fresh := self._fresh:
             piece = fresh[0] if len(fresh) == 1 else b"".join(fresh)
             self._fresh = []
@@ -86,7 +88,7 @@ class Incoming:
             self._quiet = 0
         elif not self.complete:
             self._quiet += size
-            if self._quiet > HEAD_BYTES:
+            if self._quiet > HEAD_BYTES or len(self.headers) > HEADERS:
                 self.fail("bad response: too much without a body")
 
     def take(self) -> bytes:
@@ -116,20 +118,15 @@ class Incoming:
 
     def on_status(self, reason: bytes) -> None:
         """A part of the reason, which nobody needs (RFC 9112 4)."""
-        self._head_bytes += len(reason)
-        if self._head_bytes > HEAD_BYTES:
-            raise _Refused("too long a reason")
+        self._reason_bytes += len(reason)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer, which is dropped (RFC 9110 6.5.1)."""
-        self._head_bytes += len(name) + len(value) + _HEADER_BYTES
-        if self._head_bytes > HEAD_BYTES or len(self.headers) == HEADERS:
-            raise _Refused("too many headers")
         if not self.status:
             self.headers.append((name.lower(), value.rstrip(b" \t")))  # RFC 9112 5.1: the space is not the value's
 
     def on_headers_complete(self) -> None:
-        """The head is whole; an interim one is forgotten (RFC 9110 15.2), but still counts for the bound."""
+        """The head is whole; an interim one is forgotten (RFC 9110 15.2), but not its length."""
         status = self._parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:  # nobody asked to switch protocols
@@ -145,8 +142,9 @@ class Incoming:
         """Whether only the connection's end can end a body. llhttp has refused two lengths, and both ways at once."""
         if version not in ("1.1", "1.0"):
             raise _Refused("an odd version")
-        until_close = True
+        until_close, size = True, self._reason_bytes
         for name, value in self.headers:
+            size += len(name) + len(value) + _HEADER_BYTES
             if name == b"content-length":
                 until_close = False
             elif name == b"transfer-encoding":
@@ -154,6 +152,8 @@ class Incoming:
                 if value.lower() != b"chunked" or not until_close or version == "1.0":
                     raise _Refused("an odd transfer-encoding")
                 until_close = False
+        if size > HEAD_BYTES or len(self.headers) > HEADERS:
+            raise _Refused("too many headers")
         return until_close
 
     def on_body(self, data: bytes) -> None:

@@ -54,7 +54,6 @@ class Received:
         """Lets go; a connection whose response is not complete is closed at once."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._incoming.fail("closed by its reader")
             self._pool.give(connection)
 
 

@@ -21,7 +21,7 @@ import psycopg
 from proxy import serve, settings, tokens
 from proxy.keys import new_keys
 from proxy.logs import logger
-from proxy.outlet import Outlet
+from proxy.outlet import Outlet, unbuffered
 from proxy.sandbox import lines
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
@@ -46,7 +46,7 @@ class Upstream:
 
 def run() -> None:
     """Runs until Ctrl-C or SIGTERM; leaves no process and no file. Raises SettingsFault, OSError."""
-    outlet = Outlet(sys.stdout.buffer)
+    outlet = Outlet(unbuffered(sys.stdout.fileno()))
     asyncio.run(_run(dict(os.environ), outlet))
     outlet.flush()
 
