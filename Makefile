@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+CLIENTS ?= 0
 STAMP  := $(VENV)/.installed
 CORE   := --include='proxy/core/*' --fail-under=100
 REST   := --omit='proxy/core/*,proxy/sandbox/*' --fail-under=95
@@ -16,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: venv
-	@$(BIN)/shape-proxy demo
+	@$(BIN)/shape-proxy demo --clients $(CLIENTS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -168,13 +168,14 @@ def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int |
 
 
 @main.command()
-def demo() -> None:
+@click.option("--clients", type=click.IntRange(0, 10_000), default=0, help="Live clients that share, to watch.")
+def demo(clients: int) -> None:
     """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
     click.echo("shape-proxy demo: starting …")
     from proxy.sandbox.demo import run
 
     with _faults_are_lines():
-        run()
+        run(clients)
 
 
 @main.command(hidden=True)

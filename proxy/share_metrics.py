@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from proxy.children import Children
 from proxy.core.request import Kind
 from proxy.observe import RiderBoarded, RiderLetGo
 
@@ -39,6 +40,8 @@ class ShareMetrics:
             self._flights.labels(kind), self._riders.labels(kind), self._let_go.labels(kind)
             for result in ("hit", "miss") if kind != Kind.sse.value else ():
                 self._lookups.labels(kind, result)
+        self._riders_of, self._flights_of = Children(self._riders), Children(self._flights)
+        self._lookups_of = Children(self._lookups)
 
     @property
     def readers(self) -> Mapping[type, Callable[[Any], None]]:
@@ -46,11 +49,11 @@ class ShareMetrics:
         return {RiderBoarded: self._boarded, RiderLetGo: lambda seen: self._let_go.labels(seen.kind).inc()}
 
     def _boarded(self, seen: RiderBoarded) -> None:
-        self._riders.labels(seen.kind).inc()
+        self._riders_of[seen.kind,].inc()
         if seen.how == "started":
-            self._flights.labels(seen.kind).inc()
+            self._flights_of[seen.kind,].inc()
         if seen.kind != Kind.sse.value and seen.how != "joined":
-            self._lookups.labels(seen.kind, "hit" if seen.how == "kept" else "miss").inc()
+            self._lookups_of[seen.kind, "hit" if seen.how == "kept" else "miss"].inc()
 
 
 def nothing() -> Mapping[str, int]:

@@ -32,6 +32,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core.upstream": 5,
     # the shell
     "proxy.observe": 10,
+    "proxy.children": 10,
     "proxy.outlet": 10,
     "proxy.health": 10,
     "proxy.exposition": 10,
@@ -93,7 +94,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     "httpx": frozenset({"proxy.electric", "proxy.workers"}),
     "jwt": frozenset({"proxy.keys", "proxy.tokens"}),
     "tomllib": frozenset({"proxy.policy_files"}),
-    "prometheus_client": frozenset({"proxy.metrics", "proxy.lag_metrics", "proxy.share_metrics", "proxy.exposition"}),
+    "prometheus_client": frozenset(
+        {"proxy.metrics", "proxy.lag_metrics", "proxy.share_metrics", "proxy.exposition", "proxy.children"}
+    ),
     "structlog": frozenset({"proxy.logs"}),
     "os.environ": frozenset({"proxy.settings"}),
     "os.getenv": frozenset(),

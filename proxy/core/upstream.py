@@ -2,6 +2,7 @@
 order; and two requests with the same key may see the same bytes."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
 
 PATH = "/v1/shape"
+_UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are, and need no work
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _target(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return quote(text, safe="")
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def _shape(shape: AuthorizedShape) -> Iterator[tuple[str, str]]:

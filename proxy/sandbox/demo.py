@@ -13,16 +13,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import psycopg
 
 from proxy import serve, settings, tokens
-from proxy.keys import new_keys
+from proxy.keys import KeyRing, new_keys
 from proxy.logs import logger
 from proxy.outlet import Outlet, unbuffered
-from proxy.sandbox import lines
+from proxy.sandbox import crowd, lines
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
 from proxy.sandbox.settings import StandInSettings
@@ -44,35 +45,48 @@ class Upstream:
     title: str
 
 
-def run() -> None:
-    """Runs until Ctrl-C or SIGTERM; leaves no process and no file. Raises SettingsFault, OSError."""
+def run(clients: int = 0) -> None:
+    """Runs until Ctrl-C or SIGTERM, with so many live clients; leaves no process and no file.
+
+    Raises SettingsFault, OSError.
+    """
     outlet = Outlet(unbuffered(sys.stdout.fileno()))
-    asyncio.run(_run(dict(os.environ), outlet))
+    asyncio.run(_run(dict(os.environ), outlet, clients))
     outlet.flush()
 
 
-async def _run(environment: dict[str, str], outlet: Outlet) -> None:
+async def _run(environment: dict[str, str], outlet: Outlet, clients: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="shape-proxy-demo-") as folder:
         async with _upstream(environment) as upstream, asyncio.TaskGroup() as tasks:
-            said = _settings(environment, upstream, Path(folder))
+            said = _settings(environment, upstream, Path(folder), clients)
             what = serve.load(said)
             sockets = public, private = _listening(said.listen), _listening(said.admin_listen)
             tasks.create_task(serve.serve(said, what, sockets, stop, logger(said.log_level, outlet)))
             writer = tasks.create_task(_write_messages(upstream.dsn))
-            rules = tokens.rules(said)
-            ada, bob = (
-                tokens.mint(what[1], rules, account, {"account_id": account, "session_id": session}, TOKEN_SECONDS)
-                for account, session in (("acc-ada", "s-ada"), ("acc-bob", "s-bob"))
-            )
+            mint = partial(_token, said, what[1])
+            ada, bob = mint("acc-ada", "s-ada"), mint("acc-bob", "s-bob")
             text = lines.instructions(
                 title=upstream.title, public=_url(public), private=_url(private), ada=ada, bob=bob
             )
             click.echo(text)
+            others = [writer]
+            if clients:
+                others.append(
+                    tasks.create_task(
+                        crowd.watch(_url(public), _url(private), partial(mint, "acc-ada", "s-ada"), clients)
+                    )
+                )
             await stop.wait()
-            writer.cancel()
+            for task in others:
+                task.cancel()
+
+
+def _token(said: Settings, ring: KeyRing, account: str, session: str) -> str:
+    claims = {"account_id": account, "session_id": session}
+    return tokens.mint(ring, tokens.rules(said), account, claims, TOKEN_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -104,7 +118,7 @@ def _prepare(dsn: str) -> None:
             connection.execute(app_schema())
 
 
-def _settings(environment: dict[str, str], upstream: Upstream, folder: Path) -> Settings:
+def _settings(environment: dict[str, str], upstream: Upstream, folder: Path, clients: int) -> Settings:
     keys = folder / "keys.json"
     keys.write_text(json.dumps(new_keys()))
     keys.chmod(0o600)
@@ -117,7 +131,11 @@ def _settings(environment: dict[str, str], upstream: Upstream, folder: Path) -> 
         "ELECTRIC_SECRET": upstream.secret,
         "PROXY_DRAIN_SECONDS": "1",
     }
-    return settings.load(environment | own)
+    usual = {
+        "PROXY_LOG_LEVEL": "warning" if clients else "info",  # a line for each poll of a crowd hides what it shows
+        "PROXY_MAX_STREAMS_PER_SUBJECT": str(clients + 200),
+    }
+    return settings.load(usual | environment | own)
 
 
 def _listening(address: Address) -> socket.socket:
