@@ -131,6 +131,7 @@ def run(settings: Settings) -> int:
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
     if settings.workers > 1:
         publics, private = _shared(settings.listen, settings.workers), listening(settings.admin_listen)
         return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
