@@ -107,12 +107,12 @@ class Exchange:
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
-        await self._head(answer.status, headers.answer(answer.headers, answer.status, kind))
-        self._up_to_date = any(name == b"electric-up-to-date" for name, _ in answer.headers)
+        fields = headers.answer(answer.headers, answer.status, kind)
+        self._up_to_date = any(name == b"electric-up-to-date" for name, _ in fields)
         if isinstance(answer, Whole):
-            await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
-            self._sent_bytes = len(answer.body)
+            await self._whole(answer, fields)
             return
+        await self._head(answer.status, fields)
         streaming = kind is Kind.sse and answer.status == 200
         ends.head_sent(endless=streaming)
         try:
@@ -122,6 +122,13 @@ class Exchange:
             if not streaming:
                 return  # the server then resets the connection: a clean end would make a whole of a part
         await self._piece(b"", ends, more=False)
+
+    async def _whole(self, answer: Whole, fields: headers.Headers) -> None:
+        if answer.status != 304 and not any(name == b"content-length" for name, _ in fields):
+            fields.append((b"content-length", b"%d" % len(answer.body)))
+        await self._head(answer.status, fields)
+        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self._sent_bytes = len(answer.body)
 
     async def _body(self, answer: Answer, ends: Ends) -> None:
         async for chunk in answer.chunks():

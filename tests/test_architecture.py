@@ -90,7 +90,7 @@ PURE = (
 """Everything that the core imports from outside: no clock, no chance, no file, no network, no environment, no log."""
 
 DOORS: Mapping[str, frozenset[str]] = {
-    "aiohttp": frozenset({"proxy.electric", "proxy.carriers.reference"}),
+    "aiohttp": frozenset({"proxy.carriers.reference"}),
     "httpx": frozenset({"proxy.electric", "proxy.workers"}),
     "jwt": frozenset({"proxy.keys", "proxy.tokens"}),
     "tomllib": frozenset({"proxy.policy_files"}),

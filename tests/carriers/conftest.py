@@ -16,7 +16,7 @@ from tests.carriers.origin import Origin, Script, origin
 CONNECT_SECONDS = 0.5
 
 
-BOTH_LOOPS = ("test_pooling", "test_waiting")
+BOTH_LOOPS = ("test_connecting", "test_pooling", "test_waiting")
 """The modules whose subject is what the loop does for a connection, or fails to."""
 
 
