@@ -126,8 +126,9 @@ def check_params(params: Mapping[int, str], limits: Limits) -> None:
     """Raises Refusal unless the numbers run from 1 without a gap and the values keep within the bounds."""
     if len(params) > limits.params or set(params) != set(range(1, len(params) + 1)):
         raise Refusal(Code.filter_malformed, f"params are numbered from 1 without gaps, at most {limits.params}.")
-    sizes = [len(value.encode()) for value in params.values()]
-    if any(size > limits.param_bytes for size in sizes) or sum(sizes) > limits.params_bytes:
+    sizes = [(len(value.encode()), value.startswith("{")) for value in params.values()]
+    too_long = any(size > limits.param_bytes for size, is_list in sizes if not is_list)
+    if too_long or sum(size for size, _ in sizes) > limits.params_bytes:
         raise Refusal(
             Code.filter_malformed,
             f"A parameter has at most {limits.param_bytes} bytes, all together {limits.params_bytes}.",

@@ -95,7 +95,13 @@ async def _upstream(environment: dict[str, str]) -> AsyncIterator[Upstream]:
     if url:
         if not dsn:
             raise settings.SettingsFault("DATABASE_URL: the demo in front of a real Electric writes rows to it")
-        await asyncio.to_thread(_prepare, dsn)
+        try:
+            await asyncio.to_thread(_prepare, dsn)
+        except psycopg.Error as fault:  # its text may hold the address, and with it a password
+            kind = type(fault).__name__
+            raise settings.SettingsFault(
+                f"DATABASE_URL: the demo cannot make the app's tables there ({kind})"
+            ) from None
         yield Upstream(url, environment.get("ELECTRIC_SECRET", ""), dsn, f"Electric at {url}")
         return
     with _embedded() as embedded:

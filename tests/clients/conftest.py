@@ -1,9 +1,10 @@
 """The real clients of Electric shapes against the proxy. Packages are installed once; nothing here is ever skipped."""
 
+import hashlib
 import inspect
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from tests.clients.world import World, free_port, world
 
 StartWorld = Callable[..., AbstractAsyncContextManager[World]]
 Visit = Callable[..., AbstractAsyncContextManager[tuple[Client, Backend]]]
+SOURCES = (".ts", ".mjs", ".html", ".json", ".md")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,22 +30,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
+@contextmanager
+def unless_done(stamp: Path, sources: list[Path]) -> Iterator[bool]:
+    """Whether the sources are others than when the stamp was written; it is written anew at the end."""
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
+    wanted = not stamp.is_file() or stamp.read_text() != digest
+    yield wanted
+    if wanted:
+        stamp.write_text(digest)
+
+
+def command(arguments: list[str]) -> None:
+    """Runs a program of the build. Fails with what it said."""
+    done = subprocess.run(arguments, cwd=HERE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(arguments)} failed in tests/clients:\n{done.stdout}\n{done.stderr}"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def packages() -> None:
     """The npm packages of package-lock.json, installed unless they are."""
-    if not (HERE / "node_modules" / ".package-lock.json").is_file():
-        done = subprocess.run([tool("npm"), "ci"], cwd=HERE, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"npm ci failed in tests/clients:\n{done.stdout}\n{done.stderr}"
+    with unless_done(HERE / "node_modules" / ".installed", [HERE / "package-lock.json"]) as wanted:
+        if wanted:
+            command([tool("npm"), "ci"])
 
 
 @pytest.fixture(scope="session", autouse=True)
 def built(packages: None) -> None:
-    """The scripts, the page and the recipes, type-checked and compiled."""
-    recipes.write_typescript()
-    for command in (["tsc", "-p", "tsconfig.json"], ["vite", "build"]):
-        program = HERE / "node_modules" / ".bin" / command[0]
-        done = subprocess.run([str(program), *command[1:]], cwd=HERE, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command[0]} failed in tests/clients:\n{done.stdout}\n{done.stderr}"
+    """The scripts, the page and the recipes, type-checked and compiled, unless they are."""
+    folders = (HERE, HERE / "page", HERE / "node", recipes.README.parent)
+    sources = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SOURCES]
+    with unless_done(HERE / "dist" / ".built", sources) as wanted:
+        if wanted:
+            recipes.write_typescript()
+            for program, *arguments in (["tsc", "-p", "tsconfig.json"], ["vite", "build"]):
+                command([str(HERE / "node_modules" / ".bin" / program), *arguments])
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,6 @@ NAMES = re.findall(r"^  (\w+): ", QUERIES, re.MULTILINE)
 COLLECTIONS = ("chat_messages", "chat_threads", "todos")
 STEADY = {"handle": "1-1", "offset": "0_0", "cursor": "1", "expired_handle": "1-1", "cache-buster": "1"}
 PAGES = ("newest_two", "by_number", "by_number_filtered", "by_time", "filtered_page")
-LIST_BYTES = 4096
-WIDE = {"PROXY_LIMIT_PARAM_BYTES": str(LIST_BYTES)}
-"""TanStack sends a list as one parameter, an array literal: a hundred ids are four times the default."""
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Sent:
@@ -116,7 +112,7 @@ async def _alone() -> AsyncIterator[tuple[World, Client]]:
     with EmbeddedPostgres() as postgres, tempfile.TemporaryDirectory() as folder:
         dsn = postgres.create_database(sql=app_schema())
         (policies := Path(folder) / "policies").mkdir()
-        variables = {"PROXY_POLICIES": str(wide_policies(policies)), **WIDE}
+        variables = {"PROXY_POLICIES": str(wide_policies(policies))}
         async with (
             world(dsn, Path(folder), {}, variables) as app,
             backend(app, port) as served,

@@ -11,7 +11,6 @@ import pytest
 
 from tests.clients.conftest import StartWorld, Visit
 from tests.clients.peer import Client
-from tests.clients.record import WIDE
 from tests.clients.world import MESSAGE, World
 
 TEN = (
@@ -72,7 +71,7 @@ async def test_an_eager_collection_holds_the_rows_of_its_session(app: World, vis
 async def test_queries_load_what_they_need_and_stay_live(
     start: StartWorld, visit: Visit, wide_folder: str, mode: str
 ) -> None:
-    async with start(PROXY_POLICIES=wide_folder, **WIDE) as app, visit(app) as (user, _):
+    async with start(PROXY_POLICIES=wide_folder) as app, visit(app) as (user, _):
         for name in ("chat_messages", "chat_threads", "todos"):
             await user.order("collection", id=name, mode=mode, silent=True)
         for name, expected in (
@@ -147,6 +146,14 @@ async def test_a_refused_token_that_no_new_one_replaces_stops_and_is_surfaced(ap
         backend.logged_in = False
         stopped = await user.next("stopped")
         assert (stopped["status"], stopped["code"]) == (401, "token_expired")
+
+
+async def test_a_backend_that_gives_no_token_stops_and_is_surfaced(app: World, visit: Visit) -> None:
+    async with visit(app) as (user, backend):
+        backend.logged_in = False
+        await user.order("collection", id="chat_messages")
+        assert "the backend gives no token: 401" in (await user.next("stopped"))["message"]
+        assert not user.all("request")
 
 
 async def test_a_forbidden_shape_stops_and_is_surfaced(app: World, visit: Visit) -> None:

@@ -13,11 +13,11 @@ from proxy.core.limits import Limits
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
 from tests.clients.conftest import StartWorld, Visit
-from tests.clients.record import LIST_BYTES, REQUESTS, WIDE, Sent, load, record, wide_policies
+from tests.clients.record import REQUESTS, Sent, load, record, wide_policies
 
 SENT = load()
 ADA = Claims("acc-ada", time.time() + 300, {"session_id": "s-ada", "account_id": "acc-ada"})
-LIMITS = Limits(param_bytes=LIST_BYTES)
+LIMITS = Limits()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_recording_has_every_kind_of_request() -> None:
 
 @pytest.mark.parametrize("runtime", ["node"])
 async def test_the_installed_version_sends_what_is_recorded(start: StartWorld, visit: Visit, wide: Path) -> None:
-    async with start(PROXY_POLICIES=wide, **WIDE) as app, visit(app) as (user, _):
+    async with start(PROXY_POLICIES=wide) as app, visit(app) as (user, _):
         now = {one.subset for one in await record(app, user)}
         stored = {one.subset for one in SENT}
         assert now == stored, f"run `python -m tests.clients.record` again: {now ^ stored}"

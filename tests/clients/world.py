@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,27 +31,26 @@ class World:
     database: Database
     stand_in_settings: StandInSettings
     variables: dict[str, str]
+    stand_in_port: int
     proxy: Proxy = field(init=False)
     stand_in: StandIn = field(init=False)
     _proxy_runs: AsyncExitStack = field(default_factory=AsyncExitStack)
     _stand_in_runs: AsyncExitStack = field(default_factory=AsyncExitStack)
-    _seen: list[Any] = field(default_factory=list)
 
     async def start_stand_in(self) -> None:
         """Starts the stand-in; a second time on the port that it had."""
-        port = int(self.stand_in.url.rpartition(":")[2]) if hasattr(self, "stand_in") else 0
-        self.stand_in = await self._stand_in_runs.enter_async_context(StandIn(self.dsn, self.stand_in_settings, port))
+        made = StandIn(self.dsn, self.stand_in_settings, self.stand_in_port)
+        self.stand_in = await self._stand_in_runs.enter_async_context(made)
 
     async def stop_stand_in(self) -> None:
         """Stops the stand-in as a crash of Electric would: every connection is cut."""
         await self._stand_in_runs.aclose()
 
     async def start_proxy(self) -> None:
-        """Starts the proxy; a second time on the port that it had. What it observes goes on in one list."""
+        """Starts the proxy; a second time on the port that it had."""
         self.proxy = await self._proxy_runs.enter_async_context(
             running(self.stand_in.url, self.folder, **self.variables)
         )
-        self.variables["PROXY_LISTEN"] = self.proxy.url.removeprefix("http://")
 
     async def stop_proxy(self) -> None:
         """Stops the proxy in order, as SIGTERM does."""
@@ -70,7 +70,7 @@ class World:
         await self.write(f"{MESSAGE} %s, %s, 'user', %s)", session, thread, mode, body)
 
     async def truncate(self) -> None:
-        """Empties the chat messages, which rotates their shapes, and writes one anew."""
+        """Empties the chat messages, which rotates their shapes."""
         await self.write("TRUNCATE chat_messages")
 
     @property
@@ -93,8 +93,9 @@ async def world(dsn: str, folder: Path, settings: dict[str, Any], variables: dic
     keys = folder / "client-keys.json"
     keys.write_text(json.dumps(new_keys()))
     own = {"PROXY_TOKEN_KEYS": str(keys), "PROXY_TOKEN_LEEWAY_SECONDS": "0", "PROXY_DRAIN_SECONDS": "0.2"} | variables
+    own["PROXY_LISTEN"] = f"127.0.0.1:{free_port()}"
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as database:
-        made = World(dsn, folder, database, replace(STAND_IN, **settings), own)
+        made = World(dsn, folder, database, replace(STAND_IN, **settings), own, free_port())
         try:
             await made.start_stand_in()
             await made.start_proxy()
@@ -104,8 +105,12 @@ async def world(dsn: str, folder: Path, settings: dict[str, Any], variables: dic
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that nobody has now, outside the range that outgoing connections take theirs from."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

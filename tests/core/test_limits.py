@@ -9,7 +9,7 @@ from proxy.core.limits import Limits
 
 def test_these_are_the_bounds_on_one_request() -> None:
     assert asdict(Limits()) == {
-        "query_bytes": 8192,
+        "query_bytes": 12_288,
         "body_bytes": 65_536,
         "json_depth": 64,
         "params": 100,

@@ -259,7 +259,8 @@ def test_parameters_are_counted_and_measured_in_bytes() -> None:
     limits = Limits(params=2, param_bytes=4, params_bytes=6)
     check_params({}, limits)
     check_params({1: "ää", 2: "xx"}, limits)
-    for params in ({1: "ääx"}, {1: "xxxx", 2: "xxx"}, {1: "", 2: "", 3: ""}, {2: ""}, {0: ""}):
+    check_params({1: "{xxxx}"}, limits)  # a list is held to the bound of all
+    for params in ({1: "ääx"}, {1: "{xxxxx}"}, {1: "xxxx", 2: "xxx"}, {1: "", 2: "", 3: ""}, {2: ""}, {0: ""}):
         with refused(Code.filter_malformed):
             check_params(params, limits)
 

@@ -32,6 +32,7 @@ class Proxy:
     ring: KeyRing
     stop: asyncio.Event
     seen: list[Observation] = field(default_factory=list)
+    hangup: asyncio.Event = field(default_factory=asyncio.Event)
 
     def token(self, subject: str = "acc-ada", seconds: int = 300, now: float | None = None, **claims: object) -> str:
         """A token for session s-ada unless the claims say otherwise."""
@@ -88,7 +89,7 @@ async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIte
     what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
     proxy = Proxy(_url(public), _url(private), said, what[1], asyncio.Event())
-    task = asyncio.create_task(serve.serve(said, what, sockets, proxy.stop, proxy.seen.append))
+    task = asyncio.create_task(serve.serve(said, what, sockets, proxy.stop, proxy.seen.append, proxy.hangup))
     try:
         await _ready(proxy, task)
         yield proxy

@@ -62,5 +62,5 @@ obeyAll(async (order, { page: number, ...fields }) => {
   } else {
     await page.evaluate(([name, given]) => window.order(name, given), [order, fields]);
   }
-});
+}, () => browser.close());
 tell("running");

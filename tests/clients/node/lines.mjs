@@ -8,8 +8,8 @@ export function tell(event, fields = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...fields }, (_, v) => (typeof v === "bigint" ? Number(v) : v))}\n`);
 }
 
-/** Calls `orders[order]` for each line; the process ends with its input. */
-export function obey(orders) {
+/** Calls `orders[order]` for each line; the process ends with its input, after `leave`. */
+export function obey(orders, leave = () => {}) {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", async (line) => {
     const { order, ...fields } = JSON.parse(line);
@@ -19,12 +19,15 @@ export function obey(orders) {
       tell("failed", { order, ...describe(error) });
     }
   });
-  lines.on("close", () => process.exit(0)); // whatever still runs
+  lines.on("close", async () => {
+    await leave();
+    process.exit(0); // whatever still runs
+  });
 }
 
 /** As `obey`, with one function for all orders. */
-export function obeyAll(order) {
-  obey(new Proxy({}, { get: (_, name) => (fields) => order(name, fields) }));
+export function obeyAll(order, leave) {
+  obey(new Proxy({}, { get: (_, name) => (fields) => order(name, fields) }), leave);
 }
 
 /** A token as an event may name it. */

@@ -1,0 +1,236 @@
+"""`shape-proxy demo`: every line that it prints does what stands above it, and nothing is left of it afterwards."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
+from tests.harness.processes import SECONDS, Running, command
+
+LISTEN = {"PROXY_LISTEN": "127.0.0.1:0", "PROXY_ADMIN_LISTEN": "127.0.0.1:0"}
+STREAM_SECONDS = 4
+"""A message is written every two seconds."""
+
+
+@dataclass
+class Demo:
+    """One run from its first line to its last, and what is left of it."""
+
+    printed: str = ""
+    answers: list[str] = field(default_factory=list)
+    exit_code: int = -1
+    err: str = ""
+    temporary: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    folders_left: list[str] = field(default_factory=list)
+    postgres_ran: bool = False
+
+    @property
+    def ada(self) -> str:
+        return self.answers[0]
+
+    @property
+    def bob(self) -> str:
+        return self.answers[1]
+
+    @property
+    def poll(self) -> str:
+        return self.answers[2]
+
+    @property
+    def stream(self) -> str:
+        return self.answers[3]
+
+    @property
+    def refusals(self) -> list[str]:
+        return self.answers[4:8]
+
+    @property
+    def ready(self) -> str:
+        return self.answers[8]
+
+    @property
+    def metrics(self) -> str:
+        return self.answers[9]
+
+
+async def tried(printed: str) -> list[str]:
+    """What each printed line answers, all of them in one shell, in order."""
+    lines = [line.strip() for line in printed.split("\n") if line.startswith("  ")]
+    script = []
+    for line in lines:
+        stream = line.startswith("curl -sN")
+        script.append(f"timeout {STREAM_SECONDS} {line}" if stream else line)
+        script += ["printf '\\0'"] if line.startswith("curl") else []
+    shell = await asyncio.create_subprocess_exec(
+        "bash", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(SECONDS):
+        out, err = await shell.communicate("\n".join(script).encode())
+    assert err == b""
+    return out.decode().split("\0")[:-1]
+
+
+def of(running: Running) -> list[psutil.Process]:
+    """The processes of a run: its children, and the server that its PostgreSQL is, which has left the family."""
+    children = psutil.Process(running.process.pid).children(recursive=True)
+    folders = folders_of(children)
+    others = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(folder in argument for folder in folders for argument in process.info["cmdline"] or [])
+    ]
+    return list({process.pid: process for process in [*children, *others]}.values())
+
+
+def folders_of(processes: list[psutil.Process]) -> set[str]:
+    """The folders of embedded servers, as their guards name them."""
+    return {line[-1] for process in processes if (line := process.cmdline()) and "sandbox-pg-" in line[-1]}
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process is there; one that has ended and that its new parent has not noticed is not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@asynccontextmanager
+async def ran(folder: Path, **variables: str) -> AsyncIterator[Demo]:
+    """Runs a demo, tries its lines, ends it by Ctrl-C."""
+    demo = Demo()
+    async with command("demo", folder=folder, environment=LISTEN | variables) as running:
+        await running.until(lambda: running.out.startswith("shape-proxy demo: starting …\n"), "the first line")
+        await running.until(lambda: "Ctrl-C ends everything. The log follows.\n" in running.out, "the instructions")
+        demo.printed = running.out.partition("The log follows.")[0]
+        demo.answers = await tried(demo.printed)
+        processes = of(running)
+        folders = folders_of(processes)
+        demo.postgres_ran = any("postgres" in process.name() for process in processes)
+        running.process.send_signal(signal.SIGINT)
+        demo.exit_code = await running.exit()
+        demo.err = running.err
+        demo.temporary = running.temporary
+        demo.left = [str(process) for process in processes if runs(process)]
+        demo.folders_left = [name for name in folders if await asyncio.to_thread(os.path.exists, name)]
+        yield demo
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["by itself", "in front of Electric"])
+async def demo(
+    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Demo]:
+    """A finished run: with everything embedded, or in front of an Electric and its database that are there already."""
+    folder = tmp_path_factory.mktemp("demo")
+    async with AsyncExitStack() as stack:
+        variables = {}
+        if request.param != "by itself":
+            dsn = await asyncio.to_thread(postgres.create_database)
+            stack.callback(postgres.drop_database, dsn)
+            # A secret with signs that a URL or a shell would take for its own.
+            electric = await stack.enter_async_context(StandIn(dsn, StandInSettings(secret="s3&c=r t'")))
+            variables = {"ELECTRIC_HTTP_URL": electric.url, "ELECTRIC_SECRET": "s3&c=r t'", "DATABASE_URL": dsn}
+        yield await stack.enter_async_context(ran(folder, **variables))
+
+
+def rows(answer: str) -> list[dict[str, str]]:
+    """The rows of a shape's answer."""
+    return [message["value"] for message in json.loads(answer) if "value" in message]
+
+
+def test_the_first_line_comes_before_anything_else(demo: Demo) -> None:
+    first, *others = demo.printed.splitlines()
+    assert first == "shape-proxy demo: starting …"
+    assert not any(line.startswith("{") for line in others)
+    assert not re.search(r"\{(title|public|private|ada|bob)\}", demo.printed)
+
+
+def test_the_instructions_say_what_it_stands_in_front_of(demo: Demo) -> None:
+    said = "a stand-in for Electric over an embedded PostgreSQL" if demo.postgres_ran else "Electric at http://"
+    assert f"\nIn front of {said}" in demo.printed
+
+
+def test_every_printed_line_was_tried(demo: Demo) -> None:
+    assert len(demo.answers) == 10
+
+
+def test_ada_reads_the_rows_of_her_session_only(demo: Demo) -> None:
+    assert {row["session_id"] for row in rows(demo.ada)} == {"s-ada"}
+
+
+def test_bob_reads_the_rows_of_his_session_only(demo: Demo) -> None:
+    assert {row["session_id"] for row in rows(demo.bob)} == {"s-bob"}
+
+
+def test_a_long_poll_returns_with_the_next_message(demo: Demo) -> None:
+    (row, *_) = rows(demo.poll)
+    assert row["session_id"] == "s-ada"
+    assert row["body"].startswith("it is ")
+    assert '"control":"up-to-date"' in demo.poll
+
+
+def test_a_stream_brings_messages_as_events(demo: Demo) -> None:
+    events = [event for event in demo.stream.split("\n\n") if event.startswith("data: ")]
+    assert any('"it is ' in event for event in events)
+    assert all(isinstance(json.loads(event.removeprefix("data: ")), dict | list) for event in events)
+
+
+REFUSALS = [
+    (401, "token_missing"),
+    (403, "predicate_mismatch"),
+    (403, "column_forbidden"),
+    (403, "shape_forbidden"),
+]
+
+
+@pytest.mark.parametrize("number", range(4), ids=[code for _, code in REFUSALS])
+def test_what_must_not_be_had_is_refused(demo: Demo, number: int) -> None:
+    head, _, body = demo.refusals[number].partition("\r\n\r\n")
+    status, code = REFUSALS[number]
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert json.loads(body)["code"] == code
+
+
+def test_it_says_that_it_is_ready(demo: Demo) -> None:
+    assert json.loads(demo.ready)["ready"] is True
+
+
+def test_its_metrics_have_counted_what_was_tried(demo: Demo) -> None:
+    assert 'shape_proxy_requests_total{code="token_missing",kind="none",policy="none"} 1.0' in demo.metrics
+    assert "shape_proxy_ready 1.0" in demo.metrics
+
+
+def test_ctrl_c_ends_it_quietly(demo: Demo) -> None:
+    assert (demo.exit_code, demo.err) == (0, "")
+
+
+def test_nothing_is_left_of_it(demo: Demo) -> None:
+    assert demo.left == []
+    assert demo.folders_left == []
+    assert demo.temporary == []
+
+
+async def test_a_demo_in_front_of_electric_needs_the_database_behind_it(tmp_path: Path) -> None:
+    async with command("demo", folder=tmp_path, environment=LISTEN | {"ELECTRIC_HTTP_URL": "http://e:3000"}) as running:
+        assert await running.exit() == 1
+        assert running.err == "DATABASE_URL: the demo in front of a real Electric writes rows to it\n"
+        assert running.temporary == []
+
+
+async def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    said = LISTEN | {"ELECTRIC_HTTP_URL": "http://e:3000", "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    async with command("demo", folder=tmp_path, environment=said) as running:
+        assert await running.exit() == 1
+        assert running.err == "DATABASE_URL: the demo cannot make the app's tables there (OperationalError)\n"
+        assert running.temporary == []

@@ -1,0 +1,276 @@
+"""SIGHUP: what is judged by is replaced as a whole or not at all, and requests under way go on."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy import tokens
+from proxy.keys import KeyRing, new_keys
+from proxy.observe import BookLoaded, BookRejected, DecisionMade, Lifecycle
+from tests.harness.raw import Raw, connected, request, until
+from tests.harness.refusals import assert_refused
+from tests.harness.running import POLICIES, Proxy, running
+from tests.harness.upstream import Upstream
+from tests.relay.asking import EVENT, LIVE, SSE, TARGET, Held, get, one_event
+
+CHAT = "chat_messages.toml"
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """Policies that a test may change: two of those that are shipped."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    for name in (CHAT, "todos.toml"):
+        shutil.copy(POLICIES / name, folder)
+    return folder
+
+
+@pytest.fixture
+async def proxy(upstream: Upstream, tmp_path: Path, policies: Path) -> AsyncIterator[Proxy]:
+    said = {"PROXY_POLICIES": str(policies), "PROXY_SHARE": "off", "PROXY_DECISION_SAMPLE": "1"}
+    async with running(upstream.url, tmp_path, **said) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def raw(proxy: Proxy) -> AsyncIterator[Raw]:
+    async with connected(proxy.address) as raw:
+        yield raw
+
+
+def count(proxy: Proxy, kind: type) -> int:
+    """How often something was observed."""
+    return sum(isinstance(seen, kind) for seen in proxy.seen)
+
+
+async def reloaded(proxy: Proxy, outcome: type = BookLoaded) -> None:
+    """Hangs up, and waits for what comes of it."""
+    before = count(proxy, outcome)
+    proxy.hangup.set()
+    await until(lambda: count(proxy, outcome) > before)
+
+
+async def metric(proxy: Proxy, name: str) -> str:
+    """The samples of a metric, as they stand."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{proxy.admin_url}/metrics")).text
+    return "\n".join(line for line in text.split("\n") if line.startswith(f"shape_proxy_{name}"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Changes what a policy says; it must have said it."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+# Policies.
+
+
+async def test_a_policy_that_is_gone_is_gone_at_the_next_request(proxy: Proxy, raw: Raw, policies: Path) -> None:
+    assert (await raw.ask(get(proxy))).status == 200
+    (policies / CHAT).unlink()
+    assert (await raw.ask(get(proxy))).status == 200  # nobody said so yet
+    await reloaded(proxy)
+    assert_refused(await raw.ask(get(proxy)), "shape_forbidden")
+
+
+async def test_a_new_policy_is_there_at_the_next_request(proxy: Proxy, raw: Raw, policies: Path) -> None:
+    assert_refused(await raw.ask(get(proxy, "/v1/shape?table=runs&offset=-1")), "shape_forbidden")
+    name = next(path.name for path in POLICIES.glob("*.toml") if not (policies / path.name).exists())
+    shutil.copy(POLICIES / name, policies)
+    await reloaded(proxy)
+    loaded = [seen for seen in proxy.seen if isinstance(seen, BookLoaded)]
+    assert [len(seen.policies) for seen in loaded] == [2, 3]
+    assert loaded[0].digest != loaded[1].digest
+    assert await metric(proxy, "policies ") == "shape_proxy_policies 3.0"
+    assert await metric(proxy, "policy_book_info") == (
+        f'shape_proxy_policy_book_info{{digest="{loaded[1].digest}"}} 1.0'
+    )
+
+
+async def test_what_was_decided_by_the_old_policies_is_decided_again(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+) -> None:
+    said = get(proxy)
+    for _ in range(2):
+        assert (await raw.ask(said)).status == 200
+    assert '"body"' in upstream.asked[-1].params["columns"]
+    edit(policies / CHAT, '"role", "body", ', '"role", ')
+    await reloaded(proxy)
+    assert (await raw.ask(said)).status == 200
+    assert '"body"' not in upstream.asked[-1].params["columns"]
+    assert '"role"' in upstream.asked[-1].params["columns"]
+
+
+async def test_a_decision_names_the_book_that_it_was_made_by(proxy: Proxy, raw: Raw, policies: Path) -> None:
+    await raw.ask(get(proxy))
+    (policies / "todos.toml").unlink()
+    await reloaded(proxy)
+    await raw.ask(get(proxy))
+    await until(lambda: count(proxy, DecisionMade) == 2)
+    books = [seen.digest for seen in proxy.seen if isinstance(seen, BookLoaded)]
+    assert [seen.book for seen in proxy.seen if isinstance(seen, DecisionMade)] == books
+
+
+@pytest.mark.parametrize("target", [LIVE, SSE], ids=["a poll", "a stream"])
+async def test_what_is_open_goes_on_though_its_policy_and_its_key_are_gone(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream, target: str
+) -> None:
+    held = Held(upstream, one_event if target == SSE else None)
+    await raw.say(get(proxy, target))
+    await upstream.wait_for(1)
+    if target == SSE:
+        assert (await raw.head()).status == 200
+        assert await raw.piece() == EVENT
+    (policies / CHAT).unlink()
+    proxy.settings.token_keys.write_text(json.dumps(new_keys()))
+    await reloaded(proxy)
+    if target == SSE:
+        await held.connections[0].chunk(EVENT)
+        assert await raw.piece() == EVENT
+    else:
+        held.go.set()
+        assert (await raw.answer()).status == 200
+
+
+# Policies that must not load.
+
+Break = Callable[[Path], object]
+BROKEN: dict[str, tuple[Break, int, str]] = {
+    "no TOML": (lambda folder: (folder / "x.toml").write_text("x = "), 1, "/x.toml: "),
+    "an unknown member": (lambda folder: edit(folder / CHAT, "[claims]", "[clams]"), 1, f"/{CHAT}: "),
+    "a case that comes out otherwise": (
+        lambda folder: edit(folder / CHAT, '"predicate_mismatch"', '"allow"'),
+        1,
+        f"/{CHAT}: case ",
+    ),
+    "no text": (lambda folder: (folder / "x.toml").write_bytes(b"\xff"), 1, "/x.toml: 'utf-8' codec"),
+    "a folder in place of a file": (lambda folder: (folder / "x.toml").mkdir(), 1, "/x.toml: "),
+    "a file that points nowhere": (lambda folder: (folder / "x.toml").symlink_to("none"), 1, "/x.toml: "),
+    "no policies": (lambda folder: [path.unlink() for path in folder.iterdir()], 1, ": there are no policies here"),
+    "no folder": (shutil.rmtree, 1, ": there are no policies here"),
+}
+
+
+@pytest.mark.parametrize(("broken", "faults", "sentence"), BROKEN.values(), ids=BROKEN)
+async def test_policies_that_must_not_load_leave_the_old_ones_in_force(
+    proxy: Proxy, raw: Raw, policies: Path, broken: Break, faults: int, sentence: str
+) -> None:
+    assert (await raw.ask(get(proxy))).status == 200
+    broken(policies)
+    await reloaded(proxy, BookRejected)
+    assert (await raw.ask(get(proxy))).status == 200
+    assert next(seen for seen in proxy.seen if isinstance(seen, BookRejected)).faults >= faults
+    said = [seen.detail for seen in proxy.seen if isinstance(seen, Lifecycle) and seen.event == "reload_refused"]
+    assert any(sentence in line for line in said)
+    assert all("\n" not in line for line in said)
+    assert await metric(proxy, "policy_book_rejected") == "shape_proxy_policy_book_rejected 1.0"
+    assert await metric(proxy, "policies ") == "shape_proxy_policies 2.0"
+    assert count(proxy, BookLoaded) == 1
+
+
+async def test_good_policies_after_bad_ones_are_put_in_force(proxy: Proxy, raw: Raw, policies: Path) -> None:
+    (policies / "x.toml").write_text("x = ")
+    await reloaded(proxy, BookRejected)
+    (policies / "x.toml").unlink()
+    (policies / CHAT).unlink()
+    await reloaded(proxy)
+    assert await metric(proxy, "policy_book_rejected") == "shape_proxy_policy_book_rejected 0.0"
+    assert_refused(await raw.ask(get(proxy)), "shape_forbidden")
+
+
+async def test_hanging_up_again_and_again_is_no_fault(proxy: Proxy, raw: Raw) -> None:
+    for _ in range(5):
+        proxy.hangup.set()
+        await asyncio.sleep(0)
+    await until(lambda: count(proxy, BookLoaded) >= 2)
+    await reloaded(proxy)
+    assert (await raw.ask(get(proxy))).status == 200
+
+
+# Keys.
+
+
+def keys(*kids: str) -> dict[str, list[dict[str, str]]]:
+    """A JWKS with a fresh key for each kid."""
+    return {"keys": [{**new_keys()["keys"][0], "kid": kid} for kid in kids]}
+
+
+def token_by(proxy: Proxy, jwks: object, folder: Path) -> bytes:
+    """A request whose token the first of these keys has signed."""
+    path = folder / "signing.json"
+    path.write_text(json.dumps(jwks))
+    claims = {"session_id": "s-ada", "account_id": "acc-ada"}
+    token = tokens.mint(KeyRing.read(path), tokens.rules(proxy.settings), "acc-ada", claims, 300)
+    return request(TARGET, f"authorization: Bearer {token}")
+
+
+async def test_a_key_that_is_taken_out_makes_its_tokens_invalid_though_they_were_known(
+    proxy: Proxy, raw: Raw, tmp_path: Path
+) -> None:
+    old, new = keys("old"), keys("new")
+    both = {"keys": old["keys"] + new["keys"]}
+    by_old, by_new = token_by(proxy, old, tmp_path), token_by(proxy, new, tmp_path)
+    steps = [(both, [200, 200]), (new, [401, 200]), (both, [200, 200]), (old, [200, 401])]
+    for jwks, statuses in steps:
+        proxy.settings.token_keys.write_text(json.dumps(jwks))
+        await reloaded(proxy)
+        for _ in range(2):  # the second time they are known
+            assert [(await raw.ask(said)).status for said in (by_old, by_new)] == statuses
+    assert_refused(await raw.ask(by_new), "token_invalid")
+
+
+async def test_a_key_of_the_same_name_is_another_key(proxy: Proxy, raw: Raw) -> None:
+    said = get(proxy)
+    assert (await raw.ask(said)).status == 200
+    proxy.settings.token_keys.write_text(json.dumps(new_keys()))
+    await reloaded(proxy)
+    assert_refused(await raw.ask(said), "token_invalid")
+
+
+KEY = new_keys()["keys"][0]
+BAD_KEYS: dict[str, str] = {
+    "nothing": "",
+    "no JSON": "{",
+    "a list": "[]",
+    "no keys": '{"keys":[]}',
+    "a number": '{"keys":1}',
+    "a key that is text": '{"keys":["x"]}',
+    "a short key": json.dumps({"keys": [KEY | {"k": "AAAA"}]}),
+    "a key of numbers": json.dumps({"keys": [KEY | {"k": 1}]}),
+    "a name that is taken": json.dumps({"keys": [KEY, KEY]}),
+    "another algorithm": json.dumps({"keys": [KEY | {"alg": "none"}]}),
+    "a point on no curve": json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}]}),
+    "a curve's number": json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": 1, "y": 1}]}),
+    "half a curve": json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]}),
+    "a curve that is a list": json.dumps({"keys": [KEY | {"crv": []}]}),
+    "no exponent": json.dumps({"keys": [{"kty": "RSA", "n": "AQAB", "e": ""}]}),
+    "an exponent that is null": json.dumps({"keys": [{"kty": "RSA", "n": "AQAB", "e": None}]}),
+    "a secret with a strange sign": json.dumps({"keys": [KEY | {"k": "é" * 50}]}),
+}
+
+
+@pytest.mark.parametrize("text", BAD_KEYS.values(), ids=BAD_KEYS)
+async def test_keys_that_cannot_be_used_leave_the_old_keys_and_policies(
+    proxy: Proxy, raw: Raw, policies: Path, text: str
+) -> None:
+    (policies / CHAT).unlink()
+    proxy.settings.token_keys.write_text(text)
+    await reloaded(proxy, BookRejected)
+    assert (await raw.ask(get(proxy))).status == 200
+    (said,) = [seen.detail for seen in proxy.seen if isinstance(seen, Lifecycle) and seen.event == "reload_refused"]
+    assert said.startswith(f"{proxy.settings.token_keys}: ")
+    assert count(proxy, BookLoaded) == 1
+
+
+async def test_keys_that_are_not_there_leave_the_old_ones(proxy: Proxy, raw: Raw) -> None:
+    proxy.settings.token_keys.unlink()
+    await reloaded(proxy, BookRejected)
+    assert (await raw.ask(get(proxy))).status == 200

@@ -1,0 +1,273 @@
+"""One process from its start to its end: what it says, the order in which it drains, and its signals."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from proxy import serve
+from proxy.observe import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
+from proxy.settings import Address
+from tests.harness.processes import Running, serving
+from tests.harness.raw import Broken, Raw, connected, request, until
+from tests.harness.refusals import assert_refused
+from tests.harness.running import Proxy, running
+from tests.harness.upstream import Upstream
+from tests.relay.asking import EVENT, LIVE, SSE, Held, get, half_a_body, one_event
+
+IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="there is no IPv6 here")
+
+
+# Where it listens.
+
+ADDRESSES = {
+    "IPv4": (Address("127.0.0.1", 0), socket.AF_INET, "127.0.0.1"),
+    "a name": (Address("localhost", 0), socket.AF_INET, "127.0.0.1"),
+    "all of IPv4": (Address("0.0.0.0", 0), socket.AF_INET, "0.0.0.0"),  # noqa: S104
+}
+ADDRESSES_6 = {
+    "IPv6": (Address("::1", 0), socket.AF_INET6, "::1"),
+    "all of IPv6": (Address("::", 0), socket.AF_INET6, "::"),
+}
+
+
+def _check(address: Address, family: socket.AddressFamily, host: str) -> None:
+    with serve.listening(address) as bound:
+        assert (bound.family, bound.getsockname()[0]) == (family, host)
+        assert bound.getsockname()[1] > 0
+        assert not bound.getblocking()
+        assert bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(("address", "family", "host"), ADDRESSES.values(), ids=ADDRESSES)
+def test_an_address_is_bound(address: Address, family: socket.AddressFamily, host: str) -> None:
+    _check(address, family, host)
+
+
+@IPV6
+@pytest.mark.parametrize(("address", "family", "host"), ADDRESSES_6.values(), ids=ADDRESSES_6)
+def test_an_address_of_ipv6_is_bound(address: Address, family: socket.AddressFamily, host: str) -> None:
+    _check(address, family, host)
+
+
+def test_an_address_is_bound_once() -> None:
+    with serve.listening(Address("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+        for shared in (False, True):
+            with pytest.raises(OSError, match=f"Address already in use.*{port}"):
+                serve.listening(Address("127.0.0.1", port), shared=shared)
+
+
+def test_an_address_that_is_shared_is_bound_as_often_as_one_likes() -> None:
+    with serve.listening(Address("127.0.0.1", 0), shared=True) as first:
+        same = Address("127.0.0.1", first.getsockname()[1])
+        with serve.listening(same, shared=True) as second:
+            assert first.getsockname() == second.getsockname()
+            assert second.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@IPV6
+async def test_clients_of_ipv6_are_answered(upstream: Upstream, tmp_path: Path) -> None:
+    async with serving(tmp_path, upstream.url, PROXY_LISTEN="[::1]:0") as served:
+        host, port = (await where(served)).rsplit(":", 1)
+        assert host == "[::1]"
+        async with connected(("::1", int(port))) as raw:
+            assert_refused(await raw.ask(request("/v1/shape?table=todos&offset=-1")), "token_missing")
+        served.process.terminate()
+        assert await served.exit() == 0
+
+
+async def where(served: Running) -> str:
+    """The public address that it says."""
+    await served.until(lambda: served.said("process", what="serving"), "serving")
+    return str(served.said("process", what="serving")[0]["detail"].split(" ")[0])
+
+
+# What is observed, and in which order.
+
+
+@pytest.fixture
+async def ended(upstream: Upstream, tmp_path: Path) -> Proxy:
+    """A proxy that has started and ended, with nothing open."""
+    async with running(upstream.url, tmp_path) as proxy:
+        pass
+    return proxy
+
+
+def lifecycle(seen: list[Observation]) -> list[str]:
+    """Its events in order."""
+    return [one.event for one in seen if isinstance(one, Lifecycle)]
+
+
+async def test_a_life_is_serving_draining_stopped(ended: Proxy) -> None:
+    assert lifecycle(ended.seen) == ["serving", "draining", "stopped"]
+    assert isinstance(ended.seen[0], BookLoaded)
+    assert ended.seen[-1] == Lifecycle("stopped")
+    assert Lifecycle("draining", "0 open") in ended.seen
+
+
+async def test_it_says_where_it_listens(ended: Proxy) -> None:
+    (serving,) = [one.detail for one in ended.seen if isinstance(one, Lifecycle) and one.event == "serving"]
+    assert serving == f"{ended.url.removeprefix('http://')} admin {ended.admin_url.removeprefix('http://')}"
+
+
+async def test_nobody_listens_any_more_when_it_has_stopped(ended: Proxy) -> None:
+    for url in (ended.url, ended.admin_url):
+        host, port = url.removeprefix("http://").split(":")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, int(port))
+
+
+async def test_with_nothing_open_it_ends_at_once(upstream: Upstream, tmp_path: Path) -> None:
+    async with running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="60") as proxy:
+        begun = time.monotonic()
+        proxy.stop.set()
+        await until(lambda: lifecycle(proxy.seen)[-1] == "stopped")
+        assert time.monotonic() - begun < 5
+
+
+async def draining(proxy: Proxy) -> None:
+    """Begins to drain."""
+    proxy.stop.set()
+    await until(lambda: "draining" in lifecycle(proxy.seen))
+
+
+async def stream(raw: Raw, proxy: Proxy) -> None:
+    """Starts a stream and reads its first event."""
+    await raw.say(get(proxy, SSE))
+    assert (await raw.head()).status == 200
+    assert await raw.piece() == EVENT
+
+
+async def test_streams_end_at_once_and_cleanly_while_polls_wait_for_theirs(upstream: Upstream, tmp_path: Path) -> None:
+    async with (
+        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="30", PROXY_SHARE="off") as proxy,
+        connected(proxy.address) as streaming,
+        connected(proxy.address) as polling,
+    ):
+        Held(upstream, one_event)
+        await stream(streaming, proxy)
+        held = Held(upstream)
+        await polling.say(get(proxy, LIVE))
+        await upstream.wait_for(2)
+        await draining(proxy)
+        assert Lifecycle("draining", "2 open") in proxy.seen
+        assert await streaming.piece() == b""
+        assert "stopped" not in lifecycle(proxy.seen)
+        held.go.set()
+        assert (await polling.answer()).status == 200
+        await until(lambda: lifecycle(proxy.seen)[-1] == "stopped")
+        kinds = [(one.kind, one.code) for one in proxy.seen if isinstance(one, RequestEnded)]
+        assert kinds == [("sse", "draining"), ("live", "ok")]
+
+
+async def test_a_poll_that_waits_longer_is_refused_at_the_end_of_the_drain(upstream: Upstream, tmp_path: Path) -> None:
+    Held(upstream)
+    async with (
+        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="0.5") as proxy,
+        connected(proxy.address) as raw,
+    ):
+        await raw.say(get(proxy, LIVE))
+        await upstream.wait_for(1)
+        begun = time.monotonic()
+        await draining(proxy)
+        assert_refused(await raw.answer(), "draining")
+        assert time.monotonic() - begun >= 0.5
+        await until(lambda: lifecycle(proxy.seen)[-1] == "stopped")
+
+
+async def test_a_body_that_is_not_over_by_then_is_cut_and_never_made_whole(upstream: Upstream, tmp_path: Path) -> None:
+    Held(upstream, half_a_body)
+    async with (
+        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="0.3", PROXY_SHARE="off") as proxy,
+        connected(proxy.address) as raw,
+    ):
+        await raw.say(get(proxy))
+        assert (await raw.head()).status == 200
+        assert await raw.piece() == b"[1,"
+        await draining(proxy)
+        with pytest.raises(Broken):
+            await raw.piece()
+        await until(lambda: lifecycle(proxy.seen)[-1] == "stopped")
+
+
+async def test_newcomers_are_refused_while_it_drains(upstream: Upstream, tmp_path: Path) -> None:
+    held = Held(upstream)
+    async with (
+        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="30") as proxy,
+        connected(proxy.address) as old,
+        connected(proxy.address) as kept,
+        connected(proxy.address) as admin,
+    ):
+        await old.say(get(proxy, LIVE))
+        await upstream.wait_for(1)
+        assert_refused(await kept.ask(request("/")), "not_found")
+        await draining(proxy)
+        asked = len(upstream.asked)
+        async with connected(proxy.address) as new:
+            assert_refused(await new.ask(get(proxy)), "draining")
+        assert_refused(await admin.ask(get(proxy)), "draining")
+        assert len(upstream.asked) == asked
+        host, port = proxy.admin_url.removeprefix("http://").split(":")
+        async with connected((host, int(port))) as private:
+            ready = await private.ask(request("/ready"))
+            assert (ready.status, ready.json["checks"]["not_draining"]) == (503, False)
+            assert (await private.ask(request("/live"))).status == 200
+        held.go.set()
+        assert (await old.answer()).status == 200
+
+
+async def test_an_electric_that_is_away_is_observed_once(upstream: Upstream, tmp_path: Path) -> None:
+    said = {"PROXY_PROBE_FAILURES": "2", "PROXY_PROBE_SECONDS": "0.02"}
+    async with running(upstream.url, tmp_path, **said) as proxy:
+        ready, away = ReadinessChanged(True, ""), ReadinessChanged(False, "electric_active")
+        await until(lambda: ready in proxy.seen)
+        upstream.health = (500, b"")
+        await until(lambda: away in proxy.seen)
+        upstream.health = (200, b'{"status":"active"}')
+        await until(lambda: proxy.seen.count(ready) == 2)
+        assert [one for one in proxy.seen if isinstance(one, ReadinessChanged)] == [ready, away, ready]
+
+
+# The command, with real signals.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_a_signal_drains_and_ends_with_exit_0(upstream: Upstream, tmp_path: Path, number: signal.Signals) -> None:
+    Held(upstream)
+    async with serving(tmp_path, upstream.url, PROXY_DRAIN_SECONDS="0.5") as served:
+        host, port = (await where(served)).split(":")
+        async with connected((host, int(port))) as raw:
+            await raw.say(request(LIVE, f"authorization: Bearer {served.token()}"))
+            await upstream.wait_for(1)
+            served.process.send_signal(signal.SIGHUP)
+            await served.until(lambda: len(served.said("policies_loaded")) == 2, "reloading")
+            served.process.send_signal(number)
+            assert_refused(await raw.answer(), "draining")
+        assert await served.exit() == 0
+        assert served.err == ""
+        events = [line["what"] for line in served.said("process")]
+        assert events == ["serving", "draining", "stopped"]
+        assert served.said("request", code="draining", status=503)
+        assert served.temporary == []
+
+
+async def test_a_reader_of_the_log_that_is_gone_changes_nothing(upstream: Upstream, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    async with serving(tmp_path, upstream.url, stdout=writer) as served:
+        os.close(writer)
+        first = await asyncio.to_thread(os.read, reader, 65536)
+        os.close(reader)
+        assert b'"policies_loaded"' in first
+        served.process.send_signal(signal.SIGHUP)
+        await served.until(lambda: len(served.ports()) == 2, "listening")
+        for port in served.ports():
+            async with connected(("127.0.0.1", port)) as raw:
+                assert (await raw.ask(request("/nowhere"))).status == 404
+        served.process.terminate()
+        assert await served.exit() == 0
+        assert served.err == ""
