@@ -28,6 +28,7 @@ COLLECTIONS = ("chat_messages", "chat_threads", "todos")
 STEADY = {"handle": "1-1", "offset": "0_0", "cursor": "1", "expired_handle": "1-1", "cache-buster": "1"}
 PAGES = ("newest_two", "by_number", "by_number_filtered", "by_time", "filtered_page")
 
+
 @dataclass(frozen=True, slots=True, order=True)
 class Sent:
     """One request as the library sent it."""
