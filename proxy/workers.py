@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -113,7 +114,7 @@ async def _supervised(
         serving = asyncio.create_task(server._serve([admin]))  # without uvicorn's own signal handlers
         await _either(asked, ended)
         # A signal to the whole group ends the workers too: then nothing has ended by itself.
-        died = [process for process in processes if not process.is_alive() and not asked.is_set()]
+        died = [] if asked.is_set() else _over(processes)
         for process in processes:
             loop.remove_reader(process.sentinel)
             process.terminate()
@@ -123,6 +124,12 @@ async def _supervised(
     for process in died:
         sys.stderr.write(f"{process.name} ended by itself ({process.exitcode}): the others were ended too\n")
     return 1 if died else 0
+
+
+def _over(processes: list[ForkProcess]) -> list[ForkProcess]:
+    """Those whose sentinel says so: a process that is just ending still counts as alive for a moment."""
+    said = wait([process.sentinel for process in processes], timeout=0)
+    return [process for process in processes if process.sentinel in said]
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -5,8 +5,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,8 +105,7 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
-@asynccontextmanager
-async def ran(folder: Path, **variables: str) -> AsyncIterator[Demo]:
+async def ran(folder: Path, **variables: str) -> Demo:
     """Runs a demo, tries its lines, ends it by Ctrl-C."""
     demo = Demo()
     async with command("demo", folder=folder, environment=LISTEN | variables) as running:
@@ -124,24 +122,29 @@ async def ran(folder: Path, **variables: str) -> AsyncIterator[Demo]:
         demo.temporary = running.temporary
         demo.left = [str(process) for process in processes if runs(process)]
         demo.folders_left = [name for name in folders if await asyncio.to_thread(os.path.exists, name)]
-        yield demo
+        return demo
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["by itself", "in front of Electric"])
-async def demo(
-    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Demo]:
-    """A finished run: with everything embedded, or in front of an Electric and its database that are there already."""
-    folder = tmp_path_factory.mktemp("demo")
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def demos(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Demo]:
+    """Two finished runs, side by side: with everything embedded, and in front of an Electric that is there already."""
     async with AsyncExitStack() as stack:
-        variables = {}
-        if request.param != "by itself":
-            dsn = await asyncio.to_thread(postgres.create_database)
-            stack.callback(postgres.drop_database, dsn)
-            # A secret with signs that a URL or a shell would take for its own.
-            electric = await stack.enter_async_context(StandIn(dsn, StandInSettings(secret="s3&c=r t'")))
-            variables = {"ELECTRIC_HTTP_URL": electric.url, "ELECTRIC_SECRET": "s3&c=r t'", "DATABASE_URL": dsn}
-        yield await stack.enter_async_context(ran(folder, **variables))
+        dsn = await asyncio.to_thread(postgres.create_database)
+        stack.callback(postgres.drop_database, dsn)
+        # A secret with signs that a URL or a shell would take for its own.
+        electric = await stack.enter_async_context(StandIn(dsn, StandInSettings(secret="s3&c=r t'")))
+        there = {"ELECTRIC_HTTP_URL": electric.url, "ELECTRIC_SECRET": "s3&c=r t'", "DATABASE_URL": dsn}
+        runs = [ran(tmp_path_factory.mktemp("demo"), **variables) for variables in ({}, there)]
+        return dict(zip(WAYS, await asyncio.gather(*runs), strict=True))
+
+
+WAYS = ("by itself", "in front of Electric")
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def demo(request: pytest.FixtureRequest, demos: dict[str, Demo]) -> Demo:
+    """One of the two runs."""
+    return demos[request.param]
 
 
 def rows(answer: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from proxy import decisions, policy_files, settings
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
 from proxy.gate import Steps
-from proxy.inbound import Inbound
+from proxy.inbound import GONE, Inbound
 from proxy.logs import members
 from proxy.observe import DecisionMade, Observation
 from proxy.settings import SettingsFault
@@ -229,6 +229,7 @@ def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
     seen: list[Observation] = []
     told = decisions.Decisions(said, policy_files.load(POLICIES), seen.append)
     scope = {"method": "GET", "raw_path": b"/v1/shape", "query_string": b"", "headers": [], "http_version": "1.1"}
+    scope["extensions"] = {GONE: lambda _: None}
     told.refused("0" * 24, Inbound.of(scope), Steps(), Refusal(Code.internal_error), str)
     assert [made.rules for made in seen if isinstance(made, DecisionMade)] == [("answer: internal_error",)]
 
