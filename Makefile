@@ -29,8 +29,8 @@ types: venv
 # The coverage reports speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
-	@$(BIN)/coverage report $(CORE) >.coverage.core || { cat .coverage.core; exit 1; }
-	@$(BIN)/coverage report $(REST) >.coverage.rest || { cat .coverage.rest; exit 1; }
+	@$(BIN)/coverage report $(CORE) >coverage-core.txt || { cat coverage-core.txt; exit 1; }
+	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 
 test-long: venv
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/core tests/share
@@ -44,4 +44,4 @@ bench: venv
 	$(BIN)/python -m bench all
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage-*.txt
