@@ -124,15 +124,22 @@ class Sharing:
         answer = await self._source.ask(_sent(flight.request), Conditions())
         try:
             keeper.head_came(flight, read(flight.request, answer.status, answer.headers, self._bounds.ages))
-            linger = 0 if isinstance(flight, Hub) and flight.streaming else LINGER_SECONDS
-            with trip.opening(linger):
-                async for chunk in answer.chunks():
-                    keeper.piece_came(flight, chunk)
-                    trip.came()
-                    await trip.until_room()
+            if isinstance(answer, Whole):
+                keeper.piece_came(flight, answer.body)
+            else:
+                await self._read(trip, answer)
             keeper.landed(flight, self._clock())
         finally:
             answer.close()
+
+    async def _read(self, trip: Trip, answer: Answer) -> None:
+        """A body that is still coming, piece by piece, no faster than its riders read."""
+        linger = 0 if isinstance(trip.flight, Hub) and trip.flight.streaming else LINGER_SECONDS
+        with trip.opening(linger):
+            async for chunk in answer.chunks():
+                trip.keeper.piece_came(trip.flight, chunk)
+                trip.came()
+                await trip.until_room()
 
 
 async def _boarded(trip: Trip, rider: Rider) -> Head:
