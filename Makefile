@@ -33,9 +33,9 @@ test: lint types
 	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 
 test-long: venv
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/core tests/share
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[fuzz]'
-	$(BIN)/python tests/core/filters/fuzz_atheris.py
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/share
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.core.filters.fuzz_atheris
 
 bench-quick: venv
 	$(BIN)/python -m bench all --quick

@@ -63,7 +63,7 @@ def check(policies: Path | None) -> None:
 @main.command()
 @_folder
 @click.option("--token", help="A token, verified as serve does.")
-@click.option("--claims", help="The claims as JSON, instead of a token.")
+@click.option("--claims", help="The claims as JSON, or @FILE that holds them, instead of a token.")
 @click.option("--shape", help="The name of /v1/shapes/NAME; without it the query names the table.")
 @click.option("--body", help="The JSON body of a POST.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
@@ -129,7 +129,8 @@ def _claims(token: str | None, claims: str | None) -> Claims:
     if (token is None) == (claims is None):
         raise click.UsageError("give either --token or --claims")
     if claims is not None:
-        return Claims("explain", float("inf"), _object("--claims", claims))
+        text = Path(claims[1:]).read_text("utf-8") if claims.startswith("@") else claims
+        return Claims("explain", float("inf"), _object("--claims", text))
     said = settings.load()
     verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
     return verifier.verify([_bytes(f"Bearer {token}")])

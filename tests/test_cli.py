@@ -114,6 +114,18 @@ def test_explain_knows_named_shapes_and_bodies() -> None:
     assert "upstream POST /v1/shape" in result.stdout
 
 
+def test_explain_takes_the_claims_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text('{"session_id": "s-ada"}')
+    result = run(
+        "explain", "--policies", str(POLICIES), "--claims", f"@{tmp_path / 'claims.json'}", "table=todos&offset=-1"
+    )
+    assert result.exit_code == 0
+    missing = run(
+        "explain", "--policies", str(POLICIES), "--claims", f"@{tmp_path / 'none.json'}", "table=todos&offset=-1"
+    )
+    assert (missing.exit_code, missing.stderr.count("\n")) == (1, 1)
+
+
 def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> None:
     token = minted(environment, "--claim", "session_id=s-ada")
     assert run("explain", "--token", token, TODOS, env=environment).exit_code == 0

@@ -244,3 +244,28 @@ async def test_a_client_that_leaves_frees_its_place_at_once(app: World) -> None:
         await app.until(lambda: app.open == 1)
     async with asyncio.timeout(2):
         await app.until(lambda: app.open == 0)
+
+
+@pytest.mark.parametrize("sse", [False, True], ids=["long-poll", "sse"])
+async def test_fifty_streams_of_one_shape_see_what_one_sees(app: World, sse: bool) -> None:
+    async with (
+        peer("crowd.mjs", **messages(app, options={"liveSse": sse}), streams=50) as crowd,
+        peer("crowd.mjs", **messages(app, options={"liveSse": sse}), streams=1) as alone,
+    ):
+        await app.until(lambda: sum(one.kind in ("live", "sse") for one in app.proxy.opened) >= 51)
+        before = len(app.stand_in.requests_seen)
+        for number in range(10):
+            await app.message(f"message {number}")
+            await app.write(f"UPDATE chat_messages SET role = 'system' WHERE body = 'message {number}'")
+        await app.write("DELETE FROM chat_messages WHERE body = 'message 3'")
+        await app.message("the end")
+        for _ in range(50):
+            await crowd.next("finished", seconds=30)
+        await alone.next("finished", seconds=30)
+        await crowd.order("report")
+        await alone.order("report")
+        (one,) = (await alone.next("report"))["seen"]
+        assert len(one) == 3 + 10 + 10 + 1 + 1
+        assert all(seen == one for seen in (await crowd.next("report"))["seen"])
+        assert not crowd.all("error")
+        assert len(app.stand_in.requests_seen) - before < 50  # 51 clients, each with some polls

@@ -14,7 +14,7 @@ import httpx
 
 from proxy import serve, settings, tokens
 from proxy.keys import KeyRing, new_keys
-from proxy.observe import Observation, RequestEnded
+from proxy.observe import Observation, RequestEnded, RequestOpened
 from proxy.settings import Settings
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -56,6 +56,11 @@ class Proxy:
         """Host and port of the public listener, for raw sockets."""
         host, port = self.url.removeprefix("http://").split(":")
         return host, int(port)
+
+    @property
+    def opened(self) -> list[RequestOpened]:
+        """The requests that were let in."""
+        return [seen for seen in self.seen if isinstance(seen, RequestOpened)]
 
     @property
     def ended(self) -> list[RequestEnded]:
