@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from proxy import share_metrics
-from proxy.children import Children
+from proxy.children import Children, Told
 from proxy.core.errors import Code
 from proxy.core.request import Kind
 from proxy.lag_metrics import LagMetrics
@@ -54,8 +54,7 @@ class Metrics:
         self._streams_limit.set(max_streams)
         self._healthy_at = time.monotonic()
         self._healthy_age.set_function(lambda: time.monotonic() - self._healthy_at)
-        for result in ("verified", "cached"):
-            self._tokens.labels(result).set_function(partial(_counted, tokens, result))
+        Told(self.registry, "shape_proxy_token_checks", "Tokens verified, and found verified.", "result", tokens)
         self._build.labels(version("shape-proxy"), platform.python_version()).set(1)
         self._start_at_0()
         self._requests_of, self._open_of = Children(self._requests), Children(self._open)
@@ -109,7 +108,6 @@ class Metrics:
         self._open = gauge("open_requests", "Requests admitted and not over.", ["kind"])
         self._streams_limit = gauge("streams_limit", "PROXY_MAX_STREAMS.")
         self._open_streams = gauge("open_streams", "Places taken of PROXY_MAX_STREAMS.")
-        self._tokens = gauge("token_checks", "Tokens verified, and found verified, since start.", ["result"])
         self._age = gauge("up_to_date_age_seconds", "Since an answer of the policy was up to date.", ["policy"])
         self._healthy_age = gauge("electric_healthy_age_seconds", "Since Electric was active, or since the start.")
         self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])
@@ -168,7 +166,3 @@ class Metrics:
     def _since_up_to_date(self, policy: str) -> float:
         seen = self._up_to_date.get(policy)
         return float("nan") if seen is None else time.monotonic() - seen
-
-
-def _counted(tokens: Callable[[], Mapping[str, int]], result: str) -> float:
-    return tokens()[result]

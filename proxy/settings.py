@@ -239,7 +239,7 @@ def example() -> str:
 
 
 def shown(value: object) -> str:
-    if isinstance(value, SecretStr):
+    if value is None or isinstance(value, SecretStr):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

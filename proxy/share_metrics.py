@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from proxy.children import Children
+from proxy.children import Children, Told
 from proxy.core.request import Kind
 from proxy.observe import RiderBoarded, RiderLetGo
 
@@ -16,7 +16,6 @@ NOW: Mapping[str, str] = {
     "open_hubs": "Shared streams.",
     "open_riders": "Requests on flights and hubs under way.",
     "cache_bytes": "Bytes of PROXY_CACHE_BYTES taken.",
-    "cache_evicted_bytes": "Bytes that gave way to others, since start.",
 }
 """What `figures` says, and how."""
 
@@ -36,6 +35,8 @@ class ShareMetrics:
         self._let_go = counter("shape_proxy_riders_let_go_total", "Riders too slow for what is held.", ["kind"])
         for name, meaning in NOW.items():
             Gauge(f"shape_proxy_{name}", meaning, registry=registry).set_function(partial(_figure, figures, name))
+        evicted = "Bytes of the cache that gave way to others."
+        Told(registry, "shape_proxy_cache_evicted_bytes", evicted, "", lambda: {"": figures()["cache_evicted_bytes"]})
         for kind in KINDS:
             self._flights.labels(kind), self._riders.labels(kind), self._let_go.labels(kind)
             for result in ("hit", "miss") if kind != Kind.sse.value else ():
@@ -58,7 +59,7 @@ class ShareMetrics:
 
 def nothing() -> Mapping[str, int]:
     """The figures of a process that does not share."""
-    return dict.fromkeys(NOW, 0)
+    return dict.fromkeys((*NOW, "cache_evicted_bytes"), 0)
 
 
 def _figure(figures: Figures, name: str) -> float:

@@ -103,8 +103,8 @@ def test_known_combinations_start_at_0(metrics: Metrics) -> None:
 
 def test_what_is_asked_at_the_scrape_is_asked(metrics: Metrics) -> None:
     assert value(metrics, "open_streams") == 3
-    assert value(metrics, "token_checks", result="verified") == 5
-    assert value(metrics, "token_checks", result="cached") == 7
+    assert value(metrics, "token_checks_total", result="verified") == 5
+    assert value(metrics, "token_checks_total", result="cached") == 7
 
 
 def test_a_request_is_open_until_it_is_over(metrics: Metrics) -> None:

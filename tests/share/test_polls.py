@@ -272,5 +272,5 @@ async def test_the_factor_is_on_the_metrics(proxy, upstream, client: httpx.Async
         'shape_proxy_cache_lookups_total{kind="live",result="miss"} 1.0',
         'shape_proxy_riders_let_go_total{kind="sse"} 0.0',
         "shape_proxy_open_flights 0.0",
-        "shape_proxy_cache_evicted_bytes 0.0",
+        "shape_proxy_cache_evicted_bytes_total 0.0",
     } <= set(after)
