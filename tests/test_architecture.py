@@ -306,5 +306,5 @@ def test_the_pattern_for_machines_finds_them() -> None:
         b"https://files.%b.org/x" % b"pythonhosted",
     ):
         assert MACHINE.search(text)
-    for text in (b"https://app.example/home/ada", b"/usr/bin/env", b"~/work/x", b"/homes/x", b"/workspace/x"):
+    for text in (b"https://app.example/home/ada", b"/usr/bin/env", b"~/home/x", b"/homes/x", b"/workspace/x"):
         assert not MACHINE.search(text)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ def tool(name: str) -> str:
     return found
 
 
-class Client:
+class Client(ABC):
     """Somebody who tells events. `events` has all of them; `next` goes on behind the last one that it returned."""
 
     def __init__(self) -> None:
@@ -36,9 +37,9 @@ class Client:
         self.events.append(event)
         self._arrived.set()
 
+    @abstractmethod
     async def order(self, what: str, **fields: object) -> None:
         """Sends one order."""
-        raise NotImplementedError
 
     async def next(self, event: str, seconds: float = 20, **fields: object) -> Event:
         """The next event of this name with these fields; others before it are passed over."""
