@@ -1,7 +1,7 @@
 """What must hold for every text, said once and tried on many."""
 
 import re
-import time
+import sys
 from contextlib import suppress
 
 import pytest
@@ -14,6 +14,9 @@ from tests.core.filters.corpus import ACCEPTED, CLAIMS, POLICY, Accepted, sent
 from tests.core.filters.reading import AsWritten, deparsed, flat, meant, seen, untyped
 from tests.core.filters.rows import COLUMNS
 from tests.core.filters.strategies import PARAMS, anything, filters, fragments
+
+MOST_CALLS = 30_000
+"""Of Python and C functions for one text. Ten thousand are about a millisecond, and the longest texts take twelve."""
 
 ROOMY = FilterLimits(bytes=100_000, tokens=5000, depth=64, nodes=1000, in_list=1000)
 """What is sent is longer than what was written; the bounds are on cost, not part of the language."""
@@ -161,16 +164,21 @@ def test_adding_a_filter_never_frees_the_policy(text: str) -> None:
 @example("coalesce(" * 20 + "1" + ")" * 20)
 @example("is_final AND " * 300 + "true")
 @example("role = '" + "é" * 2044 + "'")
-def test_no_text_takes_long(text: str) -> None:
-    best = 1.0
-    for _ in range(5):  # the machine is shared: the fastest of five is ours
-        started = time.process_time()
+def test_no_text_takes_much_work(text: str) -> None:
+    """Calls are counted and not seconds, which a busy machine or a tracer stretches: bench/filters.py has those."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
         with suppress(FilterFault):
             sent(read(text, COLUMNS), PARAMS)
-        best = min(best, time.process_time() - started)
-        if best < 0.005:
-            return
-    assert best < 0.005
+    finally:
+        sys.setprofile(None)
+    assert calls < MOST_CALLS
 
 
 @given(anything)
