@@ -65,9 +65,8 @@ async def create_app(
     ):
         gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
         source = sharing if settings.share == "on" else electric
-        service = Service(
-            gate, source, streams, decisions, tell, Origins.of(settings.allowed_origins), *_kept(settings)
-        )
+        origins = Origins.of(settings.allowed_origins)
+        service = Service(gate, source, streams, decisions, tell, origins, settings.write_seconds, _salt(settings))
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
         reload = Reload(settings, gate, decisions, readiness, tell)
@@ -81,9 +80,8 @@ async def create_app(
             decisions.close()
 
 
-def _kept(settings: Settings) -> tuple[float, bytes]:
-    secret = settings.electric_secret.get_secret_value().encode()
-    return settings.write_seconds, hashlib.blake2b(secret, digest_size=32).digest()
+def _salt(settings: Settings) -> bytes:
+    return hashlib.blake2b(settings.electric_secret.get_secret_value().encode(), digest_size=32).digest()
 
 
 @asynccontextmanager

@@ -188,7 +188,7 @@ RULES: tuple[Callable[[Case], Any], ...] = (columns, queryable, replica, log, pr
 
 def _conjoined(case: Case, text: str | None, params: Mapping[int, str], arrays: frozenset[int]) -> Predicate:
     client = None if text is None else _client_filter(case, text, params)
-    if client is not None and arrays - client.lists:
+    if client is not None and arrays - filters.array_params_of(client):
         raise FilterFault(0, "a list is for = ANY($n) alone", "malformed")
     return filters.conjoin(case.enforced, client, case.values, params, case.filter_limits)
 
