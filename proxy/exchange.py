@@ -110,9 +110,11 @@ class Exchange:
         fields = headers.answer(answer.headers, answer.status, kind)
         self._up_to_date = any(name == b"electric-up-to-date" for name, _ in fields)
         if isinstance(answer, Whole):
-            await self._whole(answer, fields)
-            return
+            fields = _with_length(fields, answer)
         await self._head(answer.status, fields)
+        if isinstance(answer, Whole) or self._inbound.method == "HEAD":
+            await self._last(answer.body if isinstance(answer, Whole) else b"")
+            return
         streaming = kind is Kind.sse and answer.status == 200
         ends.head_sent(endless=streaming)
         try:
@@ -123,12 +125,11 @@ class Exchange:
                 return  # the server then resets the connection: a clean end would make a whole of a part
         await self._piece(b"", ends, more=False)
 
-    async def _whole(self, answer: Whole, fields: headers.Headers) -> None:
-        if answer.status != 304 and not any(name == b"content-length" for name, _ in fields):
-            fields.append((b"content-length", b"%d" % len(answer.body)))
-        await self._head(answer.status, fields)
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
-        self._sent_bytes = len(answer.body)
+    async def _last(self, body: bytes) -> None:
+        """The whole body at once; none of it for a HEAD, which gets the head that a GET would get (RFC 9110 9.3.2)."""
+        body = b"" if self._inbound.method == "HEAD" else body
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self._sent_bytes = len(body)
 
     async def _body(self, answer: Answer, ends: Ends) -> None:
         async for chunk in answer.chunks():
@@ -158,7 +159,7 @@ class Exchange:
         self._code, self._reason = refusal.code.name, refusal.reason
         body = errors.body(refusal, self._request_id)
         fields = [*headers.refusal(refusal.code), (b"content-length", b"%d" % len(body))]
-        if self._inbound.method not in ("GET", "POST"):
+        if self._inbound.method not in ("GET", "HEAD", "POST"):
             fields.append((b"connection", b"close"))
         if refusal.code is Code.method_not_allowed:
             fields.append((b"allow", headers.METHODS))
@@ -199,6 +200,12 @@ class Exchange:
             opened=self._opened,
             up_to_date=self._up_to_date,
         )
+
+
+def _with_length(fields: headers.Headers, answer: Whole) -> headers.Headers:
+    if answer.status == 304 or any(name == b"content-length" for name, _ in fields):
+        return fields
+    return [*fields, (b"content-length", b"%d" % len(answer.body))]
 
 
 def _place(fault: Exception) -> str:

@@ -18,7 +18,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 SHAPE = b"/v1/shape"
 NAMED = re.compile(rb"/v1/shapes/(" + NAME.pattern.encode() + rb")")
-METHODS = ("GET", "POST", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 
 _MEDIA_TYPE = re.compile(rb"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _ONCE = (b"host", b"origin", b"content-type", b"if-none-match", b"traceparent", b"content-length", b"transfer-encoding")
@@ -76,7 +76,7 @@ class Inbound:
                 raise Refusal(Code.not_found)
             self.name = named[1].decode()
         if self.method not in METHODS:
-            raise Refusal(Code.method_not_allowed, reason="method outside GET, POST, OPTIONS")
+            raise Refusal(Code.method_not_allowed, reason="method outside GET, HEAD, POST, OPTIONS")
 
     def check(self) -> None:
         """Refuses what the HTTP server lets through and two readers could read in two ways (RFC 9112 3.2, 6)."""

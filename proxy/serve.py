@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ from proxy.logs import logger
 from proxy.observe import Lifecycle, Observe
 from proxy.outlet import Outlet, unbuffered
 from proxy.policy_files import LoadedBook
-from proxy.settings import Address, Settings
+from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.wire import wire_class
 from proxy.wiring import Parts, create_app
 
@@ -47,6 +48,15 @@ def listening(address: Address, *, shared: bool = False) -> socket.socket:
     return bound
 
 
+def bound(setting: str, address: Address, *, shared: bool = False) -> socket.socket:
+    """A socket bound as a setting says. Raises SettingsFault, which names the setting."""
+    try:
+        return listening(address, shared=shared)
+    except OSError as fault:
+        why = fault.strerror if isinstance(fault, socket.gaierror) else os.strerror(fault.errno or 0)
+        raise SettingsFault(f"{variable(setting)}: cannot listen on {address}: {why}") from None
+
+
 def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -59,6 +69,7 @@ def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         date_header=True,
+        backlog=BACKLOG,  # else uvicorn listens once more, with less
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
     )
@@ -125,7 +136,7 @@ def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP reads policies and keys again. Returns the exit code.
 
-    Raises BookFault, KeysFault, RevocationFault, OSError.
+    Raises BookFault, KeysFault, RevocationFault, SettingsFault.
     """
     what = load(settings)
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
@@ -133,16 +144,16 @@ def run(settings: Settings) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
     if settings.workers > 1:
-        publics, private = _shared(settings.listen, settings.workers), listening(settings.admin_listen)
+        publics, private = _shared(settings.listen, settings.workers), bound("admin_listen", settings.admin_listen)
         return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
-    _work(settings, what, (listening(settings.listen), listening(settings.admin_listen)))
+    _work(settings, what, (bound("listen", settings.listen), bound("admin_listen", settings.admin_listen)))
     return 0
 
 
 def _shared(address: Address, count: int) -> list[socket.socket]:
-    first = listening(address, shared=True)
+    first = bound("listen", address, shared=True)
     same = Address(address.host, first.getsockname()[1])
-    return [first, *(listening(same, shared=True) for _ in range(count - 1))]
+    return [first, *(bound("listen", same, shared=True) for _ in range(count - 1))]
 
 
 def _work(settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]) -> None:

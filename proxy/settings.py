@@ -3,7 +3,7 @@ environment; `.env.example` is generated from here (`shape-proxy env-example`)."
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,13 +16,20 @@ from proxy.core.names import Table
 from proxy.share.bounds import Bounds
 
 PREFIX = "PROXY_"
+MAX_PORT = 65535
 _UNPREFIXED = frozenset({"electric_http_url", "electric_secret", "database_url"})  # the application's own names
-_HTTP_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_HTTP_URL = re.compile(rf"https?://{_HOST}(?::(?P<port>[0-9]{{1,5}}))?(?P<path>/[A-Za-z0-9._~/-]*)?")
+_OWN_PATH = re.compile(r"/v1(?:/shape|/health)?/*\Z")  # the proxy adds these itself
+_POSTGRES_URL = re.compile(r"postgres(?:ql)?://[^\s]+")
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.replace('A-Za-z', 'a-z').replace('A-F', '')}(?::[0-9]{{1,5}})?")
+_DEFAULT_PORT = re.compile(r"(?<=^http:)(.*):80\Z|(?<=^https:)(.*):443\Z")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _LIMITS, _FILTER, _SHARING = Limits(), FilterLimits(), Bounds()
 
 
 class SettingsFault(Exception):
-    """A setting is missing, unknown or wrong; the text is one line that names it."""
+    """Settings are missing, unknown or wrong; the text has one line for each, which names it."""
 
 
 class Address(NamedTuple):
@@ -39,7 +46,7 @@ def _address(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     host, colon, port = value.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
+    if not colon or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError("must be host:port, such as 127.0.0.1:8080 or [::]:8080")
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - `:8080` says all interfaces
 
@@ -48,10 +55,50 @@ def _comma_list(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _origins(value: Any) -> Any:
+    wrong = [_not_an_origin(origin) for origin in value if origin != "*" and not _is_origin(origin)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return value
+
+
+def _is_origin(text: str) -> bool:
+    """Whether it is spelled as browsers send it (RFC 6454 6.2): anything else would match no request."""
+    return _ORIGIN.fullmatch(text) is not None and _DEFAULT_PORT.search(text) is None
+
+
+def _not_an_origin(text: str) -> str:
+    given = text if "://" in text else f"http://{text}"
+    scheme, _, rest = given.lower().partition("://")
+    origin = f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
+    origin = _DEFAULT_PORT.sub(r"\1\2", origin)
+    example = origin if _is_origin(origin) and text != "null" else "https://app.example"
+    return f"{text!r} must be an origin as browsers send it, without a path or a slash at the end: {example}"
+
+
+def _header_names(value: Any) -> Any:
+    for name in value:
+        if name == "*" or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} must be the name of a header, such as tracestate")
+    return tuple(name.lower() for name in value)
+
+
 def _http_url(value: str) -> str:
-    if not _HTTP_URL.fullmatch(value):
+    found = _HTTP_URL.fullmatch(value)
+    if found is None:
         raise ValueError("must be an http(s) address without a query, such as http://electric:3000")
+    if found["port"] is not None and not 0 < int(found["port"]) <= MAX_PORT:
+        raise ValueError(f"the port must be between 1 and {MAX_PORT}, such as http://electric:3000")
+    if own := _OWN_PATH.search(found["path"] or ""):
+        raise ValueError(f"must be Electric's address alone, {value[: -len(own[0])]}: the proxy adds /v1/shape")
     return value.rstrip("/")
+
+
+def _postgres_url(value: Any) -> Any:
+    """Says what is wrong without the value: there may be a password in it."""
+    if isinstance(value, str) and not _POSTGRES_URL.fullmatch(value):
+        raise ValueError("must be a URL, such as postgresql://user:password@host:5432/database")
+    return value
 
 
 Listen = Annotated[Address, BeforeValidator(_address)]
@@ -79,13 +126,18 @@ class Settings(BaseModel):
         "http://127.0.0.1:3000", description="Where Electric listens."
     )
     electric_secret: SecretStr = Field(SecretStr(""), description="Electric's secret; empty if it runs without.")
-    database_url: SecretStr | None = Field(None, description="PostgreSQL, for the lag metrics and the demo; optional.")
+    database_url: Annotated[SecretStr | None, BeforeValidator(_postgres_url)] = Field(
+        None, description="PostgreSQL, for the lag metrics and the demo; optional."
+    )
 
     listen: Listen = Field(Address("127.0.0.1", 8080), description="Where clients connect.")
     admin_listen: Listen = Field(Address("127.0.0.1", 9090), description="Where /live, /ready and /metrics are.")
     policies: Path = Field(Path("policies"), description="The folder of policy files.")
-    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_comma_list)] = Field(
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_comma_list), AfterValidator(_origins)] = Field(
         (), description="Web origins that may read answers, separated by commas; * for all."
+    )
+    allowed_headers: Annotated[tuple[str, ...], BeforeValidator(_comma_list), AfterValidator(_header_names)] = Field(
+        (), description="More headers that web pages may send, such as tracestate,baggage; none of them goes upstream."
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Processes; each shares by itself.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
@@ -192,23 +244,32 @@ def _fields(settings: Settings, prefix: str, limits: type[Limits | FilterLimits]
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that an environment gives. Raises SettingsFault, one line for the first thing wrong."""
+    """The settings that an environment gives. Raises SettingsFault, one line for each thing that is wrong."""
     known = {variable(name): name for name in Settings.model_fields}
-    for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
-            raise SettingsFault(f"{name}: there is no such setting; .env.example lists them all")
     given = {field: environment[name] for name, field in known.items() if environment.get(name)}
+    faults = [
+        f"{name}: there is no such setting; .env.example lists them all"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known
+    ]
+    settings: Settings | None = None
     try:
         settings = Settings.model_validate(given)
     except ValidationError as fault:
-        raise SettingsFault(_line(fault)) from None
-    if settings.revocations is not None and not settings.revocations.is_file():
-        raise SettingsFault(f"{variable('revocations')}: there is no file {settings.revocations}")
-    if not settings.token_keys.is_file():
-        raise SettingsFault(f"{variable('token_keys')}: there is no file {settings.token_keys}")
-    if settings.heartbeat_table is not None and settings.database_url is None:
-        raise SettingsFault(f"{variable('heartbeat_table')}: needs DATABASE_URL")
+        faults += _lines(fault)
+    faults += _beyond_types(given)
+    if settings is None or faults:
+        raise SettingsFault("\n".join(faults))
     return settings
+
+
+def _beyond_types(given: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with settings that are well-formed: files that are not there, and one that needs another."""
+    for name in ("token_keys", "revocations"):
+        if name in given and not Path(given[name]).is_file():
+            yield f"{variable(name)}: there is no file {given[name]}"
+    if "heartbeat_table" in given and "database_url" not in given:
+        yield f"{variable('heartbeat_table')}: needs DATABASE_URL"
 
 
 def policies_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -221,11 +282,13 @@ def variable(field: str) -> str:
     return field.upper() if field in _UNPREFIXED else PREFIX + field.upper()
 
 
-def _line(fault: ValidationError) -> str:
-    first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = str(first["loc"][0])
-    name = variable(field) if field in Settings.model_fields else field
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+def _lines(fault: ValidationError) -> Iterator[str]:
+    for error in fault.errors(include_url=False, include_context=False, include_input=False):
+        field = str(error["loc"][0])
+        if error["type"] == "missing":
+            yield f"{variable(field)}: is required: {Settings.model_fields[field].description}"
+        else:
+            yield f"{variable(field)}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def example() -> str:

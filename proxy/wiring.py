@@ -65,7 +65,7 @@ async def create_app(
     ):
         gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
         source = sharing if settings.share == "on" else electric
-        origins = Origins.of(settings.allowed_origins)
+        origins = Origins.of(settings.allowed_origins, settings.allowed_headers)
         service = Service(gate, source, streams, decisions, tell, origins, settings.write_seconds, _salt(settings))
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))

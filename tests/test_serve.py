@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import struct
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 
 from proxy import serve
 from proxy.observe import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
-from proxy.settings import Address
-from tests.harness.processes import Running, serving
+from proxy.settings import Address, load
+from tests.harness.processes import Running, serving, serving_environment
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
@@ -68,6 +70,39 @@ def test_an_address_that_is_shared_is_bound_as_often_as_one_likes() -> None:
         with serve.listening(same, shared=True) as second:
             assert first.getsockname() == second.getsockname()
             assert second.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["PROXY_LISTEN", "PROXY_ADMIN_LISTEN"])
+async def test_an_address_that_is_taken_is_one_line_that_names_the_setting(
+    upstream: Upstream, tmp_path: Path, name: str, workers: str
+) -> None:
+    with serve.listening(Address("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with serving(tmp_path, upstream.url, **{name: address, "PROXY_WORKERS": workers}) as served:
+            assert await served.exit() == 1
+            assert served.err == f"{name}: cannot listen on {address}: Address already in use\n"
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how long a backlog is")
+TCP_INFO_BACKLOG = struct.Struct("8x 5I I")
+"""Of a listening socket, `tcpi_sacked` is the length of its backlog (Linux, tcp_get_info)."""
+
+
+@LINUX
+async def test_a_wave_of_connections_waits_in_the_kernel(upstream: Upstream, tmp_path: Path) -> None:
+    settings, stop = load(serving_environment(tmp_path, upstream.url)), asyncio.Event()
+    seen: list[Observation] = []
+    sockets = public, _ = serve.listening(settings.listen), serve.listening(settings.admin_listen)
+    task = asyncio.create_task(serve.serve(settings, serve.load(settings), sockets, stop, seen.append))
+    await until(lambda: "serving" in lifecycle(seen))
+    async with connected(public.getsockname()) as raw:  # once it answers, it listens
+        assert (await raw.ask(request("/nowhere"))).status == 404
+    said = public.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BACKLOG.size)
+    allowed = int(await asyncio.to_thread(Path("/proc/sys/net/core/somaxconn").read_text))
+    assert TCP_INFO_BACKLOG.unpack(said)[-1] == min(serve.BACKLOG, allowed)
+    stop.set()
+    await task
 
 
 @IPV6

@@ -55,8 +55,26 @@ def test_an_unknown_setting_is_refused(least: dict[str, str], name: str, value: 
 
 @pytest.mark.parametrize("name", ["PROXY_TOKEN_KEYS", "PROXY_TOKEN_ISSUER", "PROXY_TOKEN_AUDIENCE"])
 def test_what_has_no_default_is_required(least: dict[str, str], name: str) -> None:
-    assert fault({key: value for key, value in least.items() if key != name}) == f"{name}: Field required"
-    assert fault(least | {name: ""}) == f"{name}: Field required"
+    assert fault({key: value for key, value in least.items() if key != name}).startswith(f"{name}: is required: ")
+    assert fault(least | {name: ""}).startswith(f"{name}: is required: ")
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    wrong = {
+        "PROXY_LISTENS": "x",
+        "PROXY_LISTEN": "x",
+        "PROXY_WORKERS": "0",
+        "PROXY_REVOCATIONS": str(tmp_path / "none"),
+        "PROXY_HEARTBEAT_TABLE": "public.beats",
+        "PROXY_TOKEN_AUDIENCE": "audience",
+    }
+    with pytest.raises(SettingsFault) as caught:
+        load(wrong)
+    lines = str(caught.value).splitlines()
+    required = ["PROXY_TOKEN_KEYS", "PROXY_TOKEN_ISSUER"]
+    assert sorted(line.partition(": ")[0] for line in lines) == sorted(
+        [*(wrong.keys() - {"PROXY_TOKEN_AUDIENCE"}), *required]
+    )
 
 
 def test_a_blank_value_is_the_default(least: dict[str, str]) -> None:
@@ -68,7 +86,22 @@ WRONG = {
     "ELECTRIC_HTTP_URL": [
         *["electric:3000", "ftp://electric", "http://", "https:///x", "http://a b", "http://e:3000?x=1", "http://e#x"],
         *["http://user:pass@e", " http://e", "http://e ", "http://e\n", "HTTP://e", "http://e:x", "//e"],
+        *["http://e:0", "http://e:65536", "http://e:99999/base"],
+        *["http://e/v1/shape", "http://e/v1/shape/", "http://e/base/v1/shape", "http://e/v1", "http://e/v1/health"],
     ],
+    "DATABASE_URL": ["foo", "mysql://x/y", "postgresql://", "postgresql:/x", "host=x dbname=y", "postgresql://x y"],
+    "PROXY_ALLOWED_ORIGINS": [
+        *["localhost:5173", "app.example", "https://app.example/", "https://app.example/app", "https://app.example?x"],
+        *["https://App.example", "HTTPS://app.example", "https://app.example:443", "http://app.example:80", "null"],
+        *[
+            "https://",
+            "https://*.example",
+            "https://user@app.example",
+            "https://app.example,x",
+            "https://bücher.example",
+        ],
+    ],
+    "PROXY_ALLOWED_HEADERS": ["*", "a b", "a:b", "a\r\nb", "tracestate,é", 'a"'],
     "PROXY_LISTEN": [
         "8080",
         "localhost",
@@ -109,10 +142,11 @@ def test_no_number_is_a_word(least: dict[str, str], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "DATABASE_URL"])
 def test_a_secret_does_not_show(least: dict[str, str], name: str) -> None:
-    said = load(least | {name: "s3cr3t"})
+    secret = "postgresql://user:s3cr3t@host/database" if name == "DATABASE_URL" else "s3cr3t"
+    said = load(least | {name: secret})
     for text in (repr(said), str(said), f"{said!r}", str(said.model_dump()), said.model_dump_json()):
         assert "s3cr3t" not in text
-    assert "s3cr3t" not in fault(least | {name: "s3cr3t", "PROXY_LISTEN": "x"})
+    assert "s3cr3t" not in fault(least | {name: secret, "PROXY_LISTEN": "x"})
 
 
 def test_a_key_file_that_is_not_there_is_told(least: dict[str, str], tmp_path: Path) -> None:
@@ -144,10 +178,47 @@ def test_an_address_is_a_host_and_a_port(least: dict[str, str], value: str, addr
         (" https://a.example , https://b.example ,", ("https://a.example", "https://b.example")),
         ("*", ("*",)),
         (",", ()),
+        ("http://localhost:5173,http://[::1]:5173", ("http://localhost:5173", "http://[::1]:5173")),
+        ("https://app.example:80,http://app.example:443", ("https://app.example:80", "http://app.example:443")),
+        ("capacitor://localhost,chrome-extension://abc", ("capacitor://localhost", "chrome-extension://abc")),
     ],
 )
 def test_origins_stand_between_commas(least: dict[str, str], value: str, origins: tuple[str, ...]) -> None:
     assert load(least | {"PROXY_ALLOWED_ORIGINS": value}).allowed_origins == origins
+
+
+RIGHT = {
+    "localhost:5173": "http://localhost:5173",
+    "https://app.example/": "https://app.example",
+    "https://App.example/app?x=1#y": "https://app.example",
+    "https://user@app.example:443/": "https://app.example",
+    "http://app.example:80": "http://app.example",
+    "null": "https://app.example",
+    "https://*.example": "https://app.example",
+}
+
+
+@pytest.mark.parametrize(("value", "right"), RIGHT.items(), ids=RIGHT)
+def test_a_wrong_origin_is_told_with_the_right_form(least: dict[str, str], value: str, right: str) -> None:
+    line = fault(least | {"PROXY_ALLOWED_ORIGINS": f"https://right.example,{value}"})
+    assert line.startswith(f"PROXY_ALLOWED_ORIGINS: {value!r} must be an origin as browsers send it, ")
+    assert line.endswith(f": {right}")
+    assert load(least | {"PROXY_ALLOWED_ORIGINS": right}).allowed_origins == (right,)
+
+
+def test_electrics_address_is_told_in_the_right_form(least: dict[str, str]) -> None:
+    line = fault(least | {"ELECTRIC_HTTP_URL": "http://electric:3000/v1/shape"})
+    assert line == "ELECTRIC_HTTP_URL: must be Electric's address alone, http://electric:3000: the proxy adds /v1/shape"
+
+
+def test_a_wrong_database_is_not_repeated_for_it_may_hold_a_password(least: dict[str, str]) -> None:
+    line = fault(least | {"DATABASE_URL": "user:s3cr3t@host"})
+    assert line == "DATABASE_URL: must be a URL, such as postgresql://user:password@host:5432/database"
+
+
+def test_header_names_stand_between_commas_and_have_no_case(least: dict[str, str]) -> None:
+    said = load(least | {"PROXY_ALLOWED_HEADERS": "tracestate, Baggage,sentry-trace,"})
+    assert said.allowed_headers == ("tracestate", "baggage", "sentry-trace")
 
 
 @pytest.mark.parametrize(

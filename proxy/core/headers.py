@@ -35,7 +35,7 @@ EXPOSED = b", ".join(
 )  # explicit, for `*` exposes nothing to requests with credentials (Fetch 4.10)
 
 ALLOWED_HEADERS = b"authorization, content-type, if-none-match, traceparent"
-METHODS = b"GET, POST, OPTIONS"
+METHODS = b"GET, HEAD, POST, OPTIONS"
 PREFLIGHT_SECONDS = b"7200"  # what Chromium caps it at
 
 _TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context 3.2.2
@@ -47,14 +47,19 @@ _VARY = (b"vary", b"authorization, origin")
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The web origins that may read answers; `*` among them means all."""
+    """The web origins that may read answers, `*` among them means all, and the headers that their pages may send."""
 
     allowed: frozenset[bytes]
+    request_headers: bytes = ALLOWED_HEADERS
 
     @classmethod
-    def of(cls, origins: Iterable[str]) -> "Origins":
-        """Origins from their ASCII spelling, as browsers send it."""
-        return cls(frozenset(origin.encode() for origin in origins))
+    def of(cls, origins: Iterable[str], more_headers: Iterable[str] = ()) -> "Origins":
+        """Origins from their ASCII spelling, as browsers send it; `more_headers` are permitted beside our own.
+
+        To permit a header is to read past it: nothing upstream is made of it (see `upstream`).
+        """
+        names = [*ALLOWED_HEADERS.split(b", "), *(name.encode() for name in more_headers)]
+        return cls(frozenset(origin.encode() for origin in origins), b", ".join(dict.fromkeys(names)))
 
     def cors(self, origin: bytes | None) -> Headers:
         """The CORS headers of any answer to this origin (Fetch 3.2): none for an origin that is not allowed."""
@@ -75,7 +80,7 @@ class Origins:
         return [
             *cors,
             (b"access-control-allow-methods", METHODS),
-            (b"access-control-allow-headers", ALLOWED_HEADERS),
+            (b"access-control-allow-headers", self.request_headers),
             (b"access-control-max-age", PREFLIGHT_SECONDS),
             _VARY,
         ]

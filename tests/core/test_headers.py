@@ -224,11 +224,17 @@ def test_a_star_permits_all_and_echoes_none() -> None:
 def test_a_preflight_permits_what_clients_need() -> None:
     assert SOME.preflight(APP.encode()) == [
         *SOME.cors(APP.encode()),
-        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
         (b"access-control-allow-headers", b"authorization, content-type, if-none-match, traceparent"),
         (b"access-control-max-age", b"7200"),
         VARY,
     ]
+
+
+def test_a_preflight_permits_more_headers_each_once() -> None:
+    more = Origins.of([APP], ["tracestate", "traceparent", "tracestate"]).preflight(APP.encode())
+    names = b"authorization, content-type, if-none-match, traceparent, tracestate"
+    assert (b"access-control-allow-headers", names) in more
 
 
 def test_no_answer_ever_permits_credentials() -> None:

@@ -8,7 +8,7 @@ import pytest
 from proxy.core.headers import EXPOSED
 from tests.harness.raw import connected, request
 from tests.harness.refusals import assert_refused
-from tests.harness.running import ORIGIN, SECRET
+from tests.harness.running import ORIGIN, SECRET, running
 from tests.harness.shared import ON_MODULE_LOOP, mode
 from tests.harness.upstream import HEADERS, ROWS
 
@@ -182,7 +182,7 @@ async def test_a_preflight_is_answered_here_and_without_a_token(proxy, upstream)
     head = answered.head
     assert (answered.status, answered.body) == (204, b"")
     assert head["access-control-allow-origin"] == ORIGIN
-    assert head["access-control-allow-methods"] == "GET, POST, OPTIONS"
+    assert head["access-control-allow-methods"] == "GET, HEAD, POST, OPTIONS"
     assert head["access-control-allow-headers"] == "authorization, content-type, if-none-match, traceparent"
     assert head["access-control-max-age"] == "7200"
     assert head["vary"] == "authorization, origin"
@@ -198,6 +198,20 @@ async def test_a_preflight_of_another_origin_gets_no_permission(proxy, upstream,
     assert answered.status == 204
     assert not [name for name in answered.head.names if name.startswith("access-control-")]
     assert upstream.asked == []
+
+
+async def test_more_headers_can_be_permitted_and_none_of_them_travels(upstream, tmp_path):
+    async with running(upstream.url, tmp_path, PROXY_ALLOWED_HEADERS="tracestate,Baggage,sentry-trace,origin") as proxy:
+        asked = ("access-control-request-method: GET", "access-control-request-headers: baggage,tracestate")
+        head = (await preflight(proxy, f"origin: {ORIGIN}", *asked)).head
+        assert head["access-control-allow-headers"].split(", ") == [
+            *["authorization", "content-type", "if-none-match", "traceparent"],
+            *["tracestate", "baggage", "sentry-trace", "origin"],
+        ]
+        sent = ("tracestate: a=b", "baggage: c=d", "sentry-trace: e-f", f"origin: {ORIGIN}")
+        assert (await ask(proxy, TARGET, *sent)).status == 200
+    (asked,) = upstream.asked
+    assert {name.lower() for name, _ in asked.headers} == {"host", "accept-encoding"}
 
 
 async def test_a_preflight_of_another_path_is_refused(proxy, upstream):
