@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,62 +16,112 @@ _ALGORITHMS: Mapping[tuple[str, str | None], str] = {
     ("OKP", "Ed25519"): "EdDSA",
 }
 _MIN_KEY_BITS = {"oct": 256, "RSA": 2048}  # RFC 7518 3.2, 3.3
+_OPERATIONS = frozenset({"sign", "verify"})
 
 
 class KeysFault(Exception):
     """The key file cannot be used; the text is one line."""
 
 
+class _Unusable(Exception):
+    """A key of the file that is not for tokens, or not for ours; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key with the one algorithm that it may be used with; `own` is what the file has, private where it is."""
+    """A key with the one algorithm that it may be used with; `own` is what the file has, private where it is.
+
+    `operations` are those of `sign` and `verify` that the file permits (RFC 7517 4.3).
+    """
 
     kid: str | None
     algorithm: str
     own: Any = field(repr=False)
     public: Any = field(repr=False)
+    operations: frozenset[str] = field(default=_OPERATIONS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys in force, by `kid`."""
+    """The keys in force, by `kid`; and why others of the file are not, a line each."""
 
     keys: tuple[Key, ...]
+    skipped: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "KeyRing":
-        """The keys of a JWKS file (RFC 7517 5). Raises KeysFault."""
+        """The keys of a JWKS file (RFC 7517 5). Raises KeysFault.
+
+        Identity providers publish keys for other purposes in the same set: those are skipped, not a fault.
+        """
         try:
             members = json.loads(path.read_text("utf-8"))["keys"]
-            keys = tuple(_key(member) for member in members)
+            return cls._of(members)
         except KeysFault as fault:
             raise KeysFault(f"{path}: {fault}") from None
-        except (OSError, ValueError, LookupError, TypeError, RecursionError, jwt.PyJWTError) as fault:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as fault:
             raise KeysFault(f"{path}: this is no JWKS file ({type(fault).__name__})") from None
-        kids = [key.kid for key in keys]
-        if not keys or len(set(kids)) != len(kids):
-            raise KeysFault(f"{path}: there must be at least one key, each with a kid of its own")
-        return cls(keys)
+
+    @classmethod
+    def _of(cls, members: Iterable[object]) -> "KeyRing":
+        keys: list[Key] = []
+        skipped: list[str] = []
+        for number, member in enumerate(members, 1):
+            if not isinstance(member, dict):
+                raise KeysFault("a key is not an object")
+            try:
+                keys.append(_key(member))
+            except _Unusable as fault:
+                skipped.append(f"key {number} (kid {member.get('kid')!r}): {fault}")
+        ring = cls(tuple(keys), tuple(skipped))
+        kids = [key.kid for key in ring.verifying]
+        if not kids:
+            raise KeysFault("; ".join(["there must be at least one key that verifies tokens", *skipped]))
+        if len(set(kids)) != len(kids):
+            raise KeysFault("each key must have a kid of its own")
+        return ring
+
+    @property
+    def verifying(self) -> list[Key]:
+        """The keys that tokens are verified with."""
+        return [key for key in self.keys if "verify" in key.operations]
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """The key that a token's header means; without a kid, the only one of the algorithm."""
-        fitting = [key for key in self.keys if key.algorithm == algorithm and kid in (None, key.kid)]
+        fitting = [key for key in self.verifying if key.algorithm == algorithm and kid in (None, key.kid)]
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _key(member: object) -> Key:
-    if not isinstance(member, dict):
-        raise KeysFault("a key is not an object")
-    kty = str(member.get("kty"))
-    algorithm = _ALGORITHMS.get((kty, member.get("crv")))
+def _key(member: Mapping[str, Any]) -> Key:
+    operations = _operations(member)
+    kty, curve = member.get("kty"), member.get("crv")
+    algorithm = _ALGORITHMS.get((str(kty), None if curve is None else str(curve)))
     if algorithm is None or member.get("alg", algorithm) != algorithm:
-        raise KeysFault("a key has an algorithm other than HS256, RS256, ES256, EdDSA")
-    own = jwt.PyJWK(member, algorithm).key
-    if _bits(own) < _MIN_KEY_BITS.get(kty, 0):
-        raise KeysFault(f"the {kty} key is shorter than {_MIN_KEY_BITS[kty]} bits")
+        raise _Unusable("it is for an algorithm other than HS256, RS256, ES256, EdDSA")
+    try:
+        own = jwt.PyJWK(dict(member), algorithm).key
+    except (ValueError, TypeError, LookupError, jwt.PyJWTError) as fault:
+        raise _Unusable(f"it cannot be read ({type(fault).__name__})") from None
+    if _bits(own) < _MIN_KEY_BITS.get(str(kty), 0):
+        raise _Unusable(f"the {kty} key is shorter than {_MIN_KEY_BITS[str(kty)]} bits")
     kid = member.get("kid")
     public = own.public_key() if hasattr(own, "public_key") else own  # PyJWT verifies with no private RSA key
-    return Key(kid if kid is None else str(kid), algorithm, own, public)
+    return Key(kid if kid is None else str(kid), algorithm, own, public, operations)
+
+
+def _operations(member: Mapping[str, Any]) -> frozenset[str]:
+    """What the key may do by its `use` and its `key_ops`, both where both are there (RFC 7517 4.2, 4.3)."""
+    use, listed = member.get("use"), member.get("key_ops")
+    if use not in (None, "sig"):
+        raise _Unusable("its use is not sig")
+    if listed is None:
+        return _OPERATIONS
+    permitted = {named for named in listed if isinstance(named, str)} if isinstance(listed, list) else set()
+    if not permitted & _OPERATIONS:
+        raise _Unusable("its key_ops permit neither verify nor sign")
+    if "sign" in permitted and "d" in member:
+        permitted.add("verify")  # with the public half, which is all that we take from it
+    return _OPERATIONS & permitted
 
 
 def _bits(key: Any) -> int:

@@ -18,6 +18,7 @@ from proxy.observe import (
     BookLoaded,
     BookRejected,
     ElectricSeen,
+    KeysLoaded,
     Observation,
     OwnFilterRefused,
     ProtocolRefused,
@@ -71,6 +72,7 @@ class Metrics:
             ElectricSeen: self._electric_seen,
             ReadinessChanged: lambda seen: self._ready.set(seen.ready),
             BookLoaded: self._book_loaded,
+            KeysLoaded: self._keys_loaded,
             BookRejected: lambda _: self._book_rejected.set(1),
             **LagMetrics(self.registry).readers,
             **share_metrics.ShareMetrics(self.registry, sharing).readers,
@@ -113,6 +115,7 @@ class Metrics:
         self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])
         self._ready = gauge("ready", "1 while /ready says yes.")
         self._policies = gauge("policies", "Policies in force.")
+        self._keys = gauge("token_keys", "Keys of PROXY_TOKEN_KEYS: usable, or skipped.", ["state"])
         self._book_rejected = gauge("policy_book_rejected", "1 while new policies were rejected, and old ones serve.")
         self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
         self._build = gauge("build_info", "The version that runs.", ["version", "python"])
@@ -162,6 +165,10 @@ class Metrics:
             self._leaks.labels(policy), self._own_filters.labels(policy)
             for kind in KINDS:
                 self._requests.labels(policy, kind, "ok")
+
+    def _keys_loaded(self, seen: KeysLoaded) -> None:
+        self._keys.labels("usable").set(seen.usable)
+        self._keys.labels("skipped").set(len(seen.skipped))
 
     def _since_up_to_date(self, policy: str) -> float:
         seen = self._up_to_date.get(policy)

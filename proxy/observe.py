@@ -109,6 +109,14 @@ class BookLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysLoaded:
+    """The keys in force: how many verify tokens, and why others of the file are not used, a line each."""
+
+    usable: int
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BookRejected:
     """New policies were not put in force, for so many faults; the old ones stay."""
 
@@ -199,6 +207,7 @@ Observation = (
     | ElectricSeen
     | ReadinessChanged
     | BookLoaded
+    | KeysLoaded
     | BookRejected
     | DecisionMade
     | DeliveryMeasured

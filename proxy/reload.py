@@ -7,7 +7,7 @@ from proxy.decisions import Decisions
 from proxy.gate import Gate
 from proxy.health import Readiness
 from proxy.keys import KeyRing, KeysFault
-from proxy.observe import BookLoaded, BookRejected, Lifecycle, Observe
+from proxy.observe import BookLoaded, BookRejected, KeysLoaded, Lifecycle, Observe
 from proxy.policy_files import BookFault, LoadedBook
 from proxy.settings import Settings
 
@@ -45,6 +45,7 @@ class Reload:
         self._decisions.loaded = loaded
         self._readiness.policies = len(loaded.book.by_name)
         self._observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+        self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
 
     def _read(self) -> tuple[LoadedBook, KeyRing]:
         return policy_files.load(self._settings.policies), KeyRing.read(self._settings.token_keys)

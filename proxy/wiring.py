@@ -18,7 +18,7 @@ from proxy.gate import Gate
 from proxy.health import Readiness
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
-from proxy.observe import BookLoaded, ElectricSeen, Lifecycle, Observe, ReadinessChanged, both
+from proxy.observe import BookLoaded, ElectricSeen, KeysLoaded, Lifecycle, Observe, ReadinessChanged, both
 from proxy.policy_files import LoadedBook
 from proxy.probes import measuring
 from proxy.reload import Reload
@@ -69,6 +69,7 @@ async def create_app(
         service = Service(gate, source, streams, decisions, tell, origins, settings.write_seconds, _salt(settings))
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+        tell(KeysLoaded(len(ring.verifying), ring.skipped))
         reload = Reload(settings, gate, decisions, readiness, tell)
         watchers = [reload.on(hangup), _probe(electric, readiness, settings.probe_seconds, tell)]
         if settings.revocations is not None:
