@@ -173,10 +173,15 @@ def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int |
 def demo(clients: int) -> None:
     """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
     click.echo("shape-proxy demo: starting …")
-    from proxy.sandbox.demo import run
-
-    with _faults_are_lines():
+    try:
+        from proxy.sandbox.demo import DemoFault, run
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(f"{missing}: pip install 'shape-proxy[sandbox]'") from None
+    try:
         run(clients)
+    except DemoFault as fault:
+        click.echo(str(fault), err=True)
+        sys.exit(1)
 
 
 @main.command(hidden=True)

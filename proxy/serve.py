@@ -122,8 +122,9 @@ async def _drain(parts: Parts, seconds: float) -> None:
 
 
 def _shown(bound: socket.socket) -> str:
-    name = bound.getsockname()
-    return name if isinstance(name, str) else str(Address(*name[:2]))
+    if bound.family is socket.AF_UNIX:
+        return "to its supervisor"
+    return str(Address(*bound.getsockname()[:2]))
 
 
 def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:

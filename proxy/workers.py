@@ -8,15 +8,14 @@ the cost of every count and takes no computed gauges, so the workers are asked f
 import asyncio
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
-from pathlib import Path
 
 import httpx
 import uvicorn
@@ -61,10 +60,9 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
     """Runs a worker for each public socket until SIGTERM or SIGINT, or until one of them ends by itself: then 1 is
     returned, and the others are ended as well."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shape-proxy-")))
         stack.enter_context(admin)
-        paths = [folder / f"worker-{number}" for number in range(len(publics))]
-        sockets = list(zip(publics, map(_unix, paths), strict=True))
+        names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
+        sockets = list(zip(publics, map(_private, names), strict=True))
         fork = multiprocessing.get_context("fork")
         processes = [
             fork.Process(target=_alone, args=(work, own, sockets, admin), name=f"worker {number}")
@@ -76,7 +74,7 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         for pair in sockets:
             for bound in pair:
                 bound.close()
-        return asyncio.run(_supervised(processes, paths, admin, drain_seconds))
+        return asyncio.run(_supervised(processes, names, admin, drain_seconds))
 
 
 def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket) -> None:
@@ -89,16 +87,18 @@ def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket) -> 
     work(own)
 
 
-def _unix(path: Path) -> socket.socket:
+def _private(name: str) -> socket.socket:
+    """A worker's private listener. Its name stands in no file system (unix(7), abstract sockets): a container's may be
+    read-only. It is as open to others on this host as the admin listener is, and says no more."""
     bound = socket.socket(socket.AF_UNIX)
-    bound.bind(str(path))
+    bound.bind(name)
     bound.listen(16)
     bound.setblocking(False)
     return bound
 
 
 async def _supervised(
-    processes: list[ForkProcess], paths: Iterable[Path], admin: socket.socket, drain_seconds: float
+    processes: list[ForkProcess], names: Iterable[str], admin: socket.socket, drain_seconds: float
 ) -> int:
     asked, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ async def _supervised(
     for process in processes:
         loop.add_reader(process.sentinel, ended.set)
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(_client(path)) for path in paths]
+        clients = [await stack.enter_async_context(_client(name)) for name in names]
         server = uvicorn.Server(_config(_admin(Workers(processes, clients))))
         serving = asyncio.create_task(server._serve([admin]))  # without uvicorn's own signal handlers
         await _either(asked, ended)
@@ -153,8 +153,8 @@ def _joined(processes: list[ForkProcess], seconds: float) -> None:
             process.join()
 
 
-def _client(path: Path) -> httpx.AsyncClient:
-    transport = httpx.AsyncHTTPTransport(uds=str(path))
+def _client(name: str) -> httpx.AsyncClient:
+    transport = httpx.AsyncHTTPTransport(uds=name)
     return httpx.AsyncClient(transport=transport, base_url="http://worker", timeout=ASK_SECONDS)
 
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import pytest_asyncio
 
+from proxy import serve
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
+from proxy.settings import Address
 from tests.harness.processes import SECONDS, Running, command
+from tests.harness.raw import until
 
 LISTEN = {"PROXY_LISTEN": "127.0.0.1:0", "PROXY_ADMIN_LISTEN": "127.0.0.1:0"}
 STREAM_SECONDS = 4
@@ -224,16 +228,80 @@ def test_nothing_is_left_of_it(demo: Demo) -> None:
     assert demo.temporary == []
 
 
-async def test_a_demo_in_front_of_electric_needs_the_database_behind_it(tmp_path: Path) -> None:
-    async with command("demo", folder=tmp_path, environment=LISTEN | {"ELECTRIC_HTTP_URL": "http://e:3000"}) as running:
+REAL = {"ELECTRIC_HTTP_URL": "http://127.0.0.1:1", "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+NO_ELECTRIC = "ELECTRIC_HTTP_URL: Electric cannot be reached at http://127.0.0.1:1 (ConnectError)"
+NO_DATABASE = "DATABASE_URL: the demo cannot make the app's tables there (OperationalError)"
+FAULTS: dict[str, tuple[dict[str, str], list[str]]] = {
+    "no database behind Electric": (
+        REAL | {"DATABASE_URL": ""},
+        ["DATABASE_URL: the demo in front of a real Electric writes rows to it"],
+    ),
+    "neither is there": (REAL, [NO_ELECTRIC, NO_DATABASE]),
+    "a port that there is not": (
+        REAL | {"ELECTRIC_HTTP_URL": "http://electric:99999"},
+        ["ELECTRIC_HTTP_URL: the port must be between 1 and 65535, such as http://electric:3000"],
+    ),
+    "several settings": (
+        {"ELECTRIC_HTTP_URL": "electric", "PROXY_X": "1", "PROXY_WORKERS": "0"},
+        [
+            "DATABASE_URL: the demo in front of a real Electric writes rows to it",
+            "PROXY_X: there is no such setting; .env.example lists them all",
+            "ELECTRIC_HTTP_URL: must be an http(s) address without a query, such as http://electric:3000",
+            "PROXY_WORKERS: Input should be greater than or equal to 1",
+        ],
+    ),
+    "an address of another machine": (
+        {"PROXY_LISTEN": "192.0.2.1:1"},
+        ["PROXY_LISTEN: cannot listen on 192.0.2.1:1: Cannot assign requested address"],
+    ),
+    "no policies": ({"PROXY_POLICIES": "/none"}, ["/none: there are no policies here"]),
+}
+
+
+@pytest.mark.parametrize(("variables", "lines"), FAULTS.values(), ids=FAULTS)
+async def test_whatever_is_wrong_is_a_line(tmp_path: Path, variables: dict[str, str], lines: list[str]) -> None:
+    async with command("demo", folder=tmp_path, environment=LISTEN | variables) as running:
         assert await running.exit() == 1
-        assert running.err == "DATABASE_URL: the demo in front of a real Electric writes rows to it\n"
+        assert running.err.splitlines() == lines
         assert running.temporary == []
 
 
-async def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    said = LISTEN | {"ELECTRIC_HTTP_URL": "http://e:3000", "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
-    async with command("demo", folder=tmp_path, environment=said) as running:
-        assert await running.exit() == 1
-        assert running.err == "DATABASE_URL: the demo cannot make the app's tables there (OperationalError)\n"
+async def test_a_database_that_goes_away_ends_it_with_a_line(tmp_path: Path, postgres: EmbeddedPostgres) -> None:
+    dsn = await asyncio.to_thread(postgres.create_database)
+    async with StandIn(dsn, StandInSettings()) as electric:
+        said = LISTEN | {"ELECTRIC_HTTP_URL": electric.url, "DATABASE_URL": dsn}
+        async with command("demo", folder=tmp_path, environment=said) as running:
+            await running.until(lambda: "The log follows." in running.out, "the instructions")
+            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+                await connection.execute("DROP TABLE chat_messages")
+            assert await running.exit() == 1
+            assert running.err == ("PostgreSQL: UndefinedTable: the demo writes a message every 2 s and could not\n")
+    await asyncio.to_thread(postgres.drop_database, dsn)
+
+
+async def test_a_port_that_is_taken_is_told_with_the_one_that_is_used(tmp_path: Path) -> None:
+    with serve.listening(Address("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = LISTEN | {"PROXY_LISTEN": f"127.0.0.1:{port}"}
+        async with command("demo", folder=tmp_path, environment=said) as running:
+            await running.until(lambda: "The log follows." in running.out, "the instructions")
+            (told,) = [line for line in running.out.splitlines() if line.startswith("PROXY_LISTEN")]
+            found = re.fullmatch(rf"PROXY_LISTEN: port {port} is taken by another program; here it is ([0-9]+)", told)
+            assert found is not None
+            assert f"'http://127.0.0.1:{found[1]}/v1/shape?" in running.out
+            running.process.send_signal(signal.SIGINT)
+            assert await running.exit() == 0
+
+
+async def test_a_demo_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    async with command("demo", folder=tmp_path, environment=LISTEN) as running:
+        await running.until(lambda: "The log follows." in running.out, "the instructions")
+        assert running.temporary == []
+        processes = of(running)
+        folders = folders_of(processes)
+        assert folders
+        running.process.kill()
+        await running.exit()
+        await until(lambda: not any(map(runs, processes)), "every process to end")
+        await until(lambda: not any(map(os.path.exists, folders)), "every folder to go")
         assert running.temporary == []

@@ -186,6 +186,19 @@ async def test_one_worker_that_does_not_answer_makes_all_unready(shared: Fleet) 
     await shared.until(lambda: _is_ready(shared))
 
 
+async def test_workers_that_run_have_written_nothing(shared: Fleet) -> None:
+    """A container's file system may be read-only, without a temporary folder."""
+    assert shared.running.temporary == []
+    opened = [file.path for process in _all(shared) for file in process.open_files()]
+    assert {Path(path).parent for path in opened} <= {shared.running.folder}  # standard output and error
+    connections = [one.laddr for process in _all(shared) for one in process.net_connections("unix")]
+    assert not any(str(name).startswith("/") for name in connections)
+
+
+def _all(fleet: Fleet) -> list[psutil.Process]:
+    return [psutil.Process(fleet.running.process.pid), *fleet.running.workers]
+
+
 async def test_live_says_that_all_workers_are_there(shared: Fleet) -> None:
     answer = await shared.ask("/live")
     assert (answer.status_code, answer.text) == (200, "live\n")
@@ -224,7 +237,7 @@ async def test_sigterm_drains_every_worker(upstream: Upstream, tmp_path: Path) -
         await two.until(lambda: _is(two, CLIENTS, "open_streams"))
         assert held.connections
         workers = two.running.workers
-        assert two.running.temporary
+        assert two.running.temporary == []
         begun = time.monotonic()
         two.running.process.send_signal(signal.SIGTERM)
         await two.until(lambda: _unready(two, "not_draining", 2))

@@ -39,17 +39,19 @@ def binaries(folder: Path, account: str | None) -> Path:
         raise ModuleNotFoundError("the sandbox needs the extra: pip install 'shape-proxy[sandbox]'")
     package = Path(spec.origin).resolve().parent
     if account and not all(parent.stat().st_mode & 0o001 for parent in (package, *package.parents)):
-        package = _copy(package, folder)
+        package = _copy(package, folder, account)
     return package / BINARIES / "bin"
 
 
-def _copy(package: Path, folder: Path) -> Path:
-    """Copy the binaries to where everybody may read them, and the libraries that the wheel keeps beside the package."""
+def _copy(package: Path, folder: Path, account: str) -> Path:
+    """Copy the binaries to where the account may read them, and delete them in the end; and the libraries that the
+    wheel keeps beside the package."""
     libraries = f"{package.name}.libs"
     shutil.copytree(package / BINARIES, folder / package.name / BINARIES, symlinks=True)
     if (package.parent / libraries).is_dir():
         shutil.copytree(package.parent / libraries, folder / libraries, symlinks=True)
     subprocess.run(["chmod", "-R", "a+rX", str(folder / package.name)], check=True)
+    subprocess.run(["chown", "-R", account, *map(str, folder.iterdir())], check=True)
     return folder / package.name
 
 

