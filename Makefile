@@ -1,22 +1,33 @@
 # Two commands for a stranger: `make demo` shows it working, `make test` tests it. Both build .venv first.
 PYTHON ?= python3
 VENV   := .venv
+EXTRAS := sandbox,dev
 BIN    := $(VENV)/bin
 CLIENTS ?= 0
 STAMP  := $(VENV)/.installed
+SHOWN  := $(VENV)/.demo-installed
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CORE   := --include='proxy/core/*' --fail-under=100
 REST   := --omit='proxy/core/*,proxy/sandbox/*' --fail-under=95
 
-.PHONY: venv demo lint types test test-long bench bench-quick clean
+.PHONY: venv demo lint types check test test-pythons test-long bench bench-quick clean
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make … PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sandbox,dev]'
-	@touch $(STAMP)
 
-demo: venv
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) -e '.[$(EXTRAS)]'
+	@touch $(SHOWN) $(STAMP)
+
+# The demo needs nothing of what only the tests need.
+$(SHOWN): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) -e '.[sandbox]'
+	@touch $(SHOWN)
+
+demo: $(SHOWN)
 	@$(BIN)/shape-proxy demo --clients $(CLIENTS)
 
 lint: venv
@@ -26,15 +37,23 @@ lint: venv
 types: venv
 	$(BIN)/mypy
 
+# The security boundary alone, in under a minute.
+check: venv
+	$(BIN)/pytest -n 2 -q tests/core tests/attacks
+
 # The coverage reports speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage report $(CORE) >coverage-core.txt || { cat coverage-core.txt; exit 1; }
 	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 
+# The same with every Python from 3.11 on that is found here, each in a virtual environment of its own.
+test-pythons:
+	@.ci/test-pythons
+
 test-long: venv
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/share
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(PIP) -e '.[fuzz]'
 	$(BIN)/python -m tests.core.filters.fuzz_atheris
 
 bench-quick: venv
@@ -44,4 +63,4 @@ bench: venv
 	$(BIN)/python -m bench all
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage-*.txt
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage-*.txt
