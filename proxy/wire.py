@@ -1,7 +1,8 @@
 """The HTTP server's side of a connection: uvicorn's httptools protocol, with the bounds that it lacks.
 
-The head of a request is bounded in bytes, headers and time while it arrives; targets other than origin-form
-(RFC 9112 3.2.1) and everything that the parser refuses get our JSON. Nothing of it reaches the application.
+The head of a request is bounded in bytes, headers and time while it arrives, and so is the framing of a chunked body;
+targets other than origin-form (RFC 9112 3.2.1), other transfer codings than chunked, and everything that the parser
+refuses get our JSON. Nothing of it reaches the application, and no trailer does.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from proxy.settings import Settings
 PIPELINED = 16
 """The most requests that wait behind another on one connection."""
 
+SMALLEST_CHUNK = 8
+"""More than the framing of a byte that is a chunk of its own (RFC 9112 7.1: `1 CRLF x CRLF`)."""
+
 
 class Wire(HttpToolsProtocol):
     """One client connection. Made by `wire_class`, which sets `settings` and `observe`."""
@@ -29,6 +33,8 @@ class Wire(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _in_head = False
+    _in_body = False
+    _body_bytes = _framing_bytes = 0
     _unparsed_bytes = 0
     _head_bytes = 0
     _fault = Code.malformed_request
@@ -51,7 +57,10 @@ class Wire(HttpToolsProtocol):
         """Feeds the parser; it reports only whole lines, so what it holds back of a head is bounded here."""
         if self._refused:
             return  # read and dropped, see _refuse
+        within, before = self._in_body, self._body_bytes
         super().data_received(data)
+        if within and self._in_body:
+            self._bound_framing(len(data) - (self._body_bytes - before))
         if self._in_head:
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > self.settings.header_bytes:
@@ -64,7 +73,7 @@ class Wire(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {GONE: self._on_gone}  # type: ignore[dict-item]
         self._in_head = True
-        self._head_bytes = self._unparsed_bytes = 0
+        self._head_bytes = self._unparsed_bytes = self._body_bytes = self._framing_bytes = 0
         if self._head_timer is None:
             self._await_head()
 
@@ -74,24 +83,34 @@ class Wire(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        super().on_header(name, value)
+        """One header. A trailer, which the parser reports alike, is dropped: it came after the request was judged
+        (RFC 9110 6.5.1)."""
         self._count(len(name) + len(value))
+        if not self._in_head:
+            return
+        super().on_header(name, value)
         if len(self.headers) > self.settings.header_count:
             self._refuse_head(Code.headers_too_large)
 
     def on_headers_complete(self) -> None:
         """The head is whole: it is judged for what only its raw target shows, then handed on."""
         self._head_is_over()
-        if not self.url.startswith(b"/") or b"#" in self.url:
+        if not self.url.startswith(b"/") or b"#" in self.url or not self._is_framed_plainly():
             self._refuse_head(Code.malformed_request)
+        self._in_body = True
         super().on_headers_complete()
         if len(self.pipeline) > PIPELINED:
             self._refuse_head(Code.malformed_request)
         self.flow.resume_reading()  # else nobody would notice that the client leaves
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body is whole. If the answer did not wait for it, the connection ends here."""
+        self._in_body = False
         super().on_message_complete()
         if self.cycle.response_complete:
             self.transport.close()
@@ -146,6 +165,18 @@ class Wire(HttpToolsProtocol):
         """A client that never reads its last answer must not keep it, and the connection, for ever."""
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self.loop.call_later(self.settings.write_seconds, self.transport.abort)
+
+    def _is_framed_plainly(self) -> bool:
+        """Whether the body, if there is one, has a length or comes in chunks: no other coding, and none in HTTP/1.0,
+        where it is faulty framing (RFC 9112 6.1)."""
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return not codings or (codings == [b"chunked"] and self.parser.get_http_version() != "1.0")
+
+    def _bound_framing(self, size: int) -> None:
+        """Chunk sizes, extensions and trailers are bounded by what a body in the smallest chunks needs."""
+        self._framing_bytes += size
+        if self._framing_bytes > self.settings.header_bytes + SMALLEST_CHUNK * self._body_bytes:
+            self._refuse(Code.malformed_request)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -31,6 +31,16 @@ UNREADABLE = {
     "a length beyond 64 bits": post("content-length: 99999999999999999999999"),
     "another transfer-encoding": post("transfer-encoding: identity", body=b"{}"),
     "gzip after chunked": post("transfer-encoding: chunked, gzip", body=b"0\r\n\r\n"),
+    "gzip before chunked": post("transfer-encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "gzip before chunked, a header each": post(
+        "transfer-encoding: gzip", "transfer-encoding: chunked", body=b"0\r\n\r\n"
+    ),
+    "chunked twice": post("transfer-encoding: chunked", "transfer-encoding: chunked", body=b"0\r\n\r\n"),
+    "chunked with a parameter": post("transfer-encoding: chunked;q=1", body=b"0\r\n\r\n"),
+    "chunked in HTTP/1.0": post("transfer-encoding: chunked", body=b"0\r\n\r\n").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "chunked in HTTP/1.0 of a GET": request(TARGET, "transfer-encoding: chunked", body=b"0\r\n\r\n").replace(
+        b"HTTP/1.1", b"HTTP/1.0"
+    ),
     "xchunked": post("transfer-encoding: xchunked", body=b"0\r\n\r\n"),
     "a space before the colon": request(TARGET, "host : other"),
     "a tab before the colon": request(TARGET, "x-a\t: b"),
@@ -80,6 +90,46 @@ async def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_clos
         assert await raw.is_closed()
     assert upstream.asked == []
     assert ProtocolRefused("malformed_request") in proxy.seen
+
+
+FILTER = b'{"where":"role = \'user\'"}'
+IN_CHUNKS = b"%x\r\n%b\r\n0\r\n" % (len(FILTER), FILTER)
+
+
+async def test_a_trailer_is_no_header(proxy, upstream):
+    trailer = f"authorization: Bearer {proxy.token()}\r\n\r\n".encode()
+    async with connected(proxy.address) as raw:
+        assert_refused(await raw.ask(post("transfer-encoding: chunked", body=IN_CHUNKS + trailer)), "token_missing")
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("name", ["authorization", "host", "content-type", "traceparent"])
+async def test_a_trailer_changes_nothing_of_its_request(proxy, upstream, name):
+    said = post(f"authorization: Bearer {proxy.token()}", "transfer-encoding: chunked", body=IN_CHUNKS)
+    async with connected(proxy.address) as raw:
+        assert (await raw.ask(said + f"{name}: x\r\n\r\n".encode())).status == 200
+        assert (await raw.ask(said + b"\r\n")).status == 200
+    assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED"])
+async def test_chunked_has_no_case_and_may_have_extensions(proxy, upstream, coding):
+    body = b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in FILTER) + b"0\r\n\r\n"
+    said = post(f"authorization: Bearer {proxy.token()}", f"transfer-encoding: {coding}", body=body)
+    async with connected(proxy.address) as raw:
+        assert (await raw.ask(said)).status == 200
+
+
+ENDLESS = {"a chunk extension": b"1;" + b"a" * 300_000, "a trailer": b"0\r\nx: " + b"a" * 300_000}
+
+
+@pytest.mark.parametrize("body", ENDLESS.values(), ids=ENDLESS)
+async def test_framing_is_bounded(proxy, upstream, body):
+    async with connected(proxy.address) as raw:
+        await raw.say(post(f"authorization: Bearer {proxy.token()}", "transfer-encoding: chunked"))
+        assert_refused(await raw.ask(body), "malformed_request")
+    assert ProtocolRefused("malformed_request") in proxy.seen
+    assert upstream.asked == []
 
 
 async def test_what_follows_a_refused_request_is_not_a_request(proxy, upstream):
