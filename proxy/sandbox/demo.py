@@ -24,10 +24,11 @@ import httpx
 import psycopg
 
 from proxy import serve, settings, tokens
-from proxy.keys import KeyRing, new_keys
+from proxy.keys import KeyRing, KeysFault, new_keys
 from proxy.logs import logger
 from proxy.outlet import Outlet, unbuffered
 from proxy.policy_files import BookFault, LoadedBook
+from proxy.revocation import RevocationFault
 from proxy.sandbox import crowd, lines
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
@@ -81,7 +82,7 @@ def _leaves(fault: BaseException) -> Iterator[BaseException]:
 
 def _line(fault: BaseException) -> str:
     """What a fault says, where its text is made for people; else its kind and the line that it came from."""
-    if isinstance(fault, SettingsFault | BookFault | OSError | ModuleNotFoundError):
+    if isinstance(fault, SettingsFault | BookFault | KeysFault | RevocationFault | OSError | ModuleNotFoundError):
         return str(fault)
     if isinstance(fault, subprocess.CalledProcessError):
         said = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]
