@@ -11,7 +11,8 @@ import pytest
 
 from proxy import tokens
 from proxy.keys import KeyRing, new_keys
-from proxy.observe import BookLoaded, BookRejected, DecisionMade, Lifecycle
+from proxy.logs import members
+from proxy.observe import BookLoaded, BookRejected, DecisionMade, KeysLoaded, Lifecycle
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES, Proxy, running
@@ -274,3 +275,17 @@ async def test_keys_that_are_not_there_leave_the_old_ones(proxy: Proxy, raw: Raw
     proxy.settings.token_keys.unlink()
     await reloaded(proxy, BookRejected)
     assert (await raw.ask(get(proxy))).status == 200
+
+
+async def test_keys_of_the_file_that_are_not_used_are_told_and_counted(proxy: Proxy, tmp_path: Path) -> None:
+    assert KeysLoaded(1) in proxy.seen
+    keys = new_keys()["keys"]
+    foreign = {"kty": "RSA", "kid": "enc-1", "use": "enc", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB"}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [foreign, *keys]}))
+    await reloaded(proxy, KeysLoaded)
+    told = [seen for seen in proxy.seen if isinstance(seen, KeysLoaded)][-1]
+    assert told == KeysLoaded(1, ("key 1 (kid 'enc-1'): its use is not sig",))
+    assert members(told) == {"usable": 1, "skipped": told.skipped}
+    counted = await metric(proxy, "token_keys")
+    assert 'state="usable"} 1.0' in counted
+    assert 'state="skipped"} 1.0' in counted
