@@ -251,3 +251,11 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
     faulty = process("check", "--policies", "none")
     assert (faulty.returncode, faulty.stdout, faulty.stderr) == (1, "", "none: there are no policies here\n")
     assert process("explain", "--claims", ADA, TODOS).returncode == 0
+
+
+def test_a_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "proxy.sandbox.demo", None)
+    result = run("demo")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(": pip install 'shape-proxy[sandbox]'\n")
+    assert result.stderr.count("\n") == 1
