@@ -58,6 +58,7 @@ Listen = Annotated[Address, BeforeValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Elements = Annotated[int, Field(ge=1, le=10_000)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
@@ -139,8 +140,10 @@ class Settings(BaseModel):
     )
 
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
+    limit_query_pairs: Count = Field(_LIMITS.query_pairs, description="The most parameters of a query string.")
     limit_body_bytes: Count = Field(_LIMITS.body_bytes, description="The longest body.")
     limit_json_depth: Count = Field(_LIMITS.json_depth, description="The deepest JSON of a body.")
+    limit_json_values: Count = Field(_LIMITS.json_values, description="The most values in the JSON of a body.")
     limit_params: Count = Field(_LIMITS.params, description="The most parameters of a filter.")
     limit_param_bytes: Count = Field(_LIMITS.param_bytes, description="The longest parameter.")
     limit_params_bytes: Count = Field(_LIMITS.params_bytes, description="All parameters together.")
@@ -150,7 +153,8 @@ class Settings(BaseModel):
     limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most words and signs of a filter.")
     limit_filter_depth: Depth = Field(_FILTER.depth, description="The deepest nesting of a filter.")
     limit_filter_nodes: Count = Field(_FILTER.nodes, description="The most operations of a filter.")
-    limit_filter_in_list: Count = Field(_FILTER.in_list, description="The longest IN list.")
+    limit_filter_in_list: Elements = Field(_FILTER.in_list, description="The longest list of a filter.")
+    limit_filter_list_bytes: Count = Field(_FILTER.list_bytes, description="The lists of a filter, besides its text.")
     limit_filter_like_bytes: Count = Field(_FILTER.like_bytes, description="The longest LIKE pattern.")
     limit_filter_like_wildcards: Count = Field(_FILTER.like_wildcards, description="The most % and _ in one.")
 

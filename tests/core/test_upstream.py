@@ -146,7 +146,7 @@ def test_a_page_whose_target_would_be_too_long_goes_by_post() -> None:
 def test_a_target_may_be_as_long_as_the_limit_and_no_longer() -> None:
     length = len(BASE) + len("&offset=-1")
     assert len(built(length).target) == length
-    with refused(Code.target_too_long, "The filter is too long for a GET"):
+    with refused(Code.target_too_long, "filter by fewer values, or ask for a subset"):
         built(length - 1)
 
 

@@ -28,6 +28,11 @@ def listed(count: int) -> str:
     return "seq IN (" + ", ".join(map(str, range(count))) + ")"
 
 
+def cast(count: int) -> str:
+    """A list whose elements are no plain constants."""
+    return "seq IN (" + ", ".join(f"'{number}'::int4" for number in range(count)) + ")"
+
+
 def chained(count: int) -> str:
     return " OR ".join(f"seq = {number}" for number in range(count))
 
@@ -44,20 +49,21 @@ EDGES = {
     "nots, as sent": ("NOT " * 23 + "seq = 1", "NOT " * 24 + "seq = 1", 0),
     "brackets as sent": (alternating(24), alternating(25), 0),
     "nodes": (chained(66), chained(67), 786),
-    "list": (listed(100), listed(101), 398),
+    "list": (listed(10_000), f"{listed(9999)} OR role IN ('a', 'b')", 58_904),
+    "list as ordinary tokens": (cast(148), cast(150), 1840),
     "pattern bytes": ("role LIKE '" + "x" * 256 + "'", "role LIKE '" + "x" * 257 + "'", 10),
     "pattern bytes of other scripts": ("role LIKE '" + "é" * 128 + "'", "role LIKE '" + "é" * 129 + "'", 10),
     "wildcards": ("role LIKE '%_%_%_%_'", "role LIKE '%_%_%_%_%'", 10),
     "integers": ("seq = 2147483647", "seq = 2147483648", 6),
     "digits": ("score = 0." + "1" * 28, "score = 0." + "1" * 29, 8),
-    "parameter numbers": ("role = $9999", "role = $10000", 7),
+    "parameter numbers": ("role = $99999", "role = $100000", 7),
 }
 
 
 @pytest.mark.parametrize(("most", "more", "at"), EDGES.values(), ids=EDGES.keys())
 def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
     client = parse(most, COLUMNS)
-    text = sent(client, {9999: "x"}).text
+    text = sent(client, {99999: "x"}).text
     assert flat(seen(deparsed(text))) == flat(seen(text)), "PostgreSQL reads the largest too"
     with pytest.raises(FilterFault) as caught:
         parse(more, COLUMNS)
@@ -67,7 +73,7 @@ def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
 def test_tokens_are_counted() -> None:
     few = FilterLimits(tokens=5)
     assert parse("(seq = 1)", COLUMNS, few)
-    with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs"):
+    with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs besides its lists"):
         parse("(seq = (1) )", COLUMNS, few)
 
 
@@ -89,9 +95,10 @@ def test_the_bound_on_patterns_holds_for_parameters_too() -> None:
 
 def test_the_bound_on_lists_holds_for_arrays_too() -> None:
     client = parse("seq = ANY($1)", COLUMNS)
-    assert sent(client, {1: "{" + ",".join("1" * 100) + "}"})
-    with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 100 elements"):
-        sent(client, {1: "{" + ",".join("1" * 101) + "}"})
+    for most, more in (("1" * 10_000, "1" * 10_001), (['"1"'] * 10_000, ['"1"'] * 10_001)):
+        assert sent(client, {1: "{" + ",".join(most) + "}"})
+        with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 10000 elements"):
+            sent(client, {1: "{" + ",".join(more) + "}"})
     with pytest.raises(FilterFault):
         conjoin([POLICY], client, CLAIMS, {1: "{1,2,3}"}, FilterLimits(in_list=2))
 
