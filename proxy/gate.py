@@ -1,7 +1,6 @@
 """Admission: the way of a request from bytes to an authorized upstream request."""
 
 import asyncio
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from proxy.core import upstream
@@ -11,6 +10,7 @@ from proxy.core.errors import Code, Refusal
 from proxy.core.policy import PolicyBook
 from proxy.core.request import ShapeRequest, parse
 from proxy.core.upstream import UpstreamRequest
+from proxy.decision_cache import DecisionCache, size_of
 from proxy.inbound import Inbound, Receive, read_body
 from proxy.keys import KeyRing
 from proxy.revocation import Revoked
@@ -40,8 +40,7 @@ class Gate:
     """Judges requests by one policy book and one key ring. `secret_bytes` is what the door adds to each target."""
 
     def __init__(self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int) -> None:
-        self._shapes: dict[Hashable, AuthorizedShape] = {}
-        self._most_shapes = settings.decision_cache
+        self._decisions = DecisionCache(settings.decision_cache_bytes)
         self.book = book
         self._verifier = verifier
         self._limits = settings.limits
@@ -53,30 +52,37 @@ class Gate:
     def replace(self, book: PolicyBook, ring: KeyRing) -> None:
         """Puts another book and other keys in force, from the next request on."""
         self.book = book
-        self._shapes.clear()
+        self._decisions.clear()
         self._verifier.replace(ring)
 
     async def admit(self, inbound: Inbound, receive: Receive, steps: Steps | None = None) -> Admitted:
         """The upstream request that this request may make. Raises Refusal; nothing has reached upstream then."""
         steps = Steps() if steps is None else steps
-        claims = steps.claims = self._verifier.verify(inbound.authorization)
-        if claims in self.revoked:
-            raise Refusal(Code.token_revoked)
+        inbound.check_sizes(self._limits)
+        claims = steps.claims = self._verified(inbound)
         body = steps.body = await self._body(inbound, receive)
+        if body is not None:  # while it arrived, the token may have ended, and keys and revocations changed
+            claims = steps.claims = self._verified(inbound)
         request = steps.request = parse(inbound.name, inbound.query, body, self._limits)
         shape = steps.shape = self._decided(request, claims)
         return Admitted(claims, upstream.build(shape, request, self._limits.target_bytes - self._secret_bytes))
+
+    def _verified(self, inbound: Inbound) -> Claims:
+        """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
+        claims = self._verifier.verify(inbound.authorization)
+        if claims in self.revoked:
+            raise Refusal(Code.token_revoked)
+        return claims
 
     def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:
         """What `decide` says, remembered for as long as the same token asks for the same data. Raises Refusal."""
         if request.subset is not None:
             return decide(request, claims, self.book, self._filter_limits)
         key = (claims.key, request.what)
-        shape = self._shapes.get(key)
+        shape = self._decisions.find(key)
         if shape is None:
-            shape = self._shapes[key] = decide(request, claims, self.book, self._filter_limits)
-            if len(self._shapes) > self._most_shapes:
-                del self._shapes[next(iter(self._shapes))]  # the oldest
+            shape = decide(request, claims, self.book, self._filter_limits)
+            self._decisions.store(claims.subject, key, shape, size_of(request, shape))
         return shape
 
     async def _body(self, inbound: Inbound, receive: Receive) -> bytes | None:

@@ -101,7 +101,9 @@ class Settings(BaseModel):
     revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
     token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
 
-    decision_cache: Count = Field(5000, description="How many decisions are remembered, a few KB each.")
+    decision_cache_bytes: Bytes = Field(
+        33_554_432, description="Decisions remembered, all together; one subject has an eighth of it. 0 for none."
+    )
 
     connect_seconds: Seconds = Field(3, description="To connect to Electric.")
     head_seconds: Seconds = Field(30, description="For the head of an answer that does not wait.")

@@ -83,27 +83,16 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
     return target if len(target) <= most else None
 
 
+_WRITTEN: WeakKeyDictionary[AuthorizedShape, str] = WeakKeyDictionary()
+"""Kept for as long as somebody remembers the shape: who bounds that bounds this."""
+
+
 def _written(shape: AuthorizedShape) -> str:
-    """The part of the target that is the same at every position. That of a page is not kept: pages are of one use,
-    and keeping the shape would keep their lists."""
-    return _kept(shape) if shape.subset is None else _write(shape)
-
-
-def _write(shape: AuthorizedShape) -> str:
     """The part of the target that is the same at every position: most of its bytes, and of the work."""
-    return f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
-
-
-_KEPT: WeakKeyDictionary[AuthorizedShape, str] = WeakKeyDictionary()
-"""For as long as somebody remembers the shape: who bounds that bounds this."""
-
-
-def _kept(shape: AuthorizedShape) -> str:
-    written = _KEPT.get(shape)
+    written = _WRITTEN.get(shape)
     if written is None:
-        written = _KEPT[shape] = _write(shape)
+        written = _WRITTEN[shape] = f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
     return written
-
 
 def _target(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(f"&{_escaped(key)}={_escaped(value)}" for key, value in pairs)
