@@ -173,9 +173,12 @@ class Settings(BaseModel):
     replication_seconds: Seconds = Field(15, description="Between two looks at it.")
 
     decision_sample: float = Field(0, ge=0, le=1, description="The share of allowed requests whose decision is logged.")
+    decision_refusals: Count = Field(600, description="Refusals of one code whose decision is logged, a minute.")
     decision_file: Path | None = Field(
         None, description="A file, mode 0600, for logged decisions with claims and queries, for explain --decision."
     )
+    decision_file_bytes: Count = Field(67_108_864, description="The size at which that file is moved to file.1.")
+    decision_files: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="Older files kept: file.1, file.2, ….")
 
     @property
     def limits(self) -> Limits:

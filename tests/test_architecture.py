@@ -57,6 +57,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.gate": 13,
     "proxy.follower": 13,
     "proxy.share": 13,
+    "proxy.decision_file": 10,
     "proxy.decisions": 14,
     "proxy.probes": 14,
     "proxy.service": 15,

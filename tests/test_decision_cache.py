@@ -1,7 +1,6 @@
 """Remembered decisions: bounded in bytes, each subject to its share, the least recently used give way."""
 
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,8 +23,8 @@ def decided(number: int = 0, width: int = 1) -> tuple[ShapeRequest, AuthorizedSh
 
 
 @pytest.fixture
-def shape() -> Iterator[AuthorizedShape]:
-    yield decided()[1]
+def shape() -> AuthorizedShape:
+    return decided()[1]
 
 
 def kept(cache: DecisionCache, names: str) -> str:

@@ -94,6 +94,7 @@ def _written(shape: AuthorizedShape) -> str:
         written = _WRITTEN[shape] = f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
     return written
 
+
 def _target(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(f"&{_escaped(key)}={_escaped(value)}" for key, value in pairs)
 

@@ -93,10 +93,7 @@ def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]
         elif kind not in _AS_WRITTEN:
             kind, said = _read(kind, said, at, text, policy)
         tokens.append((kind, said, at))
-        if found.end() - listed > limits.bytes:
-            raise FilterFault(limits.bytes + listed, f"a filter has at most {limits.bytes} bytes besides its lists")
-        if len(tokens) > limits.tokens and kind != "end":
-            raise FilterFault(at, f"a filter has at most {limits.tokens} words and signs besides its lists")
+        _count(tokens, found.end(), listed, limits)
         if kind == "in" and not policy and (constants := IN_BRACKETS.match(text, found.end())):
             start, end = constants.span(1)
             tokens += (("(", "(", start - 1), ("list", constants[1], start))
@@ -129,6 +126,14 @@ def _measure(text: str, limits: FilterLimits) -> None:
         raise FilterFault(limits.bytes, f"a filter has at most {limits.bytes} bytes besides its lists")
     if unfit := _UNFIT.search(text):
         raise FilterFault(unfit.start(), "control characters and surrogates are not allowed")
+
+
+def _count(tokens: list[Token], end: int, listed: int, limits: FilterLimits) -> None:
+    """Before the next token is looked for: what is too long is not read to its end."""
+    if end - listed > limits.bytes:
+        raise FilterFault(limits.bytes + listed, f"a filter has at most {limits.bytes} bytes besides its lists")
+    if len(tokens) > limits.tokens and tokens[-1][0] != "end":
+        raise FilterFault(tokens[-1][2], f"a filter has at most {limits.tokens} words and signs besides its lists")
 
 
 def _measure_bytes(text: str, tokens: list[Token], limits: FilterLimits) -> None:

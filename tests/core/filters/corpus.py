@@ -71,7 +71,7 @@ ACCEPTED = (
     Accepted("the same without blanks", f"role in({literals(LONG, ',')})", '("role" = ANY($2))', (LONG_ARRAY,)),
     Accepted("none of a long list", f"role NOT IN ({literals(LONG)})", '(NOT ("role" = ANY($2)))', (LONG_ARRAY,)),
     Accepted(
-        "a long list behind a literal", f"'user' IN ({literals(LONG)})", '($2::text = ANY($3))', ("user", LONG_ARRAY)
+        "a long list behind a literal", f"'user' IN ({literals(LONG)})", "($2::text = ANY($3))", ("user", LONG_ARRAY)
     ),
     Accepted(
         "as many texts as are sent one by one",

@@ -99,7 +99,7 @@ MUTANTS = (
     Mutant("one type in a list", "comparisons", "if len(typed) > 1:", "if len(typed) > 2:", (REFUSALS,)),
     Mutant("types that have an operator", "types", "return (first, others[0]) if others else None", "return None", (REFUSALS,)),
     # the bounds
-    Mutant("bytes", "lexer", "if found.end() - listed > limits.bytes:", "if not limits.bytes:", (BOUNDS,)),
+    Mutant("bytes", "lexer", "if end - listed > limits.bytes:", "if not limits.bytes:", (BOUNDS,)),
     Mutant("bytes of other scripts", "lexer", "len(text.encode()) - len(listed.encode()) > limits.bytes", "len(text) - len(listed) > limits.bytes", (BOUNDS,)),
     Mutant("tokens", "lexer", "if len(tokens) > limits.tokens and", "if not tokens and", (BOUNDS,)),
     Mutant("brackets", "cursor", "if self._depth > self._limits.depth:", "if not self._depth:", (BOUNDS,)),
