@@ -123,3 +123,51 @@ def test_a_parsed_filter_is_remembered_by_text_columns_and_limits() -> None:
     assert parse("seq = 1", COLUMNS, FilterLimits(depth=5)) is not first
     with pytest.raises(FilterFault):
         parse("seq = 1", frozenset({"role"}))
+
+
+def test_a_long_filter_is_not_remembered() -> None:
+    text = listed(300)
+    assert parse(text, COLUMNS) is not parse(text, COLUMNS)
+    assert parse(text, COLUMNS) == parse(text, COLUMNS)
+
+
+def test_a_text_that_is_too_long_is_not_read_to_its_end() -> None:
+    with pytest.raises(FilterFault, match="at most 600 words and signs"):
+        lex("(" * 4000 + "'", FilterLimits())
+    with pytest.raises(FilterFault, match="at 4096: a filter has at most 4096 bytes besides its lists"):
+        lex(" " * 4096 + "seq  " * 100_000, FilterLimits(list_bytes=1_000_000))
+    with pytest.raises(FilterFault, match="at 4096: a filter has at most 4096 bytes besides its lists"):
+        lex("x" * 2_000_000, FilterLimits())
+
+
+@pytest.mark.parametrize("elements", [0, 10_001])
+def test_a_list_longer_than_the_language_has_cannot_be_set(elements: int) -> None:
+    with pytest.raises(ValueError, match="in_list must be"):
+        FilterLimits(in_list=elements)
+
+
+def test_lists_of_other_scripts_are_measured_in_bytes() -> None:
+    text = "role IN ('" + "é" * 20 + "', 'a')"
+    assert parse(text, COLUMNS, FilterLimits(list_bytes=47))
+    with pytest.raises(FilterFault, match="at most 46 bytes"):
+        parse(text, COLUMNS, FilterLimits(list_bytes=46))
+    assert parse(text, COLUMNS, FilterLimits(bytes=10))
+    with pytest.raises(FilterFault, match="at most 9 bytes besides"):
+        parse(text, COLUMNS, FilterLimits(bytes=9))
+
+
+HOSTILE = {
+    "elements that never end": "seq IN (" + "1, " * 300_000,
+    "texts that never end": "role IN (" + "'a', " * 200_000,
+    "one text of quotes": "role IN ('" + "''" * 400_000,
+    "lists that never end": "seq IN (1, " * 90_000,
+    "one number": "seq IN (" + "1" * 900_000,
+    "blanks": "seq IN (1" + " " * 900_000,
+    "lists": "seq IN (1) OR " * 70_000 + "is_final",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_list_is_refused(text: str) -> None:
+    with pytest.raises(FilterFault):
+        parse(text, COLUMNS)
