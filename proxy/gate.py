@@ -1,6 +1,7 @@
 """Admission: the way of a request from bytes to an authorized upstream request."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from proxy.core import upstream
@@ -16,6 +17,9 @@ from proxy.keys import KeyRing
 from proxy.revocation import Revoked
 from proxy.settings import Settings
 from proxy.tokens import Verifier
+
+MOST_ARRIVING = 16
+"""Bodies of one subject that may arrive at a time: each may hold as much memory as the longest body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Gate:
     """Judges requests by one policy book and one key ring. `secret_bytes` is what the door adds to each target."""
 
     def __init__(self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int) -> None:
+        self._arriving: Counter[str] = Counter()
         self._decisions = DecisionCache(settings.decision_cache_bytes)
         self.book = book
         self._verifier = verifier
@@ -60,7 +65,7 @@ class Gate:
         steps = Steps() if steps is None else steps
         inbound.check_sizes(self._limits)
         claims = steps.claims = self._verified(inbound)
-        body = steps.body = await self._body(inbound, receive)
+        body = steps.body = await self._body(inbound, receive, claims.subject)
         if body is not None:  # while it arrived, the token may have ended, and keys and revocations changed
             claims = steps.claims = self._verified(inbound)
         request = steps.request = parse(inbound.name, inbound.query, body, self._limits)
@@ -85,12 +90,19 @@ class Gate:
             self._decisions.store(claims.subject, key, shape, size_of(request, shape))
         return shape
 
-    async def _body(self, inbound: Inbound, receive: Receive) -> bytes | None:
+    async def _body(self, inbound: Inbound, receive: Receive, subject: str) -> bytes | None:
         if inbound.method != "POST":
             return None
         inbound.check_media_type()
+        if self._arriving[subject] >= MOST_ARRIVING:
+            raise Refusal(Code.too_many_streams, reason=f"{MOST_ARRIVING} bodies of the subject are arriving")
+        self._arriving[subject] += 1
         try:
             async with asyncio.timeout(self._body_seconds):
                 return await read_body(receive, self._limits.body_bytes)
         except TimeoutError:
             raise Refusal(Code.request_timeout, "The body did not arrive in time.") from None
+        finally:
+            self._arriving[subject] -= 1
+            if not self._arriving[subject]:
+                del self._arriving[subject]

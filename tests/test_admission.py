@@ -5,12 +5,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
+from proxy.gate import MOST_ARRIVING
 from proxy.keys import new_keys
 from proxy.observe import BookLoaded, RequestEnded
 from tests.harness.raw import Raw, connected, request, until
@@ -32,8 +32,9 @@ async def admitting(upstream: Upstream, folder: Path) -> AsyncIterator[Proxy]:
 
 async def verified(proxy: Proxy) -> int:
     """How many tokens were verified, or found verified."""
-    async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{proxy.admin_url}/metrics")).text
+    host, port = proxy.admin_url.removeprefix("http://").split(":")
+    async with connected((host, int(port))) as raw:
+        text = (await raw.ask(request("/metrics"))).body.decode()
     lines = [line for line in text.split("\n") if line.startswith("shape_proxy_token_checks_total")]
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
@@ -122,6 +123,24 @@ async def test_what_is_too_large_is_refused_before_its_token_is_looked_at(
     async with admitting(upstream, tmp_path) as proxy, connected(proxy.address) as raw:
         assert_refused(await raw.ask(said), code)
         assert await verified(proxy) == 0
+
+
+async def test_only_so_many_bodies_of_a_subject_arrive_at_a_time(upstream: Upstream, tmp_path: Path) -> None:
+    async with admitting(upstream, tmp_path) as proxy, AsyncExitStack() as stack:
+        arriving = [await stack.enter_async_context(connected(proxy.address)) for _ in range(MOST_ARRIVING)]
+        for raw in arriving:
+            await raw.say(post(proxy)[:-1])
+        async with asyncio.timeout(10), connected(proxy.address) as more:
+            while await verified(proxy) < MOST_ARRIVING:  # noqa: ASYNC110 - a metric announces nothing
+                await asyncio.sleep(0.01)
+            assert_refused(await more.ask(post(proxy)), "too_many_streams")
+            assert (await more.ask(request(TARGET, f"authorization: Bearer {proxy.token()}"))).status == 200
+            fields = ("content-type: application/json", f"content-length: {len(BODY)}")
+            bob = f"authorization: Bearer {proxy.token('acc-bob')}"
+            assert (await more.ask(request(TARGET, bob, *fields, method="POST", body=BODY))).status == 200
+            await arriving[0].say(BODY[-1:])
+            assert (await arriving[0].answer()).status == 200
+            assert (await more.ask(post(proxy))).status == 200
 
 
 async def test_a_body_of_a_mebibyte_is_served_and_one_byte_more_is_not(upstream: Upstream, tmp_path: Path) -> None:
