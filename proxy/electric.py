@@ -3,6 +3,7 @@
 A carrier (proxy/carriers) takes the shape requests there and brings the answers; httpx asks for the health.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -17,7 +18,16 @@ from proxy.core import headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
-from proxy.observe import Observe, OwnFilterRefused, SchemaLeak, UpstreamFailed, UpstreamRetried
+from proxy.observe import (
+    ClientFilterRefused,
+    Observe,
+    OwnFilterRefused,
+    SchemaLeak,
+    UpstreamAnswered,
+    UpstreamFailed,
+    UpstreamRetried,
+)
+from proxy.row_tripwire import Checked, RowTripwire
 from proxy.settings import Settings
 
 PASSED = frozenset({200, 304, 400, 409, 503})
@@ -94,6 +104,7 @@ class Electric:
         self._secret = f"&secret={quote(secret, safe='')}" if secret else ""
         self._settings = settings
         self._observe = observe
+        self._tripwire = RowTripwire(settings.row_check, observe)
         self._silence = {kind: _silence(kind, settings) for kind in Kind}
         self._carrier = CARRIERS[settings.carrier](self._base, settings.connect_seconds)
 
@@ -113,8 +124,11 @@ class Electric:
 
     async def ask(self, request: UpstreamRequest, conditions: Conditions) -> Answer:
         """Electric's answer to an authorized request, once its head has come. Raises Refusal."""
+        started = time.perf_counter()
         try:
             response = await self._sent(request, conditions)
+            seconds = time.perf_counter() - started
+            self._observe(UpstreamAnswered(request.kind.value, response.status, seconds))
             try:
                 self._check(request, response)
                 answer = await self._answer(request, response)
@@ -124,7 +138,7 @@ class Electric:
         except Fault as fault:
             code = Code.upstream_timeout if isinstance(fault, TimedOut) else Code.upstream_unreachable
             raise self._failed(request, code, f"{type(fault).__name__}: {fault}") from None
-        if answer is not response:
+        if isinstance(answer, Whole):
             response.close()
         return answer
 
@@ -151,22 +165,35 @@ class Electric:
         )
 
     def _check(self, request: UpstreamRequest, response: Response) -> None:
+        if response.status == 500 and request.filtered:
+            self._observe(ClientFilterRefused(request.policy, response.status))
+            raise Refusal(Code.filter_malformed, "Electric cannot evaluate this filter.", reason="status_500")
         if response.status not in PASSED:
             code = MAPPED.get(response.status, Code.upstream_failed)
             raise self._failed(request, code, f"status_{response.status}")
         for name, value in response.headers:
             if name == b"content-encoding" and value != b"identity":
                 raise self._failed(request, Code.upstream_failed, "content_encoding")
-            if name == b"electric-schema" and not _permitted(value, request.columns):
-                self._observe(SchemaLeak(request.policy))
-                raise Refusal(Code.upstream_schema_leak, reason="electric-schema names a column outside the policy")
+            if name == b"electric-schema":
+                self._check_schema(request, value)
+
+    def _check_schema(self, request: UpstreamRequest, schema: bytes) -> None:
+        """One that cannot be read names no hidden column: Electric sends `null` while a table is made anew."""
+        named = headers.schema_columns(schema.decode("utf-8", "surrogateescape"))
+        if named is None:
+            raise self._failed(request, Code.upstream_failed, "schema_unreadable")
+        if not named <= request.columns:
+            self._observe(SchemaLeak(request.policy))
+            raise Refusal(Code.upstream_schema_leak, reason="electric-schema names a column outside the policy")
 
     async def _answer(self, request: UpstreamRequest, response: Response) -> Answer:
         if response.status == 400:
             return await self._fault(request, response)
+        check = self._tripwire.check(request, response.status, response.headers)
         if response.whole is not None:
-            return Whole(response.status, response.headers, response.whole)
-        return response
+            body = response.whole if check is None else self._tripwire.whole(request, check, response.whole)
+            return Whole(response.status, response.headers, body)
+        return response if check is None else Checked(self._tripwire, request, check, response)
 
     async def _fault(self, request: UpstreamRequest, response: Response) -> Answer:
         """Electric's 400: about the client's offset or handle, or else about text that the proxy wrote."""
@@ -177,7 +204,8 @@ class Electric:
                 break
         body = body[:FAULT_BYTES]
         if not body.startswith(_POSITION_FAULTS):
-            self._observe(OwnFilterRefused(request.policy))
+            refused = ClientFilterRefused(request.policy, 400) if request.filtered else OwnFilterRefused(request.policy)
+            self._observe(refused)
         kept = [field for field in response.headers if field[0] != b"content-length"]
         return Whole(response.status, [*kept, (b"content-length", b"%d" % len(body))], body)
 
@@ -198,8 +226,3 @@ class Electric:
 def _silence(kind: Kind, settings: Settings) -> float:
     waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
     return waits.get(kind, settings.head_seconds)
-
-
-def _permitted(schema: bytes, columns: frozenset[str]) -> bool:
-    named = headers.schema_columns(schema.decode("utf-8", "surrogateescape"))
-    return named is not None and named <= columns

@@ -17,12 +17,16 @@ from proxy.ends import End, Ended, Ends
 from proxy.gate import Admitted, Steps
 from proxy.inbound import Inbound, Receive, Send
 from proxy.observe import RequestEnded, RequestOpened
+from proxy.row_tripwire import StoppedError
 from proxy.service import Service
 
 CLIENT_GONE = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
 UPSTREAM_BROKE = "upstream_broke"
+
+RELAYED: Mapping[int, str] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
+"""How a request ended whose answer is Electric's own, but no success: its fault, a shape made anew, an outage."""
 
 REFUSED: Mapping[End, Code] = {
     End.token_over: Code.token_expired,
@@ -79,7 +83,7 @@ class Exchange:
         ends = Ends(inbound.on_gone, claims.expires_at - time.time())
         with self._service.streams.open(claims, ends):
             self._opened = True
-            self._service.observe(RequestOpened(self._admitted.upstream.kind.value))
+            self._service.observe(RequestOpened(self._admitted.upstream.kind.value, self._admitted.upstream.policy))
             await self._relayed(self._admitted, ends)
 
     async def _relayed(self, admitted: Admitted, ends: Ends) -> None:
@@ -108,6 +112,7 @@ class Exchange:
 
     async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
         fields = headers.answer(answer.headers, answer.status, kind)
+        self._code = RELAYED.get(answer.status, self._code)
         self._up_to_date = any(name == b"electric-up-to-date" for name, _ in fields)
         if isinstance(answer, Whole):
             fields = _with_length(fields, answer)
@@ -120,7 +125,8 @@ class Exchange:
         try:
             await (self._events(answer, ends) if streaming else self._body(answer, ends))
         except BodyBroken as fault:
-            self._code, self._reason = UPSTREAM_BROKE, str(fault)
+            self._code = fault.refusal.code.name if isinstance(fault, StoppedError) else UPSTREAM_BROKE
+            self._reason = str(fault)
             if not streaming:
                 return  # the server then resets the connection: a clean end would make a whole of a part
         await self._piece(b"", ends, more=False)
@@ -184,12 +190,12 @@ class Exchange:
         return Conditions(sent.get(b"if-none-match"), sent.get(b"traceparent"))
 
     def _summary(self) -> RequestEnded:
-        admitted = self._admitted
+        admitted, (policy, kind) = self._admitted, self._asked_for()
         total = time.perf_counter() - self._started
         return RequestEnded(
             request_id=self._request_id,
-            policy=admitted.upstream.policy if admitted else "",
-            kind=admitted.upstream.kind.value if admitted else "",
+            policy=policy,
+            kind=kind,
             code=self._code,
             status=self._status,
             head_seconds=self._head_seconds or total,
@@ -200,6 +206,14 @@ class Exchange:
             opened=self._opened,
             up_to_date=self._up_to_date,
         )
+
+    def _asked_for(self) -> tuple[str, str]:
+        """The policy and the kind of the request, as far as they are known; also of one that was refused."""
+        if self._admitted is not None:
+            return self._admitted.upstream.policy, self._admitted.upstream.kind.value
+        request = self._steps.request
+        policy = None if request is None else self._service.gate.book.find(request.table, request.name)
+        return "" if policy is None else policy.name, "" if request is None else request.kind.value
 
 
 def _with_length(fields: headers.Headers, answer: Whole) -> headers.Headers:

@@ -25,6 +25,7 @@ def _sum(one: float, other: float) -> float:
 
 STATES: Mapping[str, Fold] = {
     "shape_proxy_ready": _least,
+    "shape_proxy_shapes_available": _least,
     "shape_proxy_up_to_date_age_seconds": _least,
     "shape_proxy_electric_healthy_age_seconds": _least,
     "shape_proxy_delivery_lag_current_seconds": _most,

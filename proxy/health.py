@@ -4,15 +4,20 @@ from collections.abc import Mapping
 
 
 class Readiness:
-    """Ready while policies are loaded, Electric is `active` and nothing drains.
+    """Ready while policies are loaded and nothing drains: this process can answer then, if only with a 503 of its own,
+    which browsers can read, and a load balancer's they cannot.
 
-    One failed probe says little, so it takes `failures` in a row to become unready, and one success to come back.
-    A 202 of Electric (`starting`, `waiting`) is a failure: it may not serve new shapes (protocol reference 6.1).
+    Electric's state stands beside it; with `requires_electric` it decides as well. One failed probe says little, so it
+    takes `failures` in a row for Electric to count as away, and one success to come back. A 202 of Electric
+    (`starting`, `waiting`) is a failure: it may not serve new shapes (protocol reference 6.1). Its health may be well
+    while its shapes are not (it is `active` without PostgreSQL), so their answers are counted in the same way.
     """
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self, failures: int, *, requires_electric: bool = False) -> None:
         self._most = failures
         self._failed = failures
+        self._shapes_failed = 0
+        self._requires_electric = requires_electric
         self._state = "unknown"
         self.policies = 0
         self.draining = False
@@ -24,14 +29,27 @@ class Readiness:
         self._state = state
         self._failed = 0 if state == "active" else min(self._failed + 1, self._most)
 
+    def answered(self, *, well: bool) -> bool:
+        """One shape request's result. Whether that changed `shapes_available`."""
+        before = self.shapes_available
+        self._shapes_failed = 0 if well else self._shapes_failed + 1
+        return self.shapes_available != before
+
+    @property
+    def electric_active(self) -> bool:
+        """Whether Electric is well, as its health says."""
+        return self._failed < self._most
+
+    @property
+    def shapes_available(self) -> bool:
+        """Whether Electric answers shape requests, as far as they were made."""
+        return self._shapes_failed < self._most
+
     @property
     def checks(self) -> Mapping[str, bool]:
         """Each condition, and whether it is met."""
-        return {
-            "policies_loaded": self.policies > 0,
-            "electric_active": self._failed < self._most,
-            "not_draining": not self.draining,
-        }
+        required = {"electric_active": self.electric_active} if self._requires_electric else {}
+        return {"policies_loaded": self.policies > 0, **required, "not_draining": not self.draining}
 
     @property
     def ready(self) -> bool:
@@ -39,9 +57,16 @@ class Readiness:
         return all(self.checks.values())
 
     def report(self) -> dict[str, object]:
-        """What /ready says: the verdict, each condition, why those not met are not, and what Electric said last."""
-        why = {name: self._why(name) for name, met in self.checks.items() if not met}
-        return {"ready": self.ready, "checks": self.checks, "why": why, "electric": self._state, "lag": self.lag}
+        """What /ready says: the verdict, each condition, why those not met are not, and how Electric is."""
+        return {
+            "ready": self.ready,
+            "checks": self.checks,
+            "why": {name: self._why(name) for name, met in self.checks.items() if not met},
+            "electric": self._state,
+            "electric_active": self.electric_active,
+            "shapes_available": self.shapes_available,
+            "lag": self.lag,
+        }
 
     def _why(self, check: str) -> str:
         return {

@@ -31,6 +31,7 @@ class RequestOpened:
     """A request was admitted; it counts as open until its RequestEnded."""
 
     kind: str
+    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ class UpstreamRetried:
     """A pooled connection was stale, so the request was sent once more."""
 
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswered:
+    """The head of an answer of Electric has come, so many seconds after it was asked for."""
+
+    kind: str
+    status: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +89,26 @@ class OwnFilterRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientFilterRefused:
+    """Electric answered 400 or 500 to a request with a client's filter, which is likely the reason."""
+
+    policy: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaLeak:
     """An answer named columns that the policy does not: the tripwire stopped it."""
 
     policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowLeak:
+    """An answer held a row without the value that the policy binds: the row check stopped it."""
+
+    policy: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +124,13 @@ class ReadinessChanged:
 
     ready: bool
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesChanged:
+    """Electric answers shape requests again, or has ceased to; /ready says it too."""
+
+    available: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +255,17 @@ Observation = (
     | RequestOpened
     | ProtocolRefused
     | UpstreamRetried
+    | UpstreamAnswered
     | UpstreamFailed
     | RiderBoarded
     | RiderLetGo
     | OwnFilterRefused
+    | ClientFilterRefused
     | SchemaLeak
+    | RowLeak
     | ElectricSeen
     | ReadinessChanged
+    | ShapesChanged
     | BookLoaded
     | KeysLoaded
     | BookRejected

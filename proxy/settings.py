@@ -170,6 +170,10 @@ class Settings(BaseModel):
     max_streams: Count = Field(20_000, description="Requests open at once, all clients.")
     max_streams_per_subject: Count = Field(200, description="Requests open at once, one subject.")
 
+    row_check: Literal["live", "all", "off"] = Field(
+        "live",
+        description="Whether rows are held to the policy: changes and 256 KiB of a snapshot, all bytes, or none.",
+    )
     carrier: Literal["llhttp", "aiohttp"] = Field(
         "llhttp", description="What carries requests to Electric: llhttp, or aiohttp, which is slower and older."
     )
@@ -213,7 +217,8 @@ class Settings(BaseModel):
     limit_filter_like_wildcards: Count = Field(_FILTER.like_wildcards, description="The most % and _ in one.")
 
     probe_seconds: Seconds = Field(5, description="Between two questions to Electric's /v1/health.")
-    probe_failures: Count = Field(3, description="Failed probes in a row until /ready says no.")
+    probe_failures: Count = Field(3, description="Failures in a row until Electric, or its shapes, count as away.")
+    ready_requires_electric: bool = Field(False, description="Whether /ready says no while Electric is away.")
 
     heartbeat_table: Annotated[Table | None, BeforeValidator(_table)] = Field(
         None, description="The table, schema.name, that measures the delivery lag (deploy/postgres); none: unmeasured."

@@ -26,6 +26,11 @@ from proxy.observe import (
     ReadinessChanged,
     RevocationFaulty,
     RevocationsRead,
+    Lifecycle,
+    Observation,
+    ShapesChanged,
+    UpstreamAnswered,
+    UpstreamFailed,
     both,
 )
 from proxy.policy_files import LoadedBook
@@ -59,14 +64,14 @@ async def create_app(
     metrics, which always do; `hangup` makes policies and keys be read again."""
     streams = Streams(settings.max_streams, settings.max_streams_per_subject)
     verifier = Verifier(ring, rules(settings))
-    readiness = Readiness(settings.probe_failures)
+    readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
     metrics = Metrics(
         lambda: len(streams),
         lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
         settings.max_streams,
         lambda: sharing.figures(),
     )
-    tell = both(metrics, observe)
+    tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
     decisions = Decisions(settings, loaded, tell)
     async with (
         Electric(settings, tell) as electric,
@@ -125,13 +130,33 @@ def _longest(settings: Settings) -> float:
     return settings.token_max_seconds + 2 * settings.token_leeway_seconds
 
 
+def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:
+    """Tells the readiness how Electric answers shape requests. Other 5xx than 503 are about one request, and a failure
+    (UpstreamFailed) if the request is not at fault."""
+    match seen:
+        case UpstreamAnswered(status=status) if status < 500:
+            well = True
+        case UpstreamAnswered(status=503) | UpstreamFailed():
+            well = False
+        case _:
+            return
+    if readiness.answered(well=well):
+        observe(ShapesChanged(readiness.shapes_available))
+
+
 async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:
     """Asks Electric how it is, for ever."""
+    told = _told(readiness, observe, before=False)
     while True:
         state = await electric.health()
-        before = readiness.ready
         readiness.saw(state)
         observe(ElectricSeen(state))
-        if readiness.ready != before:
-            observe(ReadinessChanged(readiness.ready, readiness.missing))
+        told = _told(readiness, observe, before=told)
         await asyncio.sleep(seconds)
+
+
+def _told(readiness: Readiness, observe: Observe, *, before: bool) -> bool:
+    """Says so if the readiness has changed; gives what it is."""
+    if readiness.ready != before:
+        observe(ReadinessChanged(readiness.ready, readiness.missing))
+    return readiness.ready

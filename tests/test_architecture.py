@@ -17,6 +17,8 @@ FLOORS: Mapping[str, int] = {
     "proxy.core.names": 0,
     "proxy.core.limits": 0,
     "proxy.core.frames": 0,
+    "proxy.core.bound": 0,
+    "proxy.core.row_check": 1,
     "proxy.core.document": 0,
     "proxy.core.lag": 0,
     "proxy.core.messages": 0,
@@ -42,6 +44,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.explanation": 10,
     "proxy.share.bounds": 10,
     "proxy.settings": 11,
+    "proxy.row_tripwire": 11,
     "proxy.ends": 11,
     "proxy.logs": 11,
     "proxy.lag_metrics": 11,
@@ -83,6 +86,7 @@ PURE = (
         "itertools",
         "json",
         "math",
+        "orjson",
         "pydantic",
         "re",
         "typing",
@@ -103,7 +107,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "structlog": frozenset({"proxy.logs"}),
     "os.environ": frozenset({"proxy.settings"}),
     "os.getenv": frozenset(),
-    "proxy.carriers": frozenset({"proxy.electric"}),
+    "proxy.carriers": frozenset({"proxy.electric", "proxy.row_tripwire"}),
     "proxy.sandbox": frozenset({"proxy.cli"}),
 }
 """What only these modules may import. The sandbox is outside the house: it may use what it needs."""

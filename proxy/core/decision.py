@@ -32,7 +32,8 @@ class AuthorizedSubset:
 class AuthorizedShape:
     """What may be sent upstream: every part of it comes from the policy, or passed it.
 
-    Two of them are never equal: what is remembered of one is remembered by identity, without hashing its parts.
+    `bound` are the columns that every row must hold at one value. Two of them are never equal: what is remembered of
+    one is remembered by identity, without hashing its parts.
     """
 
     policy: Policy
@@ -42,6 +43,12 @@ class AuthorizedShape:
     log: str
     predicate: Predicate
     subset: AuthorizedSubset | None
+    bound: Mapping[str, str]
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter of the client's is in it, in text that may make Electric fail."""
+        return self.predicate.filtered or (self.subset is not None and self.subset.predicate.filtered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def decide(
     """The shape that this request may read. Raises Refusal at the first rule that says no."""
     case = consider(request, claims, book, limits)
     fields = {rule.__name__: rule(case) for rule in RULES}
-    return AuthorizedShape(policy=case.policy, **fields)
+    return AuthorizedShape(policy=case.policy, bound=case.bound, **fields)
 
 
 def explain(
@@ -110,7 +117,7 @@ def consider(request: ShapeRequest, claims: Claims, book: PolicyBook, limits: Fi
 
 def _policy(request: ShapeRequest, book: PolicyBook) -> Policy:
     """Unknown and forbidden are the same answer: the difference would tell which tables there are."""
-    found = book.by_table.get(request.table or "") if request.name is None else book.by_name.get(request.name)
+    found = book.find(request.table, request.name)
     if found is None:
         raise Refusal(Code.shape_forbidden, reason="no policy for this table or name")
     return found

@@ -106,6 +106,10 @@ class PolicyBook:
             by_table |= dict.fromkeys(policy.table.spellings(), policy)
         return cls(by_name, by_table)
 
+    def find(self, table: str | None, name: str | None) -> Policy | None:
+        """The policy of this name, or without a name the one over this table."""
+        return self.by_table.get(table or "") if name is None else self.by_name.get(name)
+
 
 def _names(name: str, document: PolicyDocument, table: Table | None) -> Iterable[str]:
     if not NAME.fullmatch(name):

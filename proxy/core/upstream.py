@@ -23,7 +23,8 @@ class UpstreamRequest:
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
-    `position` the part that says where in its log: equal shapes may see the same bytes of one stream.
+    `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
+    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it.
     """
 
     kind: Kind
@@ -34,6 +35,8 @@ class UpstreamRequest:
     columns: frozenset[str]
     shape: str
     position: Position
+    bound: tuple[tuple[str, str], ...] = ()
+    filtered: bool = False
 
     @property
     def method(self) -> str:
@@ -71,6 +74,8 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
         columns=frozenset(shape.columns),
         shape=written,
         position=position,
+        bound=tuple(shape.bound.items()),
+        filtered=shape.filtered,
     )
 
 

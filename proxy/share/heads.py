@@ -43,16 +43,20 @@ def read(request: UpstreamRequest, status: int, received: Headers, bounds: tuple
 
 
 def _keep_seconds(request: UpstreamRequest, said: dict[bytes, bytes], bounds: tuple[float, float]) -> float:
-    """Only what Electric lets public caches keep, and never an answer that says "nothing yet" or names a handle that
-    its client knows to be dead."""
+    """Only what Electric lets public caches keep, and never an answer that says "nothing yet", leaves its client where
+    it was, or names a handle that its client knows to be dead. One that says "up to date" ages like a live one: for
+    longer, whoever comes back with it would miss the changes since."""
     if request.kind not in (Kind.initial, Kind.catch_up, Kind.live) or b"electric-snapshot" in said:
         return 0.0
     handle = said.get(b"electric-handle", b"").decode("latin-1")
     if not handle or handle == request.position.expired_handle or b"electric-offset" not in said:
         return 0.0
+    if said[b"electric-offset"] == request.position.offset.encode():
+        return 0.0
     if said.get(b"electric-has-data") == b"false" or _UNIQUE_ETAG.fullmatch(said.get(b"etag", b"")):
         return 0.0
-    return max(0.0, min(bounds[request.kind is Kind.live], _fresh_seconds(said)))
+    live = request.kind is Kind.live or b"electric-up-to-date" in said
+    return max(0.0, min(bounds[live], _fresh_seconds(said)))
 
 
 def _fresh_seconds(said: dict[bytes, bytes]) -> float:

@@ -13,6 +13,7 @@ from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric import Answer, BodyBroken, Conditions, Source, Whole
 from proxy.observe import Observe, RiderBoarded, RiderLetGo
+from proxy.row_tripwire import StoppedError
 from proxy.share.bounds import Bounds
 from proxy.share.desk import Desk, How
 from proxy.share.flight import Flight
@@ -176,6 +177,8 @@ def _sent(request: UpstreamRequest) -> UpstreamRequest:
 def _told(fault: Exception) -> Refusal | str:
     if isinstance(fault, Refusal):
         return fault
+    if isinstance(fault, StoppedError):
+        return fault.refusal
     if isinstance(fault, BodyBroken):
         return str(fault)
     return Refusal(Code.internal_error, reason=f"{type(fault).__name__} in a flight")

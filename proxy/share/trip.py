@@ -9,6 +9,7 @@ from typing import Protocol
 from proxy.core.errors import Code, Refusal
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric import Answer, BodyBroken, Conditions, Source
+from proxy.row_tripwire import StoppedError
 from proxy.share.flight import SMALL_BYTES, Flight, Step
 from proxy.share.heads import Head, same
 from proxy.share.window import Rider
@@ -181,7 +182,7 @@ class Ride:
             elif step is Step.wait:
                 await self._trip.news.wait()
             elif step is Step.broken:
-                raise BodyBroken(str(self._trip.flight.fault))
+                raise _broken(self._trip.flight.fault)
             else:
                 break
         else:
@@ -201,3 +202,8 @@ class Ride:
         self._trip.leave(self._rider)
         if self._resumption is not None:
             self._resumption.close()
+
+
+def _broken(fault: Refusal | str | None) -> BodyBroken:
+    """What a rider is told of a flight that failed after its head."""
+    return StoppedError(fault) if isinstance(fault, Refusal) else BodyBroken(str(fault))

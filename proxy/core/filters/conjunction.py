@@ -1,7 +1,7 @@
 """`(<policy>) AND (<client>)`: the only place where a predicate is put together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.core.filters.arrays import reread
@@ -17,10 +17,11 @@ _NOTHING: Final = "(TRUE)"
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """What is sent as `where`, and the values of its $1…$n."""
+    """What is sent as `where`, and the values of its $1…$n. `filtered` says whether a client's filter is in it."""
 
     text: str
     params: tuple[str, ...]
+    filtered: bool = field(default=False, compare=False)
 
 
 def conjoin(
@@ -44,7 +45,7 @@ def conjoin(
     text = f"{enforced} AND {chosen}"
     parts = policy if client is None else (*policy, client)
     check(text, frozenset().union(*[part.names for part in parts]), len(values))
-    return Predicate(text, tuple(values))
+    return Predicate(text, tuple(values), client is not None)
 
 
 def _policy_half(policy: Sequence[Condition], claims: Mapping[str, str], values: list[str]) -> str:
