@@ -208,12 +208,12 @@ class Exchange:
         )
 
     def _asked_for(self) -> tuple[str, str]:
-        """The policy and the kind of the request, as far as they are known; also of one that was refused."""
+        """The policy and the kind of the request, also of one that was refused, if there is a policy for it."""
         if self._admitted is not None:
             return self._admitted.upstream.policy, self._admitted.upstream.kind.value
         request = self._steps.request
         policy = None if request is None else self._service.gate.book.find(request.table, request.name)
-        return "" if policy is None else policy.name, "" if request is None else request.kind.value
+        return ("", "") if request is None or policy is None else (policy.name, request.kind.value)
 
 
 def _with_length(fields: headers.Headers, answer: Whole) -> headers.Headers:

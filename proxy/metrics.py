@@ -71,7 +71,11 @@ class Metrics:
         self._head_of, self._total_of = Children(self._head), Children(self._total)
         self._upstream_of, self._answers_of = Children(self._upstream), Children(self._answers)
         self._bytes_of = Children(self._bytes)
-        self._readers: Mapping[type, Callable[[Any], None]] = {
+        self._readers = self._reading() | share_metrics.ShareMetrics(self.registry, sharing).readers
+
+    def _reading(self) -> dict[type, Callable[[Any], None]]:
+        """What to call with which observation, but for those of sharing."""
+        return {
             RequestOpened: self._request_opened,
             RequestEnded: self._request_ended,
             ProtocolRefused: lambda seen: self._protocol.labels(seen.code).inc(),
@@ -91,7 +95,6 @@ class Metrics:
             DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
             BookRejected: lambda _: self._book_rejected.set(1),
             **LagMetrics(self.registry).readers,
-            **share_metrics.ShareMetrics(self.registry, sharing).readers,
         }
 
     def __call__(self, observation: Observation) -> None:

@@ -23,7 +23,7 @@ class StoppedError(Broken):
     """The proxy has cut an answer after its head; `refusal` says why."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.reason)
+        super().__init__(f"{refusal.code.name}: {refusal.reason}")
         self.refusal = refusal
 
 

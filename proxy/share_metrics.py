@@ -45,7 +45,7 @@ class ShareMetrics:
         self._lookups_of = Children(self._lookups)
 
     @property
-    def readers(self) -> Mapping[type, Callable[[Any], None]]:
+    def readers(self) -> dict[type, Callable[[Any], None]]:
         """What to call with which observation."""
         return {RiderBoarded: self._boarded, RiderLetGo: lambda seen: self._let_go.labels(seen.kind).inc()}
 

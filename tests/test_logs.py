@@ -21,6 +21,7 @@ from proxy.observe import (
     ReadinessChanged,
     RequestEnded,
     RequestOpened,
+    UpstreamAnswered,
     UpstreamFailed,
     UpstreamRetried,
     both,
@@ -124,7 +125,7 @@ def test_a_level_keeps_what_is_below_it_silent(level: str, events: list[str]) ->
 
 
 def test_what_is_only_counted_is_no_line() -> None:
-    assert written(RequestOpened("live"), ElectricSeen("active")) == []
+    assert written(RequestOpened("live", "notes"), UpstreamAnswered("live", 200, 0.1), ElectricSeen("active")) == []
 
 
 def test_words_of_an_observation_cannot_break_a_line() -> None:

@@ -14,12 +14,13 @@ from proxy import policy_files, tokens, wiring
 from proxy.core.errors import Code
 from proxy.core.request import Kind
 from proxy.ends import End
-from proxy.exchange import UPSTREAM_BROKE
+from proxy.exchange import RELAYED, UPSTREAM_BROKE
 from proxy.inbound import GONE
 from proxy.keys import KeyRing, new_keys
-from proxy.metrics import PROTOCOL_CODES, STATES, UPSTREAM_CODES, Metrics
+from proxy.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
 from proxy.observe import (
     BookLoaded,
+    ClientFilterRefused,
     ElectricSeen,
     Lifecycle,
     Observation,
@@ -28,7 +29,10 @@ from proxy.observe import (
     ReadinessChanged,
     RequestEnded,
     RequestOpened,
+    RowLeak,
     SchemaLeak,
+    ShapesChanged,
+    UpstreamAnswered,
     UpstreamFailed,
     UpstreamRetried,
 )
@@ -41,8 +45,9 @@ POLICIES = ("notes", "todos")
 LABELS: dict[str, set[str]] = {
     "policy": {*POLICIES, "none"},
     "kind": {*KINDS, "none"},
-    "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE},
+    "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE, *RELAYED.values()},
     "state": set(STATES),
+    "status": {*STATUSES, "other"},
     "result": {"verified", "cached", "hit", "miss"},
     "digest": {"0123456789ab"},
     "measure": {"delivery", "replication"},
@@ -88,16 +93,25 @@ def test_known_combinations_start_at_0(metrics: Metrics) -> None:
     for kind in KINDS:
         for code in UPSTREAM_CODES:
             assert value(metrics, "upstream_failures_total", kind=kind, code=code) == 0
-        for name in ("upstream_retries_total", "sent_bytes_total", "open_requests", "head_seconds_count"):
+        for status in STATUSES:
+            assert value(metrics, "upstream_answers_total", kind=kind, status=status) == 0
+        for name in ("upstream_retries_total", "sent_bytes_total", "upstream_seconds_count", "head_seconds_count"):
             assert value(metrics, name, kind=kind) == 0
         for policy in POLICIES:
+            assert value(metrics, "open_requests", policy=policy, kind=kind) == 0
             assert value(metrics, "requests_total", policy=policy, kind=kind, code="ok") == 0
+
+
+def test_refusals_and_stopped_answers_start_at_0(metrics: Metrics) -> None:
     for code in Code:
         assert value(metrics, "requests_total", policy="none", kind="none", code=code.name) == 0
     for code in PROTOCOL_CODES:
         assert value(metrics, "protocol_refusals_total", code=code) == 0
     for policy in POLICIES:
+        for status in FILTER_STATUSES:
+            assert value(metrics, "client_filter_refusals_total", policy=policy, status=status) == 0
         assert value(metrics, "schema_leaks_total", policy=policy) == 0
+        assert value(metrics, "row_leaks_total", policy=policy) == 0
         assert value(metrics, "own_filter_refusals_total", policy=policy) == 0
 
 
@@ -108,10 +122,10 @@ def test_what_is_asked_at_the_scrape_is_asked(metrics: Metrics) -> None:
 
 
 def test_a_request_is_open_until_it_is_over(metrics: Metrics) -> None:
-    metrics(RequestOpened("live"))
-    assert value(metrics, "open_requests", kind="live") == 1
+    metrics(RequestOpened("live", "notes"))
+    assert value(metrics, "open_requests", policy="notes", kind="live") == 1
     metrics(ended(opened=True))
-    assert value(metrics, "open_requests", kind="live") == 0
+    assert value(metrics, "open_requests", policy="notes", kind="live") == 0
     assert value(metrics, "requests_total", policy="notes", kind="live", code="ok") == 1
     assert value(metrics, "sent_bytes_total", kind="live") == 17
     assert value(metrics, "head_seconds_sum", kind="live") == 0.2
@@ -122,14 +136,14 @@ def test_a_request_is_open_until_it_is_over(metrics: Metrics) -> None:
 def test_a_request_that_was_not_admitted_is_counted_and_not_timed(metrics: Metrics) -> None:
     metrics(ended(policy="", kind="", code="token_expired", status=401))
     assert value(metrics, "requests_total", policy="none", kind="none", code="token_expired") == 1
-    assert value(metrics, "open_requests", kind="live") == 0
+    assert value(metrics, "open_requests", policy="notes", kind="live") == 0
     assert value(metrics, "request_seconds_count", kind="live") == 0
 
 
 def test_the_age_of_a_policy_is_unknown_until_an_answer_was_up_to_date(metrics: Metrics) -> None:
     metrics(ended(opened=True))
     assert math.isnan(value(metrics, "up_to_date_age_seconds", policy="notes") or 0)
-    metrics(RequestOpened("live"))
+    metrics(RequestOpened("live", "notes"))
     metrics(ended(opened=True, up_to_date=True))
     age = value(metrics, "up_to_date_age_seconds", policy="notes")
     assert age is not None
@@ -147,6 +161,9 @@ COUNTED: list[tuple[Observation, str, dict[str, str]]] = [
     ),
     (OwnFilterRefused("notes"), "own_filter_refusals_total", {"policy": "notes"}),
     (SchemaLeak("notes"), "schema_leaks_total", {"policy": "notes"}),
+    (RowLeak("notes", "live"), "row_leaks_total", {"policy": "notes"}),
+    (ClientFilterRefused("notes", 500), "client_filter_refusals_total", {"policy": "notes", "status": "500"}),
+    (UpstreamAnswered("live", 503, 0.1), "upstream_answers_total", {"kind": "live", "status": "503"}),
 ]
 
 
@@ -173,6 +190,18 @@ def test_readiness_is_0_or_1(metrics: Metrics) -> None:
     assert value(metrics, "ready") == 1
     metrics(ReadinessChanged(False, "not_draining"))
     assert value(metrics, "ready") == 0
+
+
+def test_an_answer_of_electric_is_timed_and_an_odd_status_is_other(metrics: Metrics) -> None:
+    metrics(UpstreamAnswered("live", 418, 0.2))
+    assert value(metrics, "upstream_answers_total", kind="live", status="other") == 1
+    assert value(metrics, "upstream_seconds_sum", kind="live") == 0.2
+
+
+def test_shapes_are_available_until_they_are_not(metrics: Metrics) -> None:
+    assert value(metrics, "shapes_available") == 1
+    metrics(ShapesChanged(False))
+    assert value(metrics, "shapes_available") == 0
 
 
 def test_one_book_is_in_force(metrics: Metrics) -> None:

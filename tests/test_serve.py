@@ -18,6 +18,7 @@ from tests.harness.processes import Running, serving, serving_environment
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
+from tests.harness.shared import DIRECT
 from tests.harness.upstream import Upstream
 from tests.relay.asking import EVENT, LIVE, SSE, Held, get, half_a_body, one_event
 
@@ -218,7 +219,7 @@ async def test_a_poll_that_waits_longer_is_refused_at_the_end_of_the_drain(upstr
 async def test_a_body_that_is_not_over_by_then_is_cut_and_never_made_whole(upstream: Upstream, tmp_path: Path) -> None:
     Held(upstream, half_a_body)
     async with (
-        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="0.3", PROXY_SHARE="off") as proxy,
+        running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="0.3", **DIRECT) as proxy,
         connected(proxy.address) as raw,
     ):
         await raw.say(get(proxy))
@@ -257,7 +258,7 @@ async def test_newcomers_are_refused_while_it_drains(upstream: Upstream, tmp_pat
 
 
 async def test_an_electric_that_is_away_is_observed_once(upstream: Upstream, tmp_path: Path) -> None:
-    said = {"PROXY_PROBE_FAILURES": "2", "PROXY_PROBE_SECONDS": "0.02"}
+    said = {"PROXY_PROBE_FAILURES": "2", "PROXY_PROBE_SECONDS": "0.02", "PROXY_READY_REQUIRES_ELECTRIC": "true"}
     async with running(upstream.url, tmp_path, **said) as proxy:
         ready, away = ReadinessChanged(True, ""), ReadinessChanged(False, "electric_active")
         await until(lambda: ready in proxy.seen)

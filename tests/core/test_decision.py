@@ -34,6 +34,7 @@ def test_a_plain_request_gets_the_policy() -> None:
         "log": "full",
         "predicate": predicate(),
         "subset": None,
+        "bound": {"session_id": "s-ada"},
     }
 
 
@@ -334,7 +335,7 @@ def test_explain_says_what_decide_decides() -> None:
 
 
 def test_every_rule_fills_one_field_of_the_shape() -> None:
-    assert {rule.__name__ for rule in RULES} | {"policy"} == set(AuthorizedShape.__dataclass_fields__)
+    assert {rule.__name__ for rule in RULES} | {"policy", "bound"} == set(AuthorizedShape.__dataclass_fields__)
 
 
 # --- properties

@@ -18,8 +18,10 @@ async def shared_upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-DIRECT = {"PROXY_SHARE": "off"}
-SHARED = {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
+UNREAD = {"PROXY_ROW_CHECK": "off"}
+"""For tests whose bodies are any bytes: what a check of rows does to them is tested with rows."""
+DIRECT = UNREAD | {"PROXY_SHARE": "off"}
+SHARED = UNREAD | {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
 """Requests that are open share, and every test finds its own upstream request."""
 REFERENCE = DIRECT | {"PROXY_CARRIER": "aiohttp"}
 """The other carrier, held to the same tests."""

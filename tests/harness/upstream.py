@@ -11,10 +11,10 @@ HEADERS = {
     "content-type": "application/json; charset=utf-8",
     "cache-control": "public, max-age=60, stale-while-revalidate=300",
     "electric-handle": "1-2",
-    "electric-offset": "0_0",
+    "electric-offset": "7_0",
     "electric-schema": SCHEMA,
     "electric-up-to-date": "",
-    "etag": '"1-2:-1:0_0"',
+    "etag": '"1-2:-1:7_0"',
     "electric-server": "ElectricSQL/1.7.12",
     "access-control-allow-origin": "*",
 }

@@ -2,9 +2,10 @@
 
 import pytest
 
-from proxy.observe import ElectricSeen, ReadinessChanged
+from proxy.observe import ElectricSeen, ReadinessChanged, ShapesChanged
 from tests.harness.raw import connected, request, until
 from tests.harness.shared import ON_MODULE_LOOP
+from tests.harness.upstream import plain
 from tests.relay.asking import LIVE, Held, get
 
 pytestmark = ON_MODULE_LOOP
@@ -38,8 +39,9 @@ async def test_ready_says_why(starting, upstream):
         answered = await admin(proxy, "/ready")
         assert answered.status == 200
         assert answered.json["ready"] is True
-        assert answered.json["checks"] == {"policies_loaded": True, "electric_active": True, "not_draining": True}
+        assert answered.json["checks"] == {"policies_loaded": True, "not_draining": True}
         assert answered.json["electric"] == "active"
+        assert answered.json["electric_active"] is answered.json["shapes_available"] is True
 
 
 STATES = {
@@ -54,19 +56,45 @@ STATES = {
 
 
 @pytest.mark.parametrize(("status", "body", "state"), STATES.values(), ids=STATES.keys())
-async def test_an_electric_that_is_not_active_is_not_ready(starting, upstream, status, body, state):
+@pytest.mark.parametrize("required", [False, True], ids=["told", "required"])
+async def test_an_electric_that_is_not_active_is_told_and_decides_where_it_must(
+    starting, upstream, status, body, state, required
+):
     upstream.health = (status, body)
-    async with starting(PROXY_PROBE_FAILURES="1", **QUICK) as proxy:
+    said = QUICK | {"PROXY_PROBE_FAILURES": "1", "PROXY_READY_REQUIRES_ELECTRIC": str(required).lower()}
+    async with starting(**said) as proxy:
         await seen_next(proxy, state)
         answered = await admin(proxy, "/ready")
-        assert (answered.status, answered.json["electric"]) == (503, state)
-        assert not answered.json["checks"]["electric_active"]
+        assert (answered.status, answered.json["electric"]) == (503 if required else 200, state)
+        assert not answered.json["electric_active"]
+        assert ("electric_active" in answered.json["checks"]) == required
+
+
+async def test_shapes_that_electric_cannot_serve_are_told_while_its_health_is_active(starting, upstream):
+    async def busy(connection, _):
+        await connection.reply(503, b'{"message":"PostgreSQL is away"}', {"content-type": "application/json"})
+
+    upstream.script = busy
+    async with starting(PROXY_PROBE_FAILURES="2", **QUICK) as proxy, connected(proxy.address) as raw:
+        await seen_next(proxy, "active")
+        assert [(await raw.ask(get(proxy, LIVE))).status for _ in range(2)] == [503, 503]
+        answered = await admin(proxy, "/ready")
+        assert (answered.status, answered.json["electric"], answered.json["electric_active"]) == (200, "active", True)
+        assert answered.json["shapes_available"] is False
+        text = (await admin(proxy, "/metrics")).body.decode()
+        assert "shape_proxy_shapes_available 0.0" in text
+        assert 'shape_proxy_upstream_answers_total{kind="live",status="503"} 2.0' in text
+        upstream.script = plain
+        assert (await raw.ask(get(proxy))).status == 200
+        assert (await admin(proxy, "/ready")).json["shapes_available"] is True
+        assert [seen.available for seen in proxy.seen if isinstance(seen, ShapesChanged)] == [False, True]
 
 
 async def test_it_takes_failures_in_a_row_to_become_unready_and_one_success_to_come_back(starting, upstream):
     active, down = (200, b'{"status":"active"}'), (500, b"")
     upstream.healths = iter([active, down, down, active, down, down, down])
-    async with starting(PROXY_PROBE_FAILURES="3", **QUICK) as proxy:
+    said = QUICK | {"PROXY_PROBE_FAILURES": "3", "PROXY_READY_REQUIRES_ELECTRIC": "true"}
+    async with starting(**said) as proxy:
         await until(lambda: proxy.seen.count(ElectricSeen("active")) >= 3)
         at_last = [ReadinessChanged(ready=False, why="electric_active"), ReadinessChanged(ready=True, why="")]
         assert [seen for seen in proxy.seen if isinstance(seen, ReadinessChanged)][-2:] == at_last
@@ -88,7 +116,7 @@ async def test_metrics_count_requests_and_say_what_is_open(starting, upstream):
         await upstream.wait_for(1)
         text = (await admin(proxy, "/metrics")).body.decode()
         assert "shape_proxy_open_streams 1.0" in text
-        assert 'shape_proxy_open_requests{kind="live"} 1.0' in text
+        assert 'shape_proxy_open_requests{kind="live",policy="chat_messages"} 1.0' in text
         held.go.set()
         await raw.answer()
         await raw.ask(request("/"))

@@ -348,7 +348,7 @@ async def test_what_electric_tells_its_clients_passes_with_its_body(proxy, upstr
     assert answered.head["electric-handle"] == "3-4"
     assert answered.head["retry-after"] == "7"
     [seen] = proxy.ended
-    assert (seen.status, seen.code) == (status, "ok")
+    assert (seen.status, seen.code) == (status, f"upstream_{status}")
 
 
 FAULTS = {
@@ -445,9 +445,6 @@ LEAKS = {
     "another column": '{"id":{"type":"text"},"secret_note":{"type":"text"}}',
     "only another column": '{"secret_note":{"type":"text"}}',
     "a column in capitals": '{"ID":{"type":"text"}}',
-    "no object": '["id"]',
-    "no JSON": "{",
-    "nothing": "",
 }
 
 
@@ -464,6 +461,23 @@ async def test_an_answer_that_names_a_hidden_column_is_stopped_before_its_first_
         assert b"hidden" not in answered.body
         assert "electric-schema" not in answered.head.names
     assert SchemaLeak("chat_messages") in proxy.seen
+
+
+UNREADABLE = {"no object": '["id"]', "no JSON": "{", "nothing": "", "a table just made anew": "null"}
+
+
+@pytest.mark.parametrize("schema", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_a_schema_that_cannot_be_read_is_a_failure_and_no_leak(proxy, upstream, schema):
+    async def answer(connection, _):
+        await connection.reply(headers=HEADERS | {"electric-schema": schema}, body=b"hidden")
+
+    upstream.script = answer
+    async with connected(proxy.address) as raw:
+        answered = await raw.ask(get(proxy))
+        assert_refused(answered, "upstream_failed")
+        assert b"hidden" not in answered.body
+    assert [seen.reason for seen in proxy.seen if isinstance(seen, UpstreamFailed)] == ["schema_unreadable"]
+    assert counting(SchemaLeak)(proxy) == 0
 
 
 async def test_a_column_that_was_not_asked_for_is_one_too_many(proxy, upstream):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.running import Proxy, running
+from tests.harness.shared import UNREAD
 from tests.harness.upstream import Upstream
 
 Starting = Callable[..., AbstractAsyncContextManager[Proxy]]
@@ -17,7 +18,7 @@ def starting(upstream: Upstream, tmp_path: Path) -> Starting:
     """Starts a sharing proxy with settings by their names in the environment."""
 
     def start(**variables: str) -> AbstractAsyncContextManager[Proxy]:
-        return running(upstream.url, tmp_path, **{"PROXY_SHARE": "on"} | variables)
+        return running(upstream.url, tmp_path, **UNREAD | {"PROXY_SHARE": "on"} | variables)
 
     return start
 

@@ -9,8 +9,8 @@ from tests.share.asking import asking
 
 BASE = {
     b"electric-handle": b"1-2",
-    b"electric-offset": b"0_0",
-    b"etag": b'"1-2:0_0:0_0"',
+    b"electric-offset": b"7_0",
+    b"etag": b'"1-2:0_0:7_0"',
     b"cache-control": b"public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746",
 }
 
@@ -40,6 +40,11 @@ BASE = {
         (Kind.catch_up, 200, {b"age": b"soon"}, 0),
         (Kind.catch_up, 200, {b"age": b"9" * 5000}, 0),
         (Kind.catch_up, 200, {b"electric-handle": b""}, 0),
+        (Kind.catch_up, 200, {b"electric-offset": b"0_0"}, 0),
+        (Kind.live, 200, {b"electric-offset": b"0_0"}, 0),
+        (Kind.catch_up, 200, {b"electric-up-to-date": b""}, 5),
+        (Kind.initial, 200, {b"electric-up-to-date": b"true"}, 5),
+        (Kind.catch_up, 200, {b"electric-up-to-date": b"", b"cache-control": b"public, max-age=2"}, 2),
         (Kind.catch_up, 409, {}, 0),
         (Kind.catch_up, 503, {}, 0),
     ],
