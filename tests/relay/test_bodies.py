@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from proxy.observe import OwnFilterRefused, RequestEnded, SchemaLeak, UpstreamFailed, UpstreamRetried
+from proxy.observe import (
+    ClientFilterRefused,
+    OwnFilterRefused,
+    RequestEnded,
+    SchemaLeak,
+    UpstreamFailed,
+    UpstreamRetried,
+)
 from tests.harness.raw import Broken, connected
 from tests.harness.refusals import assert_refused
 from tests.harness.shared import DIRECT, ON_MODULE_LOOP, REFERENCE, SHARED
@@ -373,6 +380,53 @@ async def test_a_fault_of_our_own_text_is_counted(proxy, upstream, body, count):
         assert (await raw.head()).status == 400
         await ended(proxy)
     assert proxy.seen.count(OwnFilterRefused("chat_messages")) == count
+
+
+FILTERED = TARGET + "&where=role%20%3D%20%27user%27"
+REPEATED = TARGET + "&where=session_id%20%3D%20%27s-ada%27"
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_what_a_clients_filter_may_be_the_reason_of_is_counted_by_itself(proxy, upstream, status):
+    async def refuse(connection, _):
+        await connection.reply(status, b'{"message":"no"}', {"content-type": "application/json"})
+
+    upstream.script = refuse
+    async with connected(proxy.address) as raw:
+        for said in (get(proxy, FILTERED), post(proxy)):
+            assert (await raw.ask(said)).status == 400
+    assert proxy.seen.count(ClientFilterRefused("chat_messages", status)) == 2
+    assert counting(OwnFilterRefused)(proxy) == counting(UpstreamFailed)(proxy) == 0
+
+
+async def test_a_filter_that_electric_fails_at_is_refused_so_that_nobody_repeats_it(proxy, upstream):
+    async def fail(connection, _):
+        await connection.reply(500, b'{"error":"s3cr3t"}', {"content-type": "application/json"})
+
+    upstream.script = fail
+    async with connected(proxy.address) as raw:
+        answered = await raw.ask(get(proxy, FILTERED))
+        assert_refused(answered, "filter_malformed")
+        assert answered.json["detail"] == "Electric cannot evaluate this filter."
+        for target in (TARGET, REPEATED):
+            assert_refused(await raw.ask(get(proxy, target)), "upstream_failed")
+    assert counting(ClientFilterRefused)(proxy) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "policy"),
+    [
+        (TARGET + "&replica=full&columns=nothing", "column_forbidden", "chat_messages"),
+        (TARGET + "&where=nothing%20%3D%201", "filter_column_forbidden", "chat_messages"),
+        (TARGET.replace("chat_messages", "nothing"), "shape_forbidden", ""),
+        (TARGET + "&nothing=1", "unknown_parameter", ""),
+    ],
+)
+async def test_a_refusal_names_the_policy_that_it_was_refused_by(proxy, upstream, target, code, policy):
+    async with connected(proxy.address) as raw:
+        assert_refused(await raw.ask(get(proxy, target)), code)
+    await ended(proxy)
+    assert (proxy.ended[0].code, proxy.ended[0].policy, bool(proxy.ended[0].kind)) == (code, policy, bool(policy))
 
 
 COMPRESSED = ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip"]

@@ -46,6 +46,7 @@ async def test_no_other_session_is_given_it(proxy, upstream):
     [
         pytest.param(LIVE, 200, EMPTY, id="a poll without news"),
         pytest.param(LIVE, 200, HEADERS | {"etag": '"1-2:0_0:0_0:-5"'}, id="an etag with a unique part"),
+        pytest.param(CATCH_UP, 200, HEADERS | {"electric-offset": "0_0"}, id="a catch-up without changes"),
         pytest.param(CATCH_UP, 409, HEADERS, id="a must-refetch"),
         pytest.param(CATCH_UP, 400, HEADERS, id="a fault"),
         pytest.param(CATCH_UP, 503, HEADERS, id="an outage"),
