@@ -113,7 +113,9 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def shared(upstream: Upstream, policies: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     """Two workers for the tests that leave them running."""
     folder = tmp_path_factory.mktemp("two")
-    async with fleet(folder, upstream, PROXY_PROBE_FAILURES="1", PROXY_POLICIES=str(policies)) as running:
+    async with fleet(
+        folder, upstream, PROXY_PROBE_FAILURES="1", PROXY_READY_REQUIRES_ELECTRIC="true", PROXY_POLICIES=str(policies)
+    ) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from proxy.core.messages import Change
 from proxy.core.names import Table
 from proxy.electric import Electric
 from proxy.follower import Followed, Follower
-from proxy.observe import FollowerFailed, FollowerRestarted, Observation
+from proxy.observe import FollowerFailed, FollowerRestarted, Observation, UpstreamAnswered
 from tests.harness.raw import until
 from tests.harness.running import environment
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
@@ -29,6 +29,11 @@ class Notes:
 
     told: list[Change | str] = field(default_factory=list)
     seen: list[Observation] = field(default_factory=list)
+
+    @property
+    def said(self) -> list[Observation]:
+        """What was observed besides answers."""
+        return [one for one in self.seen if not isinstance(one, UpstreamAnswered)]
 
     def changed(self, change: Change) -> None:
         """A row."""
@@ -134,7 +139,7 @@ async def test_a_409_begins_again_without_the_old_handle(upstream: Upstream, fol
     assert (again["offset"], again["expired_handle"]) == ("-1", "1-2")
     assert "handle" not in again
     assert upstream.asked[3].params["handle"] == "3-4"
-    assert notes.seen == [FollowerRestarted("proxy-heartbeat", "status_409")]
+    assert notes.said == [FollowerRestarted("proxy-heartbeat", "status_409")]
 
 
 async def test_409_without_end_is_asked_ever_more_rarely(upstream: Upstream, following: Starting) -> None:
@@ -169,7 +174,7 @@ async def test_after_a_fault_it_asks_the_same_again(
     scripted(upstream, answer, (200, UP_TO_DATE, head()))
     async with following() as notes:
         await upstream.wait_for(3)
-    assert notes.seen == [FollowerFailed("proxy-heartbeat", reason)]
+    assert notes.said == [FollowerFailed("proxy-heartbeat", reason)]
     assert upstream.asked[0].params == upstream.asked[1].params
     assert notes.told == ["up to date"]
 

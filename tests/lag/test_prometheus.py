@@ -163,7 +163,11 @@ async def until(asked: Callable[[], Awaitable[T]], wanted: T) -> None:
 async def test_the_real_prometheus_says_that_electric_is_down_and_that_it_is_back(
     upstream: Upstream, tmp_path: Path, client: httpx.AsyncClient
 ) -> None:
-    quick = {"PROXY_PROBE_SECONDS": "0.1", "PROXY_PROBE_FAILURES": "2"}
+    quick = {
+        "PROXY_PROBE_SECONDS": "0.1",
+        "PROXY_PROBE_FAILURES": "2",
+        "PROXY_READY_REQUIRES_ELECTRIC": "true",
+    }
     async with (
         running(upstream.url, tmp_path, **quick) as proxy,
         prometheus(tmp_path / "prometheus", proxy.admin_url.removeprefix("http://")) as url,
