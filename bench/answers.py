@@ -1,7 +1,11 @@
 """The bytes that the mock of Electric sends, as the protocol reference has them: chunked, with a strong etag."""
 
+from functools import lru_cache
+
 HANDLE = "1-1700000000000000"
 CHUNK = 256 * 1024
+ROW = 500
+SESSION = b"s-0"
 COLUMNS = ("id", "session_id", "body")
 SCHEMA = "{" + ",".join(f'"{name}":{{"type":"text"}}' for name in COLUMNS) + "}"
 
@@ -37,29 +41,39 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def snapshot(size: int) -> bytes:
-    """A whole answer that does not wait, its body of this size in chunks as Electric writes them."""
-    start, end = b'[{"key":"', b'","headers":{"operation":"insert"}}]'
-    body = start + b"x" * (size - len(start) - len(end)) + end
+@lru_cache(maxsize=20_000)
+def snapshot(size: int, session: bytes = SESSION) -> bytes:
+    """A whole answer that does not wait, its rows of one session, its body of this size in chunks as Electric writes
+    them."""
+    rows = [_row(session, ROW) for _ in range(size // ROW - 1)]
+    body = b"[" + b"".join(row + b"," for row in rows)
+    body += _row(session, size - len(body) - 1) + b"]"
     chunks = [_chunk(body[at : at + CHUNK]) for at in range(0, len(body), CHUNK)]
     head = _head("public, max-age=60, stale-while-revalidate=300", electric_schema=SCHEMA, electric_up_to_date="")
     return b"".join([head, *chunks, _chunk(b"")])
 
 
-def _messages(number: int) -> list[bytes]:
+def _row(session: bytes, size: int) -> bytes:
+    """A row of so many bytes."""
+    start = b'{"key":"k","value":{"id":"1","session_id":"%b","body":"' % session
+    end = b'"},"headers":{"operation":"insert"}}'
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+def _messages(number: int, session: bytes) -> list[bytes]:
     change = (
-        b'{"key":"\\"public\\".\\"bench_0\\"/\\"%d\\"","value":{"id":"%d","session_id":"s-0","body":"%b"},'
+        b'{"key":"\\"public\\".\\"bench_0\\"/\\"%d\\"","value":{"id":"%d","session_id":"%b","body":"%b"},'
         b'"headers":{"operation":"insert","relation":["public","bench_0"],"txids":[%d],"lsn":"%d","op_position":0}}'
-    ) % (number, number, b"x" * 200, number, number)
+    ) % (number, number, session, b"x" * 200, number, number)
     return [change, b'{"headers":{"control":"up-to-date","global_last_seen_lsn":"%d"}}' % number]
 
 
-CHANGE = (
-    _head("public, max-age=5, stale-while-revalidate=5", electric_up_to_date="", electric_cursor="12345")
-    + _chunk(b"[" + b",".join(_messages(7)) + b"]")
-    + _chunk(b"")
-)
-"""The answer of a live poll that a change has ended."""
+@lru_cache(maxsize=20_000)
+def change(session: bytes) -> bytes:
+    """The answer of a live poll that a change has ended."""
+    head = _head("public, max-age=5, stale-while-revalidate=5", electric_up_to_date="", electric_cursor="12345")
+    return head + _chunk(b"[" + b",".join(_messages(7, session)) + b"]") + _chunk(b"")
+
 
 STREAM = _head("public, max-age=59", "text/event-stream", electric_up_to_date="", electric_cursor="12345")
 """The head of a stream."""
@@ -67,9 +81,15 @@ STREAM = _head("public, max-age=59", "text/event-stream", electric_up_to_date=""
 
 def event(number: int) -> bytes:
     """One change on a stream, with the message that says the stream is up to date."""
-    return b"".join(_chunk(b"data: %b\n\n" % message) for message in _messages(number))
+    return b"".join(_chunk(b"data: %b\n\n" % message) for message in _messages(number, SESSION))
 
 
 def event_mark(number: int) -> bytes:
     """What a rider sees last of that event."""
     return b'"global_last_seen_lsn":"%d"' % number
+
+
+def session_of(target: bytes) -> bytes:
+    """The session that a proxy asks for, as the value of the policy's parameter; without a proxy the first."""
+    _, named, rest = target.partition(b"params%5B1%5D=")
+    return rest.partition(b"&")[0] if named else SESSION

@@ -53,6 +53,10 @@ def _spread(scenario: str) -> Callable[[Found], float]:
     return value
 
 
+def _checked(scenario: str, figure: str, mode: str = "live") -> Callable[[Found], float]:
+    return lambda found: found[scenario][mode][figure] / found[scenario]["off"][figure]
+
+
 def _times(scenario: str, figure: str, peer: str, what: str, limit: float, *, at_least: bool = False) -> Goal:
     return Goal(scenario, f"{what}, × {peer}", _ratio(scenario, figure, peer), limit, at_least)
 
@@ -88,6 +92,10 @@ GOALS: tuple[Goal, ...] = (
     Goal("start", "clients starting at once: requests per target", _own("start", "most"), 1, unit=""),
     Goal("gone", "client gone → upstream closed, p99", _own("gone", "p99_ms"), 100, unit="ms"),
     Goal("slow", "50 slow readers of 10 MB, growth each", _own("slow", "mib"), 1, unit="MiB"),
+    Goal("rows-changes", "row check of small changes: CPU, live × off", _checked("rows-changes", "cpu_us"), 1.1),
+    Goal("rows-log", "row check of 10 MB of changes: CPU, live × off", _checked("rows-log", "cpu_ms"), 3),
+    Goal("rows-snapshot", "row check of 10 MB snapshots: CPU, live × off", _checked("rows-snapshot", "cpu_ms"), 1.1),
+    Goal("rows-snapshot", "… all × off", _checked("rows-snapshot", "cpu_ms", "all"), 3),
     Goal("growth-riders", "a tenth of the riders → all: cost each changes by", _spread("growth-riders"), 15, unit="%"),
     Goal("growth-tables", "10 → 100 tables: cost changes by", _spread("growth-tables"), 15, unit="%"),
     Goal("growth-policies", "10 → 1,000 policies: cost changes by", _spread("growth-policies"), 15, unit="%"),

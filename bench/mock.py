@@ -22,7 +22,7 @@ class Electric:
     """What the connections share: the answer in force, who waits, and what was counted."""
 
     def __init__(self) -> None:
-        self.answer = answers.snapshot(1024)
+        self.size = 1024
         self.delay = 0.0
         self.track = False
         self.requests = 0
@@ -30,6 +30,10 @@ class Electric:
         self.held: set[Connection] = set()
         self.streams: set[Connection] = set()
         self.closed: list[tuple[str, float]] = []
+
+    def answer(self, target: bytes) -> bytes:
+        """The rows of the session that the target asks for."""
+        return answers.snapshot(self.size, answers.session_of(target))
 
 
 class Connection(asyncio.Protocol):
@@ -65,9 +69,9 @@ class Connection(asyncio.Protocol):
         if b"live" in target:
             self.wait(target)
         elif electric.delay:
-            asyncio.get_running_loop().call_later(electric.delay, self.transport.write, electric.answer)
+            asyncio.get_running_loop().call_later(electric.delay, self.transport.write, electric.answer(target))
         else:
-            self.transport.write(electric.answer)
+            self.transport.write(electric.answer(target))
 
     def wait(self, target: bytes) -> None:
         """Holds a poll, or begins a stream."""
@@ -93,7 +97,7 @@ class Control:
 
     def set(self, *, body: int = 1024, delay: float = 0.0, track: bool = False) -> dict[str, Any]:
         """Sets the answer's size, how long it takes, and whether targets are counted one by one."""
-        self._electric.answer = answers.snapshot(body)
+        self._electric.size = body
         self._electric.delay, self._electric.track = delay, track
         return {}
 
@@ -111,7 +115,7 @@ class Control:
         at = time.monotonic()
         waiting, self._electric.held = self._electric.held, set()
         for connection in waiting:
-            connection.transport.write(answers.CHANGE)
+            connection.transport.write(answers.change(answers.session_of(connection.target)))
         return {"at": at, "woken": len(waiting)}
 
     def event(self, *, number: int) -> dict[str, Any]:

@@ -45,15 +45,15 @@ expect  = "claim_missing"
 """
 
 
-def peer(tree: Path = ROOT, *, policies: int = 10, share: bool = True, name: str = "shape-proxy") -> Peer:
-    """The proxy as it stands in a source tree, with so many policies, one for each table."""
+def peer(tree: Path = ROOT, *, policies: int = 10, share: bool = True, name: str = "shape-proxy", **more: str) -> Peer:
+    """The proxy as it stands in a source tree, with so many policies, one for each table; `more` are settings."""
 
     def command(place: Place) -> Command:
         argv = [sys.executable, "-m", "proxy", "serve"]
         environment = _environment(place, policies)
         if "    share:" in (tree / "proxy" / "settings.py").read_text():  # older trees have no such setting
             environment["PROXY_SHARE"] = "on" if share else "off"
-        return Command(argv, environment, tree)
+        return Command(argv, environment | more, tree)
 
     return Peer(name, "", command)
 

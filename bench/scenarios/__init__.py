@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from bench.runs import Bench, Figures
-from bench.scenarios import bodies, small, waits
+from bench.scenarios import bodies, rows, small, waits
 
 SCENARIOS: Mapping[str, Callable[[Bench], dict[str, Figures]]] = {
     "small": small.small,
@@ -19,6 +19,9 @@ SCENARIOS: Mapping[str, Callable[[Bench], dict[str, Figures]]] = {
     "start": waits.start,
     "gone": waits.gone,
     "slow": bodies.slow,
+    "rows-changes": rows.changes,
+    "rows-log": rows.log,
+    "rows-snapshot": rows.snapshot,
     "growth-riders": waits.growth_riders,
     "growth-tables": small.growth_tables,
     "growth-policies": small.growth_policies,

@@ -22,19 +22,20 @@ def snapshot(bench: Bench) -> dict[str, Figures]:
         mock.ask("set", body=BODY)
         bearer = ours.bearers(1, 1)[0]
         with load.connect(running.port) as client:
-            _read(client, bearer, range(3))
+            read(client, bearer, range(3))
             began, cpu = time.monotonic(), running.cpu_seconds
-            total = _read(client, bearer, range(3, 3 + count))
+            total = read(client, bearer, range(3, 3 + count))
             seconds = time.monotonic() - began
         return {"MB/s": total / 1e6 / seconds, "cpu_ms": (running.cpu_seconds - cpu) / count * 1000}
 
     return bench.compare("snapshot", measure, bench.proxy(), peers.NGINX, peers.NODE, peers.CADDY, peers.DIRECT)
 
 
-def _read(client: socket.socket, bearer: bytes, handles: range) -> int:
+def read(client: socket.socket, bearer: bytes, handles: range, offset: str = "0_0") -> int:
+    """Downloads one body for each handle; the bytes of them all."""
     total = 0
     for handle in handles:
-        client.sendall(ours.request(bearer, "0_0", handle))
+        client.sendall(ours.request(bearer, offset, handle))
         got = load.download(client)
         if got < BODY:
             raise LoadFailed(f"a body of {got} bytes")

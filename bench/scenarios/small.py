@@ -7,7 +7,9 @@ from bench.peers import Running
 from bench.runs import Bench, Figures, Measure
 
 
-def _load(bench: Bench, mix: Mix) -> Measure:
+def load_of(bench: Bench, mix: Mix) -> Measure:
+    """Measures small answers of this mix."""
+
     def measure(running: Running, mock: Mock) -> Figures:
         load.small(running.port, mix, bench.seconds)  # warms caches and compilers
         before, asked = running.cpu_seconds, mock.ask("counts")["requests"]
@@ -23,12 +25,12 @@ def _load(bench: Bench, mix: Mix) -> Measure:
 def small(bench: Bench) -> dict[str, Figures]:
     """Answers that nothing can share, with a warm token and a decision for each: 16 connections."""
     compared = [bench.proxy(), peers.NODE, peers.CADDY, peers.NGINX_AUTH, peers.NGINX, peers.HAPROXY]
-    return bench.compare("small", _load(bench, Mix()), *compared)
+    return bench.compare("small", load_of(bench, Mix()), *compared)
 
 
 def shared(bench: Bench) -> dict[str, Figures]:
     """The same answer for everybody, which the proxy may take from a flight or its cache."""
-    return bench.compare("shared", _load(bench, Mix(distinct=False)), bench.proxy(), peers.NODE, peers.NGINX_AUTH)
+    return bench.compare("shared", load_of(bench, Mix(distinct=False)), bench.proxy(), peers.NODE, peers.NGINX_AUTH)
 
 
 def latency(bench: Bench) -> dict[str, Figures]:
@@ -42,11 +44,11 @@ def latency(bench: Bench) -> dict[str, Figures]:
 
 def growth_tables(bench: Bench) -> dict[str, Figures]:
     """Requests for 10 tables in turn, and for 100, each with its policy."""
-    parts = {f"{count} tables": (bench.proxy(policies=count), _load(bench, Mix(tables=count))) for count in (10, 100)}
+    parts = {f"{count} tables": (bench.proxy(policies=count), load_of(bench, Mix(tables=count))) for count in (10, 100)}
     return bench.measure("growth-tables", parts)
 
 
 def growth_policies(bench: Bench) -> dict[str, Figures]:
     """Requests for one table among 10 policies, and among 1,000."""
-    parts = {f"{count} policies": (bench.proxy(policies=count), _load(bench, Mix())) for count in (10, 1_000)}
+    parts = {f"{count} policies": (bench.proxy(policies=count), load_of(bench, Mix())) for count in (10, 1_000)}
     return bench.measure("growth-policies", parts)

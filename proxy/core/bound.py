@@ -16,7 +16,7 @@ _MANY_FORMS = re.compile(
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
-_ESCAPE = b"\\u"
+_ESCAPE = b"\\u00"  # of any letter, digit or `_` in JSON
 
 
 class Bound:
@@ -34,7 +34,7 @@ class Bound:
     def plainly_held(self, messages: bytes) -> bool:
         """Whether every mention of a bound column in this JSON text has its value behind it, which needs no parsing.
 
-        Sound for any JSON text: a name of letters, digits and `_` is written as it is unless there are `\\u` escapes,
+        Sound for any JSON text: a name of letters, digits and `_` is written as it is unless there are `\\u00` escapes,
         and inside a string each quote has a backslash before it. False only says that the text must be parsed.
         """
         if not self._plain or _ESCAPE in messages:

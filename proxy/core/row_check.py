@@ -20,12 +20,13 @@ from proxy.core.frames import BOUNDARY
 MESSAGE_BYTES: Final = 16_777_216
 """The longest message that is held back until it is whole. A longer one cannot be checked, so it does not pass."""
 
-_BETWEEN: Final = tuple(b'}},{"%b":' % member for member in (b"key", b"value", b"headers", b"old_value"))
-"""What stands between two messages, each of which ends with an object. Not inside a string, where a quote has a
-backslash before it and a quote that ends the string has no letter behind it; nor inside a message, where the only list
-of objects is that of an event's patterns, which hold no objects."""
+_BETWEEN: Final = b'}},{"'
+_MEMBERS: Final = (b'key":', b'value":', b'headers":', b'old_value":')
+"""What stands between two messages, each of which ends with an object, and how the next begins. Not inside a string,
+where a quote has a backslash before it and a quote that ends the string has no letter behind it; nor inside a message,
+where the only list of objects is that of an event's patterns, which hold no objects."""
 _COMMA: Final = b"}},"
-_OVERLAP: Final = max(map(len, _BETWEEN)) - 1
+_OVERLAP: Final = len(_BETWEEN) + max(map(len, _MEMBERS)) - 1
 _PAGE_OPENS: Final = b'{"data":['
 
 
@@ -79,12 +80,16 @@ class RowCheck:
         return rest
 
     def _boundary(self) -> int:
-        """Where the last whole message ends that is held, 0 if none is. No byte is looked at more than twice."""
-        needles, behind = ((BOUNDARY,), len(BOUNDARY)) if self._events else (_BETWEEN, len(_COMMA))
+        """Where the last whole message ends that is held, 0 if none is. Few bytes are looked at twice."""
         start = max(0, self._searched - _OVERLAP)
         self._searched = len(self._held)
-        at = max(self._held.rfind(needle, start) for needle in needles)
-        return at + behind if at >= 0 else 0
+        if self._events:
+            at = self._held.rfind(BOUNDARY, start)
+            return at + len(BOUNDARY) if at >= 0 else 0
+        at = self._held.rfind(_BETWEEN, start)
+        while at >= 0 and not self._held.startswith(_MEMBERS, at + len(_BETWEEN)):
+            at = self._held.rfind(_BETWEEN, start, at)
+        return at + len(_COMMA) if at >= 0 else 0
 
     def _released(self, end: int) -> bytes:
         piece = bytes(self._held[:end])
