@@ -1,6 +1,7 @@
 """The row check applied to Electric's answers: once per fetch, however many subscribers read it."""
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Literal
 
 from proxy.carriers.carrier import Broken, Headers, Response
@@ -17,6 +18,9 @@ SNAPSHOT_BYTES = 262_144
 """How much of a snapshot is checked in the mode `live`: rows of another shape are foreign from the first on."""
 
 _SNAPSHOTS = frozenset({Kind.initial, Kind.subset})
+
+
+_bound = lru_cache(maxsize=4096)(Bound)  # a live shape asks again and again
 
 
 class StoppedError(Broken):
@@ -36,8 +40,7 @@ class RowTripwire:
 
     def check(self, request: UpstreamRequest, status: int, headers: Headers) -> RowCheck | None:
         """The check of an answer, if it can hold rows that a column is bound for."""
-        bound = Bound(request.bound)
-        if self._mode == "off" or status != 200 or not bound:
+        if self._mode == "off" or status != 200 or not (bound := _bound(request.bound)):
             return None
         events = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
         partly = self._mode == "live" and request.kind in _SNAPSHOTS

@@ -188,7 +188,7 @@ class Settings(BaseModel):
         _SHARING.cache_seconds, description="The longest that one is kept; Electric's max-age may be less."
     )
     cache_live_seconds: Seconds = Field(
-        _SHARING.cache_live_seconds, description="The same for the answer to a live poll."
+        _SHARING.cache_live_seconds, description="The same for the answer to a live poll, and any that is up to date."
     )
     flight_bytes: Bytes = Field(
         _SHARING.flight_bytes, description="Held of a body that only passes; slower readers get their own."

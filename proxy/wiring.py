@@ -131,10 +131,10 @@ def _longest(settings: Settings) -> float:
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:
-    """Tells the readiness how Electric answers shape requests. Other 5xx than 503 are about one request, and a failure
-    (UpstreamFailed) if the request is not at fault."""
+    """Tells the readiness how Electric answers shape requests. A status that is for no client is a failure of its own
+    (UpstreamFailed), unless the client's filter is at fault."""
     match seen:
-        case UpstreamAnswered(status=status) if status < 500:
+        case UpstreamAnswered(status=200 | 304 | 400 | 409):
             well = True
         case UpstreamAnswered(status=503) | UpstreamFailed():
             well = False

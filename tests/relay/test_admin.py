@@ -70,20 +70,22 @@ async def test_an_electric_that_is_not_active_is_told_and_decides_where_it_must(
         assert ("electric_active" in answered.json["checks"]) == required
 
 
-async def test_shapes_that_electric_cannot_serve_are_told_while_its_health_is_active(starting, upstream):
+@pytest.mark.parametrize(("status", "told"), [(503, 503), (500, 502), (401, 502), (429, 503)])
+async def test_shapes_that_electric_cannot_serve_are_told_while_its_health_is_active(starting, upstream, status, told):
     async def busy(connection, _):
-        await connection.reply(503, b'{"message":"PostgreSQL is away"}', {"content-type": "application/json"})
+        await connection.reply(status, b'{"message":"PostgreSQL is away"}', {"content-type": "application/json"})
 
     upstream.script = busy
     async with starting(PROXY_PROBE_FAILURES="2", **QUICK) as proxy, connected(proxy.address) as raw:
         await seen_next(proxy, "active")
-        assert [(await raw.ask(get(proxy, LIVE))).status for _ in range(2)] == [503, 503]
+        assert [(await raw.ask(get(proxy, LIVE))).status for _ in range(2)] == [told, told]
         answered = await admin(proxy, "/ready")
         assert (answered.status, answered.json["electric"], answered.json["electric_active"]) == (200, "active", True)
         assert answered.json["shapes_available"] is False
         text = (await admin(proxy, "/metrics")).body.decode()
         assert "shape_proxy_shapes_available 0.0" in text
-        assert 'shape_proxy_upstream_answers_total{kind="live",status="503"} 2.0' in text
+        counted = status if status in (500, 503) else "other"
+        assert f'shape_proxy_upstream_answers_total{{kind="live",status="{counted}"}} 2.0' in text
         upstream.script = plain
         assert (await raw.ask(get(proxy))).status == 200
         assert (await admin(proxy, "/ready")).json["shapes_available"] is True
