@@ -17,8 +17,8 @@ from proxy.lag_metrics import LagMetrics
 from proxy.observe import (
     BookLoaded,
     BookRejected,
-    DecisionsDropped,
     ClientFilterRefused,
+    DecisionsDropped,
     ElectricSeen,
     KeysLoaded,
     Observation,
