@@ -122,12 +122,7 @@ class Metrics:
         self._failures = counter("upstream_failures_total", "Unusable answers of Electric.", ["kind", "code"])
         self._retries = counter("upstream_retries_total", "Requests repeated on a stale connection.", ["kind"])
         self._protocol = counter("protocol_refusals_total", "Bytes that never became a request.", ["code"])
-        self._leaks = counter("schema_leaks_total", "Answers stopped for naming a hidden column.", ["policy"])
-        self._row_leaks = counter("row_leaks_total", "Answers stopped for a row outside the policy.", ["policy"])
-        self._own_filters = counter("own_filter_refusals_total", "Filters of ours that Electric refused.", ["policy"])
-        self._client_filters = counter(
-            "client_filter_refusals_total", "Clients' filters that Electric refused or failed at.", ["policy", "status"]
-        )
+        self._define_stops(counter)
         self._answers = counter("upstream_answers_total", "Answers of Electric by their status.", ["kind", "status"])
         self._upstream = histogram("upstream_seconds", "From a request to Electric to the head of its answer.")
         self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
@@ -149,6 +144,15 @@ class Metrics:
         self._revocation_faults = gauge("revocation_faults", "Faults of the file of revocations as it is now.")
         self._decisions_dropped = counter("decisions_dropped_total", "Refusals not logged, as too many came.", ["code"])
         self._build = gauge("build_info", "The version that runs.", ["version", "python"])
+
+    def _define_stops(self, counter: Callable[[str, str, Iterable[str]], Counter]) -> None:
+        """What the tripwires stopped, and filters that Electric did."""
+        self._leaks = counter("schema_leaks_total", "Answers stopped for naming a hidden column.", ["policy"])
+        self._row_leaks = counter("row_leaks_total", "Answers stopped for a row outside the policy.", ["policy"])
+        self._own_filters = counter("own_filter_refusals_total", "Filters of ours that Electric refused.", ["policy"])
+        self._client_filters = counter(
+            "client_filter_refusals_total", "Clients' filters that Electric refused or failed at.", ["policy", "status"]
+        )
 
     def _start_at_0(self) -> None:
         """A series that begins with its first event shows no increase to Prometheus."""
