@@ -78,6 +78,7 @@ class PolicyDocument(_Strict):
     never: list[str] = []
     where: str
     public: bool = False
+    types: dict[str, str] = {}
     claims: dict[str, ClaimTypeName | ClaimDocument] = {}
     narrow: list[NarrowDocument] = []
     client: ClientDocument = ClientDocument()

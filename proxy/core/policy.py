@@ -14,6 +14,7 @@ from proxy.core.claims import ClaimSpec, ClaimType
 from proxy.core.document import CaseDocument, ClaimDocument, PolicyDocument
 from proxy.core.filters import Condition, FilterFault
 from proxy.core.names import Table, is_name
+from proxy.core.types import ColumnType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """What a policy may be called: it stands in URLs, logs and metric labels as it is."""
@@ -62,6 +63,7 @@ class Policy:
     narrow: tuple[Narrow, ...]
     client: ClientRights
     cases: tuple[CaseDocument, ...] = field(repr=False)
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, document: PolicyDocument) -> "Policy":
@@ -69,7 +71,8 @@ class Policy:
         table = Table.parse(document.table)
         where, faults = _predicate(document)
         narrow, narrow_faults = _narrows(document)
-        faults = [*_names(name, document, table), *faults, *narrow_faults, *_cases(document)]
+        types, type_faults = _types(document)
+        faults = [*_names(name, document, table), *type_faults, *faults, *narrow_faults, *_cases(document)]
         if table is None or where is None or faults:
             raise PolicyFault(faults)
         return cls(
@@ -82,6 +85,7 @@ class Policy:
             narrow=narrow,
             client=_client(document),
             cases=tuple(document.case),
+            types=types,
         )
 
     @property
@@ -128,6 +132,17 @@ def _columns(document: PolicyDocument) -> Iterable[str]:
         yield f"the key column {column} is not in columns"
     for column in sorted(set(document.client.filter) - set(document.columns)):
         yield f"the filter column {column} is not in columns: a filter on it would tell what it holds"
+
+
+def _types(document: PolicyDocument) -> tuple[dict[str, ColumnType], list[str]]:
+    parsed = {column: ColumnType.parse(spelling) for column, spelling in document.types.items()}
+    faults = [f"{column!r} in types is not the name of a column" for column in parsed if not is_name(column)]
+    faults += [
+        f"types: {document.types[column]!r} is not a known type for {column}; write other if none fits"
+        for column, type_ in parsed.items()
+        if type_ is None
+    ]
+    return {column: type_ for column, type_ in parsed.items() if type_ is not None}, faults
 
 
 def _predicate(document: PolicyDocument) -> tuple[Condition | None, list[str]]:
