@@ -13,6 +13,7 @@ import httpx
 from proxy.carriers.carrier import Broken, Carrier, Fault, Response, Stale, TimedOut
 from proxy.carriers.llhttp import Llhttp
 from proxy.carriers.reference import Reference
+from proxy.column_types import ColumnTypes
 from proxy.core import headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
@@ -96,6 +97,7 @@ class Electric:
         self._observe = observe
         self._silence = {kind: _silence(kind, settings) for kind in Kind}
         self._carrier = CARRIERS[settings.carrier](self._base, settings.connect_seconds)
+        self._types = ColumnTypes(self._schema, observe)
 
     @property
     def secret_bytes(self) -> int:
@@ -108,6 +110,7 @@ class Electric:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._types.close()
         await self._health.aclose()
         await self._carrier.__aexit__(None, None, None)
 
@@ -117,6 +120,8 @@ class Electric:
             response = await self._sent(request, conditions)
             try:
                 self._check(request, response)
+                if response.status == 200:
+                    await self._types.check(request, _schema_of(response))
                 answer = await self._answer(request, response)
             except BaseException:
                 response.close()
@@ -127,6 +132,19 @@ class Electric:
         if answer is not response:
             response.close()
         return answer
+
+    async def _schema(self, request: UpstreamRequest) -> bytes:
+        """The `electric-schema` of the answer to a request of our own. Raises Refusal."""
+        try:
+            response = await self._sent(request, Conditions())
+        except Fault as fault:
+            raise self._failed(request, Code.upstream_unreachable, f"{type(fault).__name__}: {fault}") from None
+        try:
+            if response.status != 200:
+                raise self._failed(request, Code.upstream_failed, f"schema_status_{response.status}")
+            return _schema_of(response)
+        finally:
+            response.close()
 
     async def _sent(self, request: UpstreamRequest, conditions: Conditions) -> Response:
         """All requests are reads, so one whose connection died before any answer is safe to send again."""
@@ -198,6 +216,10 @@ class Electric:
 def _silence(kind: Kind, settings: Settings) -> float:
     waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
     return waits.get(kind, settings.head_seconds)
+
+
+def _schema_of(response: Response) -> bytes:
+    return next((value for name, value in response.headers if name == b"electric-schema"), b"")
 
 
 def _permitted(schema: bytes, columns: frozenset[str]) -> bool:

@@ -22,8 +22,11 @@ from proxy.observe import (
     Observation,
     Observe,
     OwnFilterRefused,
+    PolicyTypeUnsafe,
+    PolicyWarned,
     ProtocolRefused,
     ReadinessChanged,
+    ReloadRefused,
     ReplicationMeasured,
     RequestEnded,
     RequestOpened,
@@ -45,11 +48,14 @@ _LEVELS: Mapping[type, str] = {
     RiderLetGo: "debug",
     OwnFilterRefused: "error",
     SchemaLeak: "error",
+    PolicyTypeUnsafe: "error",
+    PolicyWarned: "warning",
     ElectricSeen: "",
     ReadinessChanged: "warning",
     BookLoaded: "info",
     KeysLoaded: "info",
     BookRejected: "error",
+    ReloadRefused: "error",
     DecisionMade: "info",
     DeliveryMeasured: "",
     ReplicationMeasured: "",
@@ -68,10 +74,13 @@ _EVENTS: Mapping[type, str] = {
     RiderLetGo: "rider_let_go",
     OwnFilterRefused: "own_filter_refused",
     SchemaLeak: "schema_leak",
+    PolicyTypeUnsafe: "policy_type_unsafe",
+    PolicyWarned: "policy_warning",
     ReadinessChanged: "readiness",
     BookLoaded: "policies_loaded",
     KeysLoaded: "keys_loaded",
     BookRejected: "policies_rejected",
+    ReloadRefused: "reload_refused",
     DecisionMade: "decision",
     LagKnown: "lag",
     FollowerFailed: "follower_failed",
@@ -95,10 +104,13 @@ def logger(level: str, outlet: Outlet) -> Observe:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
     ).bind()  # once: the lazy proxy would put the logger together for every line
     say = {kind: (getattr(lines, level), _EVENTS[kind]) for kind, level in _LEVELS.items() if level}
+    good_news = {ReadinessChanged: lines.info}
 
     def write(observation: Observation) -> None:
         if found := say.get(type(observation)):
             line, event = found
+            if isinstance(observation, ReadinessChanged) and observation.ready:
+                line = good_news[ReadinessChanged]
             line(event, **members(observation))
 
     return write

@@ -21,6 +21,7 @@ from proxy.observe import (
     KeysLoaded,
     Observation,
     OwnFilterRefused,
+    PolicyTypeUnsafe,
     ProtocolRefused,
     ReadinessChanged,
     RequestEnded,
@@ -68,6 +69,7 @@ class Metrics:
             UpstreamRetried: lambda seen: self._retries.labels(seen.kind).inc(),
             UpstreamFailed: lambda seen: self._failures.labels(seen.kind, seen.code).inc(),
             OwnFilterRefused: lambda seen: self._own_filters.labels(seen.policy).inc(),
+            PolicyTypeUnsafe: lambda seen: self._unsafe_types.labels(seen.policy).inc(),
             SchemaLeak: lambda seen: self._leaks.labels(seen.policy).inc(),
             ElectricSeen: self._electric_seen,
             ReadinessChanged: lambda seen: self._ready.set(seen.ready),
@@ -104,6 +106,9 @@ class Metrics:
         self._retries = counter("upstream_retries_total", "Requests repeated on a stale connection.", ["kind"])
         self._protocol = counter("protocol_refusals_total", "Bytes that never became a request.", ["code"])
         self._leaks = counter("schema_leaks_total", "Answers stopped for naming a hidden column.", ["policy"])
+        self._unsafe_types = counter(
+            "policy_type_refusals_total", "Answers stopped for an unsafe or unknown type in a predicate.", ["policy"]
+        )
         self._own_filters = counter("own_filter_refusals_total", "Filters of ours that Electric refused.", ["policy"])
         self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
         self._total = histogram("request_seconds", "From a request to the last byte of its answer.")
@@ -162,7 +167,7 @@ class Metrics:
         self._book.labels(seen.digest).set(1)
         for policy in seen.policies:
             self._age.labels(policy).set_function(partial(self._since_up_to_date, policy))
-            self._leaks.labels(policy), self._own_filters.labels(policy)
+            self._leaks.labels(policy), self._own_filters.labels(policy), self._unsafe_types.labels(policy)
             for kind in KINDS:
                 self._requests.labels(policy, kind, "ok")
 

@@ -60,6 +60,11 @@ class ColumnType:
         name = _CANONICAL.get(text.removesuffix("[]").rstrip())
         return None if name is None else cls(name, array)
 
+    @classmethod
+    def reported(cls, name: str, *, array: bool) -> "ColumnType":
+        """The type that PostgreSQL or Electric reports by this name; one without a row in the table is `other`."""
+        return cls(_CANONICAL.get(name, "other"), array)
+
     def __str__(self) -> str:
         return self.name + "[]" * self.array
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
+from proxy.core.agreement import TypeGuard
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
+from proxy.core.names import Table
 from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
 
 PATH = "/v1/shape"
+NO_GUARD = TypeGuard()
 _UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are, and need no work
 
 
@@ -23,7 +26,8 @@ class UpstreamRequest:
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
-    `position` the part that says where in its log: equal shapes may see the same bytes of one stream.
+    `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `guard` is what
+    the types of the answer are held against.
     """
 
     kind: Kind
@@ -34,6 +38,7 @@ class UpstreamRequest:
     columns: frozenset[str]
     shape: str
     position: Position
+    guard: TypeGuard = NO_GUARD
 
     @property
     def method(self) -> str:
@@ -67,7 +72,19 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
         columns=frozenset(shape.columns),
         shape=written,
         position=position,
+        guard=shape.policy.guard,
     )
+
+
+def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -> UpstreamRequest:
+    """A request for the types of a table's columns, all of them without `columns`. No row is in its answer."""
+    pairs = [("table", table.quoted), ("where", "(FALSE)")]
+    if columns is not None:
+        pairs.append(("columns", ",".join(map(quote_name, columns))))
+    written = f"{PATH}?" + _target(pairs).removeprefix("&")
+    target, start = f"{written}&offset=-1", Position("-1")
+    named = frozenset() if columns is None else frozenset(columns)
+    return UpstreamRequest(Kind.initial, policy, target, None, (target, None), named, written, start)
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from proxy.core.filters.cursor import NOT_HERE
 from proxy.core.filters.faults import FilterLimits
 from proxy.core.filters.operands import NULL, Operands
 from proxy.core.filters.tree import (
@@ -189,6 +190,8 @@ class Comparisons(Operands):
     def _plain_name(self) -> str:
         if self.kind not in ("word", "quoted") or not is_name(self.said):
             raise self.fault("a name is missing here")
+        if self.kind == "word" and self.said in NOT_HERE:
+            raise self.unexpected()
         return self.step()
 
 
