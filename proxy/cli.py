@@ -13,7 +13,7 @@ import click
 from proxy import explanation, policy_files, replay, settings, tokens
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
-from proxy.core.limits import RuleLimits
+from proxy.core.rule_limits import RuleLimits
 from proxy.database_check import DatabaseFault
 from proxy.keys import KeyRing, KeysFault
 from proxy.policy_files import BookFault, LoadedBook

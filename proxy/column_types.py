@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
-from proxy.core.agreement import KnownTypes, TypeGuard, Types, reported_types
+from proxy.core.agreement import KnownTypes, Types, reported_types
 from proxy.core.errors import Code, Refusal
 from proxy.core.names import Table
+from proxy.core.type_guard import TypeGuard
 from proxy.core.upstream import UpstreamRequest, schema_request
 from proxy.observe import Observe, PolicyTypeUnsafe
 

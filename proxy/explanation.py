@@ -12,9 +12,9 @@ from proxy.core.decision import AuthorizedSubset, Verdict, decide
 from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
 from proxy.core.filters import Predicate
-from proxy.core.limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.upstream import UpstreamRequest
 
 

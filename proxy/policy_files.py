@@ -14,9 +14,9 @@ from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
 from proxy.core.errors import Refusal
-from proxy.core.limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.policy import CHECKS, Check, Policy, PolicyBook, PolicyFault
 from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.database_check import DatabaseFault, examine
 
 

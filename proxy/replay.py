@@ -7,9 +7,9 @@ from typing import Any
 
 from proxy import decisions
 from proxy.core.claims import Claims
-from proxy.core.limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.outcome import AFTER_RULES
 from proxy.core.policy import PolicyBook
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.explanation import Explanation, explain
 
 

@@ -12,8 +12,9 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from proxy.core.filters import FilterLimits
-from proxy.core.limits import Limits, RuleLimits
+from proxy.core.limits import Limits
 from proxy.core.names import Table
+from proxy.core.rule_limits import RuleLimits
 from proxy.share.bounds import Bounds
 
 PREFIX = "PROXY_"

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from proxy.core.filters import FilterLimits
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -22,21 +20,3 @@ class Limits:
     subset_offset: int = 1_000_000
     target_bytes: int = 9000
     """The rebuilt upstream target, secret included: Electric ends at 10,000 for the whole request line."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleLimits:
-    """Every bound that a request is judged by, for all who judge one: `serve`, `check` and `explain`."""
-
-    request: Limits = Limits()
-    filter: FilterLimits = FilterLimits()
-    secret_bytes: int = 0
-    """What Electric's secret adds to every target."""
-
-    @property
-    def target_bytes(self) -> int:
-        """What the secret leaves of the upstream target."""
-        return self.request.target_bytes - self.secret_bytes
-
-
-DEFAULT_RULE_LIMITS = RuleLimits()

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.core import filters
-from proxy.core.agreement import KnownTypes, TypeGuard, disagreements, subselects
+from proxy.core.agreement import KnownTypes, disagreements, subselects
 from proxy.core.claims import ClaimSpec, ClaimType
 from proxy.core.document import CaseDocument, ClaimDocument, PolicyDocument
 from proxy.core.errors import Code
 from proxy.core.filters import Condition, FilterFault
 from proxy.core.names import Table, is_name
 from proxy.core.suggestions import did_you_mean
+from proxy.core.type_guard import TypeGuard
 from proxy.core.types import SPELLINGS, ColumnType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")

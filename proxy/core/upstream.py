@@ -4,16 +4,16 @@ order; and two requests with the same key may see the same bytes."""
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote
 
-from proxy.core.agreement import TypeGuard
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
 from proxy.core.names import Table
 from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
+from proxy.core.type_guard import TypeGuard
 
 PATH = "/v1/shape"
 NO_GUARD = TypeGuard()
@@ -38,7 +38,7 @@ class UpstreamRequest:
     columns: frozenset[str]
     shape: str
     position: Position
-    guard: TypeGuard = NO_GUARD
+    guard: TypeGuard = field(default=NO_GUARD, compare=False, repr=False)
 
     @property
     def method(self) -> str:

@@ -35,7 +35,9 @@ DIFFERENT = {
 def policy_file(policy: dict[str, Any]) -> str:
     """The text of a policy file for one key of policies.json."""
     key = policy["name"]
-    claims = "".join(f'{claim} = "text"\n' for claim in policy["enforced_claims"])
+    claims = "".join(
+        f'{claim} = {{ type = "text", pattern = "[A-Za-z0-9_.:-]{{1,128}}" }}\n' for claim in policy["enforced_claims"]
+    )
     said = ", ".join(f'{claim} = "x-1"' for claim in policy["enforced_claims"])
     return f"""
 table = "{policy["table"]}"
@@ -43,6 +45,11 @@ key = {json.dumps(policy["pk"])}
 columns = {json.dumps(policy["columns"])}
 never = {json.dumps(policy["hidden"])}
 where = "{WHERE[key]}"
+
+[types]
+session_id = "text"
+tenant = "text"
+shared_with = "text"
 
 [claims]
 {claims}

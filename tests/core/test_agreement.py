@@ -7,7 +7,6 @@ import pytest
 
 from proxy.core.agreement import (
     KnownTypes,
-    TypeGuard,
     columns_tested,
     contradictions,
     disagreements,
@@ -18,6 +17,7 @@ from proxy.core.agreement import (
 from proxy.core.filters import Condition, parse_policy
 from proxy.core.filters.tree import Call, Column, Comparison, Node, Parameter, Text
 from proxy.core.names import Table
+from proxy.core.type_guard import TypeGuard
 from proxy.core.types import ColumnType
 
 CLAIMS = frozenset({"c"})
