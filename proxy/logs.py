@@ -104,13 +104,12 @@ def logger(level: str, outlet: Outlet) -> Observe:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
     ).bind()  # once: the lazy proxy would put the logger together for every line
     say = {kind: (getattr(lines, level), _EVENTS[kind]) for kind, level in _LEVELS.items() if level}
-    good_news = {ReadinessChanged: lines.info}
 
     def write(observation: Observation) -> None:
         if found := say.get(type(observation)):
             line, event = found
             if isinstance(observation, ReadinessChanged) and observation.ready:
-                line = good_news[ReadinessChanged]
+                line = lines.info
             line(event, **members(observation))
 
     return write

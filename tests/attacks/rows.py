@@ -23,6 +23,9 @@ ENFORCED = {
 }
 """And as it must stand upstream, in front of everything that the client says."""
 
+IDENTIFIER = '{ type = "text", pattern = "[A-Za-z0-9_.:-]{1,128}" }'
+"""How the policies declare their claims: the rows about claims expect identifiers, not any text."""
+
 TABLE = ("table", "chat_messages")
 
 DIFFERENT = {
@@ -35,9 +38,7 @@ DIFFERENT = {
 def policy_file(policy: dict[str, Any]) -> str:
     """The text of a policy file for one key of policies.json."""
     key = policy["name"]
-    claims = "".join(
-        f'{claim} = {{ type = "text", pattern = "[A-Za-z0-9_.:-]{{1,128}}" }}\n' for claim in policy["enforced_claims"]
-    )
+    claims = "".join(f"{claim} = {IDENTIFIER}\n" for claim in policy["enforced_claims"])
     said = ", ".join(f'{claim} = "x-1"' for claim in policy["enforced_claims"])
     return f"""
 table = "{policy["table"]}"
