@@ -1,4 +1,4 @@
-"""The check of policies has teeth: what it refuses is judged differently in a snapshot and live, what it takes is not."""
+"""The check of policies has teeth: what it refuses is judged otherwise live than in a snapshot, what it takes is not."""
 
 import asyncio
 from collections.abc import Callable
