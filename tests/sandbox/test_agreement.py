@@ -1,4 +1,4 @@
-"""The check of policies has teeth: what it refuses is judged otherwise live than in a snapshot, what it takes is not."""
+"""The check of policies has teeth: what it refuses is judged otherwise live, what it takes is judged alike."""
 
 import asyncio
 from collections.abc import Callable
