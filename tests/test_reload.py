@@ -153,6 +153,11 @@ BROKEN: dict[str, tuple[Break, int, str]] = {
         f"/{CHAT}: case ",
     ),
     "no text": (lambda folder: (folder / "x.toml").write_bytes(b"\xff"), 1, "/x.toml: 'utf-8' codec"),
+    "a pattern that overflows": (
+        lambda folder: (folder / "x.toml").write_text('claims = { s = { pattern = "a{99999999999}" } }'),
+        1,
+        "the repetition number is too large",
+    ),
     "a folder in place of a file": (lambda folder: (folder / "x.toml").mkdir(), 1, "/x.toml: "),
     "a file that points nowhere": (lambda folder: (folder / "x.toml").symlink_to("none"), 1, "/x.toml: "),
     "no policies": (lambda folder: [path.unlink() for path in folder.iterdir()], 1, ": there are no policies here"),

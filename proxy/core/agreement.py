@@ -148,8 +148,8 @@ def _operations(node: Node, table: Table | None) -> Iterator[_Operation]:
             yield _Operation(operator, (value, low, high), table)
         case Membership(operator, value, items):
             yield _Operation(operator, (value, *items), table)
-        case AnyOf(value):
-            yield _Operation("= ANY", (value,), table)
+        case AnyOf(value, array):
+            yield _Operation("= ANY", (value, array), table)
         case NullTest(operator, value):
             yield _Operation(operator, (value,), table)
         case Column() | Constant():

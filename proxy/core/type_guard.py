@@ -77,9 +77,11 @@ class TypeGuard:
 
     def columns_to_ask(self, table: Table) -> tuple[str, ...] | None:
         """The columns to ask this table's types for, its key among them; None for all, where the key is not known."""
-        if table != self.table or any(inner == table for inner, _ in self.unverified()):
+        unverified = self.unverified()
+        if table != self.table or any(inner == table for inner, _ in unverified):
             return None
-        return (*self.key, *sorted({column for _, column in self.unverified()} - set(self.key)))
+        own = {column for inner, column in unverified if inner is None}
+        return (*self.key, *sorted(own - set(self.key)))
 
     def is_covered_by(self, schema: bytes) -> bool:
         """Whether this `electric-schema` reports every type that is neither declared nor known."""

@@ -36,8 +36,8 @@ def _column(part: Node) -> Column | None:
             return column if _is_constant(value) else None
         case Membership("IN", Column() as column, items):
             return column if all(map(_is_constant, items)) else None
-        case AnyOf(Column() as column):
-            return column
+        case AnyOf(Column() as column, array):
+            return column if _is_constant(array) else None
         case _:
             return None
 
