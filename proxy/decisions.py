@@ -1,10 +1,8 @@
 """One event a decision: every refusal, and a sample of what is allowed. The log gets the masked form; the inputs, by
 which it can be decided again, go to a file of the operator's, if there is one."""
 
-import contextlib
 import json
-import os
-import stat
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,44 +10,35 @@ from typing import Any
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.outcome import AFTER_RULES, Outcome
+from proxy.decision_file import DecisionFile
 from proxy.gate import Steps
 from proxy.inbound import Inbound
-from proxy.observe import DecisionMade, Observe
+from proxy.observe import DecisionMade, DecisionsDropped, Observe
 from proxy.policy_files import LoadedBook
 from proxy.settings import Settings
 
-MOST_FILE_BYTES = 256 * 1024 * 1024
-"""No more is written to the file then, until the operator moves it away: an attacker's refusals must fill no disk."""
+MOST_INPUT_BYTES = 65_536
+"""So much of a body is recorded: the whole of a long one would push out what others' decisions were made by."""
 
 Hashed = Callable[[str], str]
 ALLOWED, EVENT = "ok", "decision"
 _SAMPLE_DIGITS = 8
 
 
-class DecisionFile:
-    """Appends whole lines to a file that nobody else may read. Raises OSError if it cannot be had."""
+class Refusals:
+    """Which refusals are told: of each code so many at once, and then so many a minute. Times are an argument."""
 
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        self._file = os.open(path, flags, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(self._file).st_mode):
-                raise OSError(f"{path}: is no regular file")
-            os.fchmod(self._file, 0o600)  # also where it was there before, with more rights
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, a_minute: int) -> None:
+        self._a_minute = a_minute
+        self._left: dict[str, tuple[float, float]] = {}
 
-    def write(self, record: dict[str, Any]) -> None:
-        """One line, by one call, so that several processes may share the file."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"  # ASCII, also where the query is no UTF-8
-        with contextlib.suppress(OSError):  # a disk that is full stops no request
-            if os.fstat(self._file).st_size + len(line) <= MOST_FILE_BYTES:
-                os.write(self._file, line)
-
-    def close(self) -> None:
-        """Closes the file."""
-        os.close(self._file)
+    def may_be_told(self, code: str, now: float) -> bool:
+        """Whether one more of this code is told now, at a time in seconds."""
+        left, since = self._left.get(code, (float(self._a_minute), now))
+        left = min(float(self._a_minute), left + (now - since) * self._a_minute / 60)
+        told = left >= 1
+        self._left[code] = (left - told, now)
+        return told
 
 
 class Decisions:
@@ -60,7 +49,10 @@ class Decisions:
         self._filter_limits = settings.filter_limits
         self._sampled_below = settings.decision_sample * 16**_SAMPLE_DIGITS
         self._observe = observe
-        self._file = None if settings.decision_file is None else DecisionFile(settings.decision_file)
+        self._refusals = Refusals(settings.decision_refusals)
+        self._file: DecisionFile | None = None
+        if settings.decision_file is not None:
+            self._file = DecisionFile(settings.decision_file, settings.decision_file_bytes, settings.decision_files)
 
     def close(self) -> None:
         """Closes the file, if there is one."""
@@ -74,7 +66,10 @@ class Decisions:
             self._tell(made, inbound, steps)
 
     def refused(self, request_id: str, inbound: Inbound, steps: Steps, refusal: Refusal, hashed: Hashed) -> None:
-        """A request was refused, by a rule or after them all."""
+        """A request was refused, by a rule or after them all; told unless too many are of its code."""
+        if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
+            self._observe(DecisionsDropped(refusal.code.name))
+            return
         outcome = self._refusal(steps, refusal)
         made = self._event(request_id, refusal.code.name, refusal.reason, outcome, _subject(steps, hashed))
         self._tell(made, inbound, steps)
@@ -115,7 +110,8 @@ def _inputs(inbound: Inbound, steps: Steps) -> dict[str, Any]:
         "claims": None if steps.claims is None else dict(steps.claims.values),
         "shape": inbound.name,
         "query": _text(inbound.query),
-        "body": None if steps.body is None else _text(steps.body),
+        "body": None if steps.body is None else _text(steps.body[:MOST_INPUT_BYTES]),
+        "body_bytes": 0 if steps.body is None else len(steps.body),
     }
 
 

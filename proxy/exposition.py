@@ -36,6 +36,8 @@ STATES: Mapping[str, Fold] = {
     "shape_proxy_electric_state": _most,
     "shape_proxy_policies": _most,
     "shape_proxy_token_keys": _most,
+    "shape_proxy_revocations": _most,
+    "shape_proxy_revocation_faults": _most,
     "shape_proxy_policy_book_info": _most,
     "shape_proxy_build_info": _most,
 }

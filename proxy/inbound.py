@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.errors import Code, Refusal
+from proxy.core.limits import Limits
 from proxy.core.policy import NAME
 
 Scope = dict[str, Any]
@@ -88,6 +89,14 @@ class Inbound:
             raise Refusal(Code.malformed_request, "Header values must be ASCII.")
         if self.method != "POST" and self._has_body():
             raise Refusal(Code.malformed_request, f"A {self.method} has no body.")
+
+    def check_sizes(self, limits: Limits) -> None:
+        """Raises Refusal for what is too large by its own account, before a token is verified or a body read."""
+        if len(self.query) > limits.query_bytes:
+            raise Refusal(Code.target_too_long, f"The query is longer than {limits.query_bytes} bytes.")
+        announced = self.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced[:20]) > limits.body_bytes:
+            raise Refusal(Code.body_too_large, f"The body is longer than {limits.body_bytes} bytes.")
 
     def check_media_type(self) -> None:
         """Raises Refusal unless the body says that it is JSON."""

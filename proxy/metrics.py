@@ -17,6 +17,7 @@ from proxy.lag_metrics import LagMetrics
 from proxy.observe import (
     BookLoaded,
     BookRejected,
+    DecisionsDropped,
     ElectricSeen,
     KeysLoaded,
     Observation,
@@ -26,6 +27,7 @@ from proxy.observe import (
     ReadinessChanged,
     RequestEnded,
     RequestOpened,
+    RevocationsRead,
     SchemaLeak,
     UpstreamFailed,
     UpstreamRetried,
@@ -75,6 +77,8 @@ class Metrics:
             ReadinessChanged: lambda seen: self._ready.set(seen.ready),
             BookLoaded: self._book_loaded,
             KeysLoaded: self._keys_loaded,
+            RevocationsRead: self._revocations_read,
+            DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
             BookRejected: lambda _: self._book_rejected.set(1),
             **LagMetrics(self.registry).readers,
             **share_metrics.ShareMetrics(self.registry, sharing).readers,
@@ -123,6 +127,9 @@ class Metrics:
         self._keys = gauge("token_keys", "Keys of PROXY_TOKEN_KEYS: usable, or skipped.", ["state"])
         self._book_rejected = gauge("policy_book_rejected", "1 while new policies were rejected, and old ones serve.")
         self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
+        self._revocations = gauge("revocations", "Subjects and tokens that are revoked.")
+        self._revocation_faults = gauge("revocation_faults", "Faults of the file of revocations as it is now.")
+        self._decisions_dropped = counter("decisions_dropped_total", "Refusals not logged, as too many came.", ["code"])
         self._build = gauge("build_info", "The version that runs.", ["version", "python"])
 
     def _start_at_0(self) -> None:
@@ -138,6 +145,7 @@ class Metrics:
             self._protocol.labels(code)
         for refusal in Code:  # a refusal before the gate has neither policy nor kind
             self._requests.labels("none", "none", refusal.name)
+            self._decisions_dropped.labels(refusal.name)
 
     def _request_opened(self, seen: RequestOpened) -> None:
         self._open_of[seen.kind,].inc()
@@ -159,6 +167,10 @@ class Metrics:
             self._electric.labels(state).set(state == seen.state)
         if seen.state == "active":
             self._healthy_at = time.monotonic()
+
+    def _revocations_read(self, seen: RevocationsRead) -> None:
+        self._revocations.set(seen.entries)
+        self._revocation_faults.set(seen.faults)
 
     def _book_loaded(self, seen: BookLoaded) -> None:
         self._policies.set(len(seen.policies))

@@ -146,6 +146,29 @@ class ReloadRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationsRead:
+    """How many subjects and tokens are revoked now, and how many faults the file has."""
+
+    entries: int
+    faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationFaulty:
+    """A line of the file of revocations, or the whole file, cannot be used; what it revokes is not revoked."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsDropped:
+    """So many decisions of a code were neither logged nor recorded: there were too many at a time."""
+
+    code: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionMade:
     """Why a request was refused or allowed. No token, claim value, parameter or query text is in it.
 
@@ -234,6 +257,9 @@ Observation = (
     | KeysLoaded
     | BookRejected
     | ReloadRefused
+    | RevocationsRead
+    | RevocationFaulty
+    | DecisionsDropped
     | DecisionMade
     | DeliveryMeasured
     | ReplicationMeasured

@@ -96,6 +96,8 @@ def _inputs(given: Mapping[str, Any], request_id: str, code: str) -> Inputs:
     if given["claims"] is None:
         raise ReplayFault(f"decision {request_id}: refused before the rules, with {code}: there is nothing to repeat")
     body = given["body"]
+    if body is not None and len(_bytes(body)) < given.get("body_bytes", 0):
+        raise ReplayFault(f"decision {request_id}: its body was too long to be recorded whole: it cannot be repeated")
     return Inputs(
         Claims("explain", float("inf"), given["claims"]),
         given["shape"],

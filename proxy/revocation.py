@@ -1,11 +1,19 @@
-"""Tokens that are over before their time: a file with a line `sub <subject>` or `jti <id>` for each.
+"""Tokens that are over before their time: a file with a line for each.
 
-`sub` takes back every token of a subject, `jti` the one token with that claim. The file is read at start, and again
-whenever it changes; a token lives for minutes, so its lines may go after `PROXY_TOKEN_MAX_SECONDS`.
+    sub acc-ada                a subject: every token of it
+    jti 4f1c                   the one token with this id
+    sub "blanks around "       the value as a JSON string, where its blanks matter or it starts with a quote
+    {"sub": "acc-ada"}         the same as a JSON object
+
+The file is read at start, and again whenever it changes. A line that is none of these is a fault of its own: it is
+reported, and the others hold. What was revoked stays so until every token that there was then is over, whatever the
+file says meanwhile: a file that is cut short gives no access back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +21,14 @@ from proxy.core.claims import Claims
 
 KINDS = ("sub", "jti")
 LOOK_SECONDS = 1.0
+_NEITHER = "is neither `sub <subject>` nor `jti <id>`"
+
+Entry = tuple[str, str]
+"""The kind, one of KINDS, and its value."""
 
 
 class RevocationFault(Exception):
-    """The file cannot be used; the text is one line."""
+    """The file cannot be read at all; the text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +38,106 @@ class Revoked:
     subjects: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Revoked":
+        """These entries."""
+        listed = list(entries)
+        return cls(
+            frozenset(value for kind, value in listed if kind == "sub"),
+            frozenset(value for kind, value in listed if kind == "jti"),
+        )
+
     def __contains__(self, claims: Claims) -> bool:
         return claims.subject in self.subjects or ("jti" in claims.values and str(claims.values["jti"]) in self.ids)
 
+    def __len__(self) -> int:
+        return len(self.subjects) + len(self.ids)
 
-def read(path: Path) -> Revoked:
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file says: its entries, and one line for each fault in it. No fault says what stands in the file."""
+
+    entries: frozenset[Entry]
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What is revoked now, and the faults of the file that it comes from."""
+
+    revoked: Revoked
+    faults: tuple[str, ...]
+
+
+class Revocations:
+    """What the file says and what it said. Times are seconds of one clock, given by the caller.
+
+    An entry that the file no longer has is kept for `longest_seconds` after it was first read: the longest time that
+    a token of then can be valid.
+    """
+
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest = longest_seconds
+        self._said: frozenset[Entry] = frozenset()
+        self._first_read: dict[Entry, float] = {}
+
+    def read(self, entries: frozenset[Entry], now: float) -> Revoked:
+        """Takes what the file says now."""
+        for entry in entries - self._said:  # also what it says again: it was revoked once more
+            self._first_read[entry] = now
+        self._said = entries
+        return self.in_force(now)
+
+    def in_force(self, now: float) -> Revoked:
+        """What is revoked at this time."""
+        over = [
+            entry
+            for entry, since in self._first_read.items()
+            if entry not in self._said and since + self._longest <= now
+        ]
+        for entry in over:
+            del self._first_read[entry]
+        return Revoked.of(self._first_read)
+
+
+def read(path: Path) -> Reading:
     """What a file revokes; blank lines and those with # are nothing. Raises RevocationFault."""
     try:
-        said = list(_lines(path.read_text("utf-8")))
+        lines = path.read_bytes().split(b"\n")
     except OSError as fault:
         raise RevocationFault(f"{path}: cannot be read ({type(fault).__name__})") from None
-    except ValueError as fault:
-        raise RevocationFault(f"{path}: {fault}") from None
-    return Revoked(
-        frozenset(value for kind, value in said if kind == "sub"),
-        frozenset(value for kind, value in said if kind == "jti"),
-    )
+    entries: set[Entry] = set()
+    faults: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.update(_entry(line))
+        except ValueError as fault:
+            faults.append(f"{path}: line {number} {fault}")
+    return Reading(frozenset(entries), tuple(faults))
 
 
-async def watched(path: Path) -> AsyncIterator[Revoked | RevocationFault]:
-    """What the file says now, and again whenever it has changed; a fault, where it cannot be used."""
+async def watched(path: Path, longest_seconds: float) -> AsyncIterator[InForce]:
+    """What is revoked now, and again whenever the file has changed or something is over. While the file cannot be
+    read, it is what it was, and that is the fault."""
+    kept = Revocations(longest_seconds)
     stamp: object = None
+    faults: tuple[str, ...] = ()
+    told: InForce | None = None
     while True:
-        seen = _stamp(path)
+        seen, now = _stamp(path), time.monotonic()
+        revoked = kept.in_force(now)
         if seen != stamp:
             stamp = seen
             try:
-                yield read(path)
+                reading = read(path)
+                revoked, faults = kept.read(reading.entries, now), reading.faults
             except RevocationFault as fault:
-                yield fault
+                faults = (str(fault),)
+            told = None
+        if told is None or told.revoked != revoked:
+            told = InForce(revoked, faults)
+            yield told
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -66,11 +149,31 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        kind, _, value = line.strip().partition(" ")
-        if kind not in KINDS or not value.strip():
-            raise ValueError(f"line {number} is neither `sub <subject>` nor `jti <id>`")
-        yield kind, value.strip()
+def _entry(line: bytes) -> Iterable[Entry]:
+    """The entry of a line, or none. Raises ValueError, which says nothing of the line's text."""
+    try:
+        text = line.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    if not text or line.startswith(b"#"):
+        return ()
+    if text.startswith("{"):
+        members = _json(text)
+        if not isinstance(members, dict) or len(members) != 1:
+            raise ValueError("is no JSON object with one member, sub or jti")
+        [(kind, value)] = members.items()
+    else:
+        kind, _, value = text.partition(" ")
+        value = value.strip()
+        if value.startswith('"'):
+            value = _json(value)
+    if kind not in KINDS or not isinstance(value, str) or not value:
+        raise ValueError(_NEITHER)
+    return ((kind, value),)
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON") from None

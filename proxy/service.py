@@ -27,4 +27,4 @@ class Service:
 
     def hashed(self, subject: str) -> str:
         """A subject as logs may name it: the same in every replica, and of no use without Electric's secret."""
-        return hashlib.blake2b(subject.encode(), key=self.salt, digest_size=8).hexdigest()
+        return hashlib.blake2b(subject.encode("utf-8", "surrogatepass"), key=self.salt, digest_size=8).hexdigest()

@@ -107,6 +107,7 @@ Listen = Annotated[Address, BeforeValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Elements = Annotated[int, Field(ge=1, le=10_000)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
@@ -157,7 +158,9 @@ class Settings(BaseModel):
     database_check: Literal["warn", "strict"] = Field(
         "warn", description="Whether a difference between policies and DATABASE_URL is logged, or refused."
     )
-    decision_cache: Count = Field(5000, description="How many decisions are remembered, a few KB each.")
+    decision_cache_bytes: Bytes = Field(
+        33_554_432, description="Decisions remembered, all together; one subject has an eighth of it. 0 for none."
+    )
 
     connect_seconds: Seconds = Field(3, description="To connect to Electric.")
     head_seconds: Seconds = Field(30, description="For the head of an answer that does not wait.")
@@ -196,8 +199,10 @@ class Settings(BaseModel):
     )
 
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
+    limit_query_pairs: Count = Field(_LIMITS.query_pairs, description="The most parameters of a query string.")
     limit_body_bytes: Count = Field(_LIMITS.body_bytes, description="The longest body.")
     limit_json_depth: Count = Field(_LIMITS.json_depth, description="The deepest JSON of a body.")
+    limit_json_values: Count = Field(_LIMITS.json_values, description="The most values in the JSON of a body.")
     limit_params: Count = Field(_LIMITS.params, description="The most parameters of a filter.")
     limit_param_bytes: Count = Field(_LIMITS.param_bytes, description="The longest parameter.")
     limit_params_bytes: Count = Field(_LIMITS.params_bytes, description="All parameters together.")
@@ -207,7 +212,8 @@ class Settings(BaseModel):
     limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most words and signs of a filter.")
     limit_filter_depth: Depth = Field(_FILTER.depth, description="The deepest nesting of a filter.")
     limit_filter_nodes: Count = Field(_FILTER.nodes, description="The most operations of a filter.")
-    limit_filter_in_list: Count = Field(_FILTER.in_list, description="The longest IN list.")
+    limit_filter_in_list: Elements = Field(_FILTER.in_list, description="The longest list of a filter.")
+    limit_filter_list_bytes: Count = Field(_FILTER.list_bytes, description="The lists of a filter, besides its text.")
     limit_filter_like_bytes: Count = Field(_FILTER.like_bytes, description="The longest LIKE pattern.")
     limit_filter_like_wildcards: Count = Field(_FILTER.like_wildcards, description="The most % and _ in one.")
 
@@ -224,9 +230,12 @@ class Settings(BaseModel):
     replication_seconds: Seconds = Field(15, description="Between two looks at it.")
 
     decision_sample: float = Field(0, ge=0, le=1, description="The share of allowed requests whose decision is logged.")
+    decision_refusals: Count = Field(600, description="Refusals of one code whose decision is logged, a minute.")
     decision_file: Path | None = Field(
         None, description="A file, mode 0600, for logged decisions with claims and queries, for explain --decision."
     )
+    decision_file_bytes: Count = Field(67_108_864, description="The size at which that file is moved to file.1.")
+    decision_files: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="Older files kept: file.1, file.2, ….")
 
     @property
     def limits(self) -> Limits:

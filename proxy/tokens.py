@@ -132,6 +132,8 @@ class Verifier:
         not_before = _time(payload, "nbf") if "nbf" in payload else issued
         if payload.get("iss") != rules.issuer or payload.get("aud") != rules.audience:
             raise Refusal(Code.token_invalid, reason="iss or aud is another")
+        if not _is_unicode(payload):
+            raise Refusal(Code.token_invalid, reason="a claim is not Unicode: it has a lone surrogate")
         subject = payload.get("sub")
         if not isinstance(subject, str) or not subject.strip():
             raise Refusal(Code.token_invalid, reason="sub is missing")
@@ -163,6 +165,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _is_unicode(payload: Mapping[str, Any]) -> bool:
+    """Whether every name and value has a UTF-8 form: JSON can escape halves of characters (RFC 8259 8.2)."""
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _time(payload: Mapping[str, Any], name: str) -> float:

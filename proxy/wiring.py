@@ -18,16 +18,25 @@ from proxy.gate import Gate
 from proxy.health import Readiness
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
-from proxy.observe import ElectricSeen, KeysLoaded, Lifecycle, Observe, ReadinessChanged, both
+from proxy.observe import (
+    ElectricSeen,
+    KeysLoaded,
+    Observe,
+    ReadinessChanged,
+    RevocationFaulty,
+    RevocationsRead,
+    both,
+)
 from proxy.policy_files import LoadedBook
 from proxy.probes import measuring
 from proxy.reload import Reload, observe_loaded
-from proxy.revocation import RevocationFault
 from proxy.service import Service
 from proxy.settings import Settings
 from proxy.share.sharing import Sharing
 from proxy.streams import Streams
 from proxy.tokens import Verifier, rules
+
+MOST_FAULTS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ async def create_app(
         reload = Reload(settings, gate, decisions, readiness, tell)
         watchers = [reload.on(hangup), _probe(electric, readiness, settings.probe_seconds, tell)]
         if settings.revocations is not None:
-            watchers.append(_revocations(settings.revocations, gate, streams, tell))
+            watchers.append(_revocations(settings.revocations, _longest(settings), gate, streams, tell))
         try:
             async with _running(watchers):
                 yield Parts(Public(service), admin(readiness, metrics.text), streams, readiness, tell)
@@ -97,14 +106,22 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
                 task.cancel()
 
 
-async def _revocations(path: Path, gate: Gate, streams: Streams, observe: Observe) -> None:
-    """Keeps what is revoked as the file says; while it cannot be read, as it said last."""
-    async for came in revocation.watched(path):
-        if isinstance(came, RevocationFault):
-            observe(Lifecycle("revocations_refused", str(came)))
-        else:
-            gate.revoked = came
-            streams.revoke(came)
+async def _revocations(path: Path, longest_seconds: float, gate: Gate, streams: Streams, observe: Observe) -> None:
+    """Keeps what is revoked as the file says; each fault in it is told once, and only so many of them."""
+    told: frozenset[str] = frozenset()
+    async for came in revocation.watched(path, longest_seconds):
+        gate.revoked = came.revoked
+        streams.revoke(came.revoked)
+        observe(RevocationsRead(len(came.revoked), len(came.faults)))
+        for fault in came.faults[:MOST_FAULTS_TOLD]:
+            if fault not in told:
+                observe(RevocationFaulty(fault))
+        told = frozenset(came.faults)
+
+
+def _longest(settings: Settings) -> float:
+    """How long a token can be valid that is issued by now, clocks that differ included."""
+    return settings.token_max_seconds + 2 * settings.token_leeway_seconds
 
 
 async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:

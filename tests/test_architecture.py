@@ -61,9 +61,11 @@ FLOORS: Mapping[str, int] = {
     "proxy.revocation": 10,
     "proxy.wire": 12,
     "proxy.electric": 12,
+    "proxy.decision_cache": 12,
     "proxy.gate": 13,
     "proxy.follower": 13,
     "proxy.share": 13,
+    "proxy.decision_file": 10,
     "proxy.decisions": 14,
     "proxy.probes": 14,
     "proxy.service": 15,
@@ -95,6 +97,7 @@ PURE = (
         "typing",
     ),
     "urllib.parse",
+    "weakref",
 )
 """Everything that the core imports from outside: no clock, no chance, no file, no network, no environment, no log."""
 

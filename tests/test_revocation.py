@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from proxy import revocation
 from proxy.cli import main
 from proxy.core.claims import Claims
-from proxy.observe import Lifecycle
-from proxy.revocation import RevocationFault, Revoked
+from proxy.observe import RevocationFaulty, RevocationsRead
+from proxy.revocation import RevocationFault, Revocations, Revoked
 from tests.harness.processes import serving_environment
 from tests.harness.raw import Answered, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
@@ -38,36 +39,51 @@ FILES: dict[str, tuple[str, set[str], set[str]]] = {
     "a value with a number sign": ("sub acc#1\n", {"acc#1"}, set()),
     "a value in another script": ("sub адa\n", {"адa"}, set()),
     "a value that is a kind": ("sub jti\njti sub\n", {"jti"}, {"sub"}),
+    "a string": ('sub " acc ada "\njti "1"\n', {" acc ada "}, {"1"}),
+    "a string with escapes": (r'sub "a\nb\u00e9\""' + "\n", {'a\nbé"'}, set()),
+    "an object": ('{"sub": " acc-ada"}\n{"jti":"1"}\n', {" acc-ada"}, {"1"}),
+    "a value with a line separator": ("sub a\u2028b\x0bc\x85d\n", {"a\u2028b\x0bc\x85d"}, set()),
 }
 
 
 @pytest.mark.parametrize(("text", "subjects", "ids"), FILES.values(), ids=FILES)
 def test_a_file_says_subjects_and_tokens(tmp_path: Path, text: str, subjects: set[str], ids: set[str]) -> None:
     (tmp_path / "revoked").write_bytes(text.encode())
-    assert revocation.read(tmp_path / "revoked") == Revoked(frozenset(subjects), frozenset(ids))
+    reading = revocation.read(tmp_path / "revoked")
+    assert Revoked.of(reading.entries) == Revoked(frozenset(subjects), frozenset(ids))
+    assert reading.faults == ()
 
 
 NEITHER = "line {} is neither `sub <subject>` nor `jti <id>`"
-BAD_FILES: dict[str, tuple[bytes, str]] = {
-    "another kind": (b"sub a\niss x\n", NEITHER.format(2)),
-    "a kind alone": (b"sub\n", NEITHER.format(1)),
-    "a kind and a space": (b"# x\n\njti \n", NEITHER.format(3)),
-    "a value alone": (b"acc-ada\n", NEITHER.format(1)),
-    "capitals": (b"SUB acc-ada\n", NEITHER.format(1)),
-    "a colon": (b"sub: acc-ada\n", NEITHER.format(1)),
-    "a tab": (b"sub\tacc-ada\n", NEITHER.format(1)),
-    "a comment behind blanks": (b"  # acc-ada\n", NEITHER.format(1)),
-    "no text": (b"sub a\nsub \xff\n", "'utf-8' codec can't decode byte 0xff in position 10: invalid start byte"),
+FAULTS: dict[str, tuple[bytes, str]] = {
+    "another kind": (b"iss x", NEITHER),
+    "a kind alone": (b"sub", NEITHER),
+    "a kind and a space": (b"jti ", NEITHER),
+    "a value alone": (b"acc-ada", NEITHER),
+    "capitals": (b"SUB acc-ada", NEITHER),
+    "a colon": (b"sub: acc-ada", NEITHER),
+    "a tab": (b"sub\tacc-ada", NEITHER),
+    "a comment behind blanks": (b"  # acc-ada", NEITHER),
+    "an empty string": (b'sub ""', NEITHER),
+    "a string that does not end": (b'sub "acc-ada', "line {} is no JSON"),
+    "text behind a string": (b'sub "acc" ada', "line {} is no JSON"),
+    "an object that does not end": (b'{"sub":', "line {} is no JSON"),
+    "an object nested without end": (b'{"sub":' * 9999, "line {} is no JSON"),
+    "an empty object": (b"{}", "line {} is no JSON object with one member, sub or jti"),
+    "an object with more": (b'{"sub":"a","jti":"b"}', "line {} is no JSON object with one member, sub or jti"),
+    "an object of another kind": (b'{"iss":"a"}', NEITHER),
+    "a subject that is no text": (b'{"sub":1}', NEITHER),
+    "no text": (b"sub \xff", "line {} is not UTF-8"),
 }
 
 
-@pytest.mark.parametrize(("text", "sentence"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_file_that_says_anything_else_is_refused_in_one_line(tmp_path: Path, text: bytes, sentence: str) -> None:
+@pytest.mark.parametrize(("line", "sentence"), FAULTS.values(), ids=FAULTS)
+def test_a_faulty_line_is_told_and_the_others_hold(tmp_path: Path, line: bytes, sentence: str) -> None:
     path = tmp_path / "revoked"
-    path.write_bytes(text)
-    with pytest.raises(RevocationFault) as fault:
-        revocation.read(path)
-    assert str(fault.value) == f"{path}: {sentence}"
+    path.write_bytes(b"sub a\n\n" + line + b"\nsub b\n" + line + b"\njti 1")
+    reading = revocation.read(path)
+    assert Revoked.of(reading.entries) == Revoked(frozenset("ab"), frozenset("1"))
+    assert reading.faults == (f"{path}: {sentence.format(3)}", f"{path}: {sentence.format(5)}")
 
 
 def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -75,20 +91,44 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None
         revocation.read(tmp_path / "none")
 
 
-@pytest.mark.parametrize("text", ["sub\n", "acc-ada\n"])
-def test_a_start_with_a_bad_file_is_one_line_and_exit_1(tmp_path: Path, text: str) -> None:
-    (tmp_path / "revoked").write_text(text)
-    said = serving_environment(tmp_path, "http://127.0.0.1:9", PROXY_REVOCATIONS=str(tmp_path / "revoked"))
-    cleared = {name: None for name in os.environ if name.startswith(("PROXY_", "ELECTRIC_"))}
-    result = CliRunner().invoke(main, ["serve"], env=cleared | said)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"{tmp_path}/revoked: {NEITHER.format(1)}\n"
-
-
 def test_a_start_with_no_file_at_that_place_is_one_line_and_exit_1(tmp_path: Path) -> None:
     said = serving_environment(tmp_path, "http://127.0.0.1:9", PROXY_REVOCATIONS=str(tmp_path / "none"))
     result = CliRunner().invoke(main, ["serve"], env=said)
     assert (result.exit_code, result.stderr) == (1, f"PROXY_REVOCATIONS: there is no file {tmp_path}/none\n")
+
+
+# How long it holds.
+
+
+def entries(*subjects: str) -> frozenset[tuple[str, str]]:
+    return frozenset(("sub", subject) for subject in subjects)
+
+
+def test_what_the_file_no_longer_says_holds_until_the_longest_token_of_then_is_over() -> None:
+    kept = Revocations(920)
+    assert kept.read(entries("a"), 100).subjects == {"a"}
+    assert kept.read(entries("a", "b"), 500).subjects == {"a", "b"}
+    assert kept.read(entries(), 600).subjects == {"a", "b"}
+    assert kept.in_force(1019.9).subjects == {"a", "b"}
+    assert kept.in_force(1020).subjects == {"b"}
+    assert kept.in_force(1420).subjects == frozenset()
+
+
+def test_what_the_file_says_holds_for_as_long_as_it_says_so() -> None:
+    kept = Revocations(920)
+    kept.read(entries("a"), 0)
+    assert kept.in_force(1e9).subjects == {"a"}
+    assert kept.read(entries(), 1e9).subjects == frozenset()
+
+
+def test_what_the_file_says_again_is_revoked_anew() -> None:
+    kept = Revocations(920)
+    kept.read(entries("a"), 0)
+    kept.read(entries(), 100)
+    kept.read(entries("a"), 800)
+    kept.read(entries(), 900)
+    assert kept.in_force(1719).subjects == {"a"}
+    assert kept.in_force(1720).subjects == frozenset()
 
 
 # What is in it.
@@ -154,7 +194,7 @@ def with_id(proxy: Proxy, jti: str) -> bytes:
     return request(TARGET, f"authorization: Bearer {proxy.token('acc-bob', jti=jti)}")
 
 
-async def test_a_revoked_subject_or_token_is_refused_at_its_next_request_until_its_line_is_taken_out(
+async def test_a_revoked_subject_or_token_is_refused_at_its_next_request_and_stays_so_without_its_line(
     upstream: Upstream, path: Path
 ) -> None:
     async with watching(upstream, path) as proxy, connected(proxy.address) as raw:
@@ -168,9 +208,26 @@ async def test_a_revoked_subject_or_token_is_refused_at_its_next_request_until_i
         assert_refused(await raw.ask(one), "token_revoked")
         assert len(upstream.asked) == seen
         assert (await raw.ask(two)).status == 200
-        say(path, "jti one\n")
-        await becomes(proxy, ada, 200)
-        assert_refused(await raw.ask(one), "token_revoked")
+        say(path, "jti two\n")
+        assert_refused(await becomes(proxy, two, 401), "token_revoked")
+        for said in (ada, one):  # the file does not say so any more, but their tokens are not over
+            assert_refused(await raw.ask(said), "token_revoked")
+
+
+async def test_a_revocation_ends_when_its_line_and_the_longest_token_are_gone(upstream: Upstream, path: Path) -> None:
+    short = {"PROXY_TOKEN_MAX_SECONDS": "1", "PROXY_TOKEN_LEEWAY_SECONDS": "0"}
+    async with running(upstream.url, path.parent, PROXY_REVOCATIONS=str(path), **short) as proxy:
+        say(path, "sub acc-ada\n")
+        await until(lambda: in_force(proxy) == 1)
+        say(path, "")
+        await until(lambda: in_force(proxy) == 0)
+        async with connected(proxy.address) as raw:
+            assert (await raw.ask(get(proxy, subject="acc-ada", seconds=1))).status == 200
+
+
+def in_force(proxy: Proxy) -> int:
+    """How much is revoked, as it was told last."""
+    return next((seen.entries for seen in reversed(proxy.seen) if isinstance(seen, RevocationsRead)), 0)
 
 
 async def test_the_refusal_tells_the_client_to_get_a_new_token(upstream: Upstream, path: Path) -> None:
@@ -255,20 +312,39 @@ async def test_a_file_that_goes_away_or_breaks_keeps_what_it_said_last(upstream:
         os.unlink(path)
         await until(lambda: refused(proxy, "cannot be read (FileNotFoundError)"))
         assert [(await raw.ask(said)).status for said in (ada, bob)] == [401, 200]
-        say(path, "sub acc-bob\nacc-ada\n")
-        await until(lambda: refused(proxy, NEITHER.format(2)))
-        assert [(await raw.ask(said)).status for said in (ada, bob)] == [401, 200]
-        say(path, "sub acc-bob\n")
-        await becomes(proxy, bob, 401)
-        assert (await raw.ask(ada)).status == 200
+        say(path, "acc-ada\nsub acc-bob\n")
+        await until(lambda: refused(proxy, NEITHER.format(1)))
+        assert [(await raw.ask(said)).status for said in (ada, bob)] == [401, 401]
+        async with httpx.AsyncClient() as client:
+            metrics = (await client.get(f"{proxy.admin_url}/metrics")).text
+        assert "\nshape_proxy_revocations 2.0\n" in metrics
+        assert "\nshape_proxy_revocation_faults 1.0\n" in metrics
+
+
+async def test_a_start_with_a_faulty_line_revokes_what_the_others_say(upstream: Upstream, path: Path) -> None:
+    say(path, "acc-bob\nsub acc-ada\n")
+    async with watching(upstream, path) as proxy, connected(proxy.address) as raw:
+        assert_refused(await raw.ask(get(proxy, subject="acc-ada")), "token_revoked")
+        assert refused(proxy, NEITHER.format(1))
+
+
+async def test_of_many_faults_some_are_told_and_all_are_counted(upstream: Upstream, path: Path) -> None:
+    say(path, "x\n" * 1000)
+    async with watching(upstream, path) as proxy:
+        await until(lambda: any(isinstance(seen, RevocationsRead) and seen.faults == 1000 for seen in proxy.seen))
+        assert sum(isinstance(seen, RevocationFaulty) for seen in proxy.seen) == 20
+
+
+async def test_a_subject_with_blanks_around_is_revoked(upstream: Upstream, path: Path) -> None:
+    say(path, 'sub " ada "\n')
+    async with watching(upstream, path) as proxy, connected(proxy.address) as raw:
+        assert_refused(await raw.ask(get(proxy, subject=" ada ")), "token_revoked")
+        assert (await raw.ask(get(proxy, subject="ada"))).status == 200
 
 
 def refused(proxy: Proxy, sentence: str) -> bool:
     """Whether it was observed that the file cannot be used."""
-    return any(
-        isinstance(seen, Lifecycle) and seen.event == "revocations_refused" and seen.detail.endswith(sentence)
-        for seen in proxy.seen
-    )
+    return any(isinstance(seen, RevocationFaulty) and seen.detail.endswith(sentence) for seen in proxy.seen)
 
 
 @pytest.mark.parametrize("jti", [["x"], {}, 1, None], ids=["a list", "an object", "a number", "null"])

@@ -242,6 +242,26 @@ def test_a_token_with_such_a_header_is_refused(verifier: Verifier, header: Any) 
         verified(verifier, forged(header))
 
 
+NOT_UNICODE: dict[str, dict[str, Any]] = {
+    "a subject": {"sub": "ada\ud800"},
+    "half a pair at the start": {"sub": "\udc00ada"},
+    "a claim": {"session_id": "\ud83d"},
+    "a claim in a list": {"roles": ["a", "\udfff"]},
+    "a claim's name": {"x\ud800": 1},
+    "a name deep in a claim": {"a": [{"b": {"\ud800": 1}}]},
+}
+
+
+@pytest.mark.parametrize("claims", NOT_UNICODE.values(), ids=NOT_UNICODE)
+def test_a_claim_that_is_no_unicode_is_refused(verifier: Verifier, claims: dict[str, Any]) -> None:
+    with refused(Code.token_invalid, reason="not Unicode"):
+        verified(verifier, forged(HS, PAYLOAD | claims))
+
+
+def test_a_claim_beyond_the_basic_plane_is_taken(verifier: Verifier) -> None:
+    assert verified(verifier, forged(HS, PAYLOAD | {"sub": "ada \U0001f600"})).subject == "ada \U0001f600"
+
+
 def test_the_forger_of_these_tests_makes_good_tokens_too(verifier: Verifier) -> None:
     assert verified(verifier, forged(HS)).subject == "ada"
 

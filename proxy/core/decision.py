@@ -29,7 +29,7 @@ class AuthorizedSubset:
     offset: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class AuthorizedShape:
     """What may be sent upstream: every part of it comes from the policy, or passed it.
 
@@ -129,7 +129,7 @@ def columns(case: Case) -> tuple[str, ...]:
     policy, asked = case.policy, case.request.columns
     if asked is None:
         return policy.columns
-    names = split_list(asked)
+    names = split_list(asked, len(policy.columns))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
     if not set(names) <= set(policy.columns):

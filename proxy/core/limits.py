@@ -7,16 +7,20 @@ from dataclasses import dataclass
 class Limits:
     """Bounds on one request, each in the unit that its name says; the filter's own are `filters.FilterLimits`."""
 
-    query_bytes: int = 12_288
-    """A filter of the longest text, in the percent-encoding of a client that knows GET alone."""
-    body_bytes: int = 65_536
+    query_bytes: int = 24_576
+    """As far as a URL carries it: with the longest token beside it, the head keeps within the server's bound."""
+    query_pairs: int = 512
+    body_bytes: int = 1_048_576
+    """A list of 10,000 keys of 100 bytes."""
     json_depth: int = 64
     """Only the hints of the client library are deep (two levels a node of a filter, which has 24 at most):
     everything else in a body is held to three levels by its form."""
-    params: int = 100
+    json_values: int = 32_768
+    """Members, elements, objects and arrays of a body: two lists of the longest, and more."""
+    params: int = 10_000
     param_bytes: int = 1024
     """Of one value; a list has many, and is held to the bound of all."""
-    params_bytes: int = 4096
+    params_bytes: int = 1_048_576
     subset_offset: int = 1_000_000
     target_bytes: int = 9000
     """The rebuilt upstream target, secret included: Electric ends at 10,000 for the whole request line."""

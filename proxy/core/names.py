@@ -37,11 +37,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def split_list(text: str) -> list[str] | None:
-    """The names of a comma-separated list of identifiers, or None if it is anything else."""
+def split_list(text: str, most: int) -> list[str] | None:
+    """The names of a comma-separated list of at most so many identifiers, or None if it is anything else."""
     names: list[str] = []
     at = 0
-    while item := _ITEM.match(text, at):
+    while len(names) < most and (item := _ITEM.match(text, at)):
         name = fold(item[0])
         if name is None:
             return None

@@ -11,14 +11,17 @@ from proxy.core.errors import Code, Refusal
 
 # RFC 3986 3.4: unreserved, sub-delims, ":@/?" and percent-encoded octets. The brackets of `params[1]` are not in
 # it, but every browser sends them as they are.
-_QUERY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*")
+_PLAIN = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*"
+_QUERY = re.compile(_PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def pairs(raw: bytes, max_bytes: int) -> dict[str, str]:
+def pairs(raw: bytes, max_bytes: int, max_pairs: int = 512) -> dict[str, str]:
     """The parameters of a raw query string. Raises Refusal for anything that could be read in two ways."""
     if len(raw) > max_bytes:
         raise Refusal(Code.target_too_long, f"The query is longer than {max_bytes} bytes.")
+    if raw.count(b"&") >= max_pairs:
+        raise Refusal(Code.malformed_request, f"The query has more than {max_pairs} parameters.")
     if not _QUERY.fullmatch(raw):
         raise Refusal(Code.malformed_request, "The query string has bytes that must be percent-encoded.")
     found: dict[str, str] = {}

@@ -32,7 +32,7 @@ SHAPE = frozenset({"table", "where", "columns"})
 """Parameters that say which data; each is judged by the policy."""
 
 _KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
-_PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,2})\]", re.ASCII)
+_PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,4})\]", re.ASCII)
 
 
 class Kind(Enum):
@@ -96,7 +96,7 @@ def parse(name: str | None, query: bytes, body: bytes | None = None, limits: Lim
 
     `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`, where the query names the table.
     """
-    given = pairs(query, limits.query_bytes)
+    given = pairs(query, limits.query_bytes, limits.query_pairs)
     _refuse_unknown(given, named=name is not None)
     for key, value in given.items():
         if key in PROTOCOL and not PROTOCOL[key].fullmatch(value):

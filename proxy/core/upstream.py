@@ -5,8 +5,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
@@ -56,13 +56,17 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
     base, body = written + _target(_position(position)), None
     if shape.subset is not None:
         members = _members(shape.subset)
-        long = base + _target(_query_subset(members))
-        if request.post or len(long + cursor) > most:
+        long = None if request.post else _short(base, members, most - len(cursor))
+        if long is None:
             body = json.dumps(members, separators=(",", ":")).encode()
         else:
             base = long
     if len(base + cursor) > most:
-        raise Refusal(Code.target_too_long, "The filter is too long for a GET; use a shorter one, or a subset.")
+        raise Refusal(
+            Code.target_too_long,
+            "The where of a shape is too long for Electric: filter by fewer values, or ask for a subset, whose filter "
+            "may be as long as a body.",
+        )
     return UpstreamRequest(
         kind=request.kind,
         policy=shape.policy.name,
@@ -87,10 +91,25 @@ def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -
     return UpstreamRequest(Kind.initial, policy, target, None, (target, None), named, written, start)
 
 
-@lru_cache(maxsize=4096)
+def _short(base: str, members: dict[str, object], most: int) -> str | None:
+    """The target of a subset by GET, None if it passes `most`; a filter that is far longer is not even escaped."""
+    pairs = _query_subset(members)
+    if len(base) + sum(len(value) for _, value in pairs) > most:
+        return None
+    target = base + _target(pairs)
+    return target if len(target) <= most else None
+
+
+_WRITTEN: WeakKeyDictionary[AuthorizedShape, str] = WeakKeyDictionary()
+"""Kept for as long as somebody remembers the shape: who bounds that bounds this."""
+
+
 def _written(shape: AuthorizedShape) -> str:
     """The part of the target that is the same at every position: most of its bytes, and of the work."""
-    return f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
+    written = _WRITTEN.get(shape)
+    if written is None:
+        written = _WRITTEN[shape] = f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
+    return written
 
 
 def _target(pairs: Iterable[tuple[str, str]]) -> str:

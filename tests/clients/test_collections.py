@@ -92,6 +92,51 @@ async def test_queries_load_what_they_need_and_stay_live(
         assert rows_seen(user) == [{"s-ada"}]
 
 
+KEYS = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body)"
+KEYED = f"{KEYS} SELECT ('00000000-0000-4000-9000-' || lpad(%s, 12, '0'))::uuid, %s, 't-1', 'general', 'user', %s"
+
+
+@pytest.mark.parametrize(("count", "method"), [(150, "GET"), (150, "POST"), (1000, "POST"), (10_000, "POST")])
+async def test_a_query_over_many_keys_gets_the_rows_of_its_session_and_stays_live(
+    start: StartWorld, visit: Visit, wide_folder: str, count: int, method: str
+) -> None:
+    async with start(PROXY_POLICIES=wide_folder) as app, visit(app) as (user, _):
+        await app.write(KEYED, "0", "s-ada", "first")
+        await app.write(KEYED, str(count // 2), "s-bob", "of another session")
+        await app.write(KEYED, str(count - 1), "s-ada", "last")
+        await app.write(KEYED, str(count), "s-ada", "beyond")
+        await user.order(
+            "collection", id="chat_messages", mode="on-demand", silent=True, stream={"subsetMethod": method}
+        )
+        await user.order("keys", count=count)
+        await user.next("ready", query="keys")
+        await user.order("rows", query="keys")
+        rows = (await user.next("rows", query="keys"))["rows"]
+        assert {row["body"] for row in rows} == {"first", "last"}
+        asked = [one for one in user.all("request") if "subset__where" in one["query"] or one.get("body")]
+        assert {one["method"] for one in asked} == {method}
+        await app.write("UPDATE chat_messages SET body = 'newer' WHERE body = 'last'")
+        assert (await came(user, "newer"))["query"] == "keys"
+        assert not user.all("stopped") + user.all("failed")
+
+
+async def test_a_join_over_many_keys_holds_every_row(start: StartWorld, visit: Visit, wide_folder: str) -> None:
+    async with start(PROXY_POLICIES=wide_folder) as app, visit(app) as (user, _):
+        threads = "SELECT 'k-' || n, 's-ada', 'acc-ada', 'general', 'k' || n FROM generate_series(1, 150) AS n"
+        await app.write(f"INSERT INTO chat_threads (id, session_id, account_id, mode, title) {threads}")
+        messages = "SELECT gen_random_uuid(), 's-ada', 'k-' || n, 'general', 'user', 'm' || n"
+        await app.write(f"{KEYS} {messages} FROM generate_series(1, 150) AS n")
+        for name in ("chat_messages", "chat_threads"):
+            await user.order("collection", id=name, mode="on-demand", silent=True)
+        await user.order("query", name="joined")
+        await user.next("ready", query="joined")
+        await user.order("rows", query="joined")
+        rows = (await user.next("rows", query="joined"))["rows"]
+        pairs = {(row["body"], row["title"]) for row in rows if str(row["body"]).startswith("m")}
+        assert pairs == {(f"m{number}", f"k{number}") for number in range(1, 151)}
+        assert not user.all("stopped") + user.all("failed")
+
+
 async def test_an_optimistic_insert_is_confirmed_by_its_transaction(app: World, visit: Visit) -> None:
     async with visit(app) as (user, _):
         await opened(user)

@@ -9,12 +9,14 @@ from proxy.core.limits import Limits
 
 def test_these_are_the_bounds_on_one_request() -> None:
     assert asdict(Limits()) == {
-        "query_bytes": 12_288,
-        "body_bytes": 65_536,
+        "query_bytes": 24_576,
+        "query_pairs": 512,
+        "body_bytes": 1_048_576,
         "json_depth": 64,
-        "params": 100,
+        "json_values": 32_768,
+        "params": 10_000,
         "param_bytes": 1024,
-        "params_bytes": 4096,
+        "params_bytes": 1_048_576,
         "subset_offset": 1_000_000,
         "target_bytes": 9000,
     }

@@ -128,17 +128,23 @@ NO_LISTS = {
 
 @pytest.mark.parametrize(("text", "names"), LISTS.values(), ids=LISTS)
 def test_a_list_is_identifiers_with_commas_between(text: str, names: list[str]) -> None:
-    assert split_list(text) == names
+    assert split_list(text, 9) == names
 
 
 @pytest.mark.parametrize("text", NO_LISTS.values(), ids=NO_LISTS)
 def test_anything_else_is_no_list(text: str) -> None:
-    assert split_list(text) is None
+    assert split_list(text, 9) is None
+
+
+def test_a_list_of_more_names_than_there_may_be_is_not_read_to_its_end() -> None:
+    assert split_list("a,b", 2) == ["a", "b"]
+    assert split_list("a,b,c", 2) is None
+    assert split_list("a,b," * 100_000, 2) is None
 
 
 @given(st.lists(st.text(min_size=1, max_size=20).filter(is_name), min_size=1, max_size=5))
 def test_a_list_of_quoted_names_is_read_as_it_was_written(names: list[str]) -> None:
-    assert split_list(",".join(map(quote, names))) == names
+    assert split_list(",".join(map(quote, names)), len(names)) == names
 
 
 TABLES = {

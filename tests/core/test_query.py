@@ -99,6 +99,13 @@ def test_a_query_may_be_as_long_as_the_limit_and_no_longer() -> None:
         pairs(b"a=" + b"x" * 99, 100)
 
 
+def test_a_query_has_only_so_many_parameters() -> None:
+    assert len(pairs(b"a=1&b=2", 99, 2)) == 2
+    for more in (b"a=1&b=2&c=3", b"&&", b"a=1&b=2&"):
+        with refused(Code.malformed_request, "more than 2 parameters"):
+            pairs(more, 99, 2)
+
+
 def test_the_reason_of_a_repeat_does_not_repeat_it() -> None:
     with refused(Code.repeated_parameter, reason="repeated parameter of 6 characters"):
         pairs(b"s3cr3t=1&s3cr3t=2", 100)

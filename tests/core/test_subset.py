@@ -204,8 +204,56 @@ def test_json_may_be_nested_as_deep_as_the_limit() -> None:
 
 
 def test_a_text_that_does_not_end_hides_no_brackets() -> None:
-    with refused(Code.subset_malformed, "nested deeper than 64"):
+    with refused(Code.subset_malformed, "That is not JSON"):
         posted(b'{"where":"' + b"[" * 99)
+    with refused(Code.subset_malformed, "nested deeper than 64"):
+        posted(b'{"where":"x","where_expr":' + b"[" * 99 + b'"')
+
+
+def depth(value: Any) -> int:
+    """How many lists and objects stand in one another."""
+    if not isinstance(value, list | dict):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth, inner), default=0)
+
+
+awkward = st.text('\\"[]{},:a', max_size=6)
+nested = st.recursive(
+    awkward | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(awkward, inner, max_size=3),
+    max_leaves=30,
+)
+
+
+@given(nested, st.booleans())
+def test_json_is_as_deep_as_its_lists_and_objects_whatever_its_texts_hold(value: Any, spaced: bool) -> None:
+    raw = json.dumps({"where": "true", "where_expr": value}, indent=1 if spaced else None).encode()
+    deepest = 1 + depth(value)
+    assert from_body({}, raw, Limits(json_depth=deepest)) == Subset(where="true")
+    with refused(Code.subset_malformed, f"nested deeper than {deepest - 1}"):
+        from_body({}, raw, Limits(json_depth=deepest - 1))
+
+
+def test_json_of_more_values_than_there_may_be_is_refused_unread() -> None:
+    for filler in (b"[1,2,3,4]", b'{"a":{"b":{}}}', b"[[],[]]", b"[1,2,3,4,"):
+        with refused(Code.subset_malformed, "more than 6 values"):
+            from_body({}, b'{"where":"true","where_expr":' + filler, Limits(json_values=6))
+    for text in (b'"[,{,[,{,[,{"', b"[1,2]", b"{}"):
+        assert from_body({}, b'{"where":"true","where_expr":' + text + b"}", Limits(json_values=6))
+
+
+def test_a_list_of_ten_thousand_keys_is_read_by_post_in_each_of_its_forms() -> None:
+    keys = [f"00000000-0000-4000-8000-{number:012}" for number in range(10_000)]
+    listed = posted({"where": "id = ANY($1)", "params": {"1": keys}})
+    assert (listed.params, listed.arrays) == ({1: array_literal(keys)}, {1})
+    assert posted({"where": "id = ANY($1)", "params": {"1": array_literal(keys)}}).params == listed.params
+    mixed = posted({"where": "id = ANY($1)", "params": {"1": [*keys[:2], 3, True]}})
+    assert mixed.params == {1: array_literal([*keys[:2], "3", "true"])}
+    single = posted({"where": "x", "params": {str(number): key for number, key in enumerate(keys, 1)}})
+    assert single.params == dict(enumerate(keys, 1))
+    with refused(Code.filter_malformed, "at most 10000"):
+        posted({"where": "x", "params": {str(number): "" for number in range(1, 10_002)}})
 
 
 QUERIES = {

@@ -1,6 +1,8 @@
 """The exact bytes that go to Electric, and what makes two requests the same."""
 
+import gc
 import json
+import weakref
 from dataclasses import FrozenInstanceError
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.core.decision import decide
 from proxy.core.errors import Code
+from proxy.core.filters import array_literal
 from proxy.core.request import Kind, parse
 from proxy.core.upstream import UpstreamRequest, build
 from tests.core.samples import DOCUMENT, asked, book, claims, query, refused
@@ -146,8 +149,29 @@ def test_a_page_whose_target_would_be_too_long_goes_by_post() -> None:
 def test_a_target_may_be_as_long_as_the_limit_and_no_longer() -> None:
     length = len(BASE) + len("&offset=-1")
     assert len(built(length).target) == length
-    with refused(Code.target_too_long, "The filter is too long for a GET"):
+    with refused(Code.target_too_long, "filter by fewer values, or ask for a subset"):
         built(length - 1)
+
+
+def test_a_long_list_in_a_page_goes_by_post_and_in_a_shape_is_refused_with_what_to_do() -> None:
+    keys = [f"key-{number:08}" for number in range(1000)]
+    literal = "{" + ",".join(keys) + "}"
+    page = built(subset__where="mode = ANY($1)", subset__params=json.dumps({"1": literal}))
+    assert page.method == "POST"
+    assert page.body is not None
+    assert json.loads(page.body)["params"]["2"] == array_literal(keys)
+    with refused(Code.target_too_long, "filter by fewer values, or ask for a subset"):
+        built(where="mode = ANY($1)", p1=literal)
+
+
+def test_what_is_written_for_a_shape_is_forgotten_with_it() -> None:
+    request = asked(query(where="mode = 'a'"))
+    shape = decide(request, claims(), book())
+    assert build(shape, request, 9000).shape is build(shape, request, 9000).shape
+    gone = weakref.ref(shape)
+    del shape
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_cursor_counts_as_the_rest_does() -> None:

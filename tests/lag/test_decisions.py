@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from proxy import decisions, policy_files, settings
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
+from proxy.decision_file import DecisionFile
 from proxy.gate import Steps
 from proxy.inbound import GONE, Inbound
 from proxy.logs import members
-from proxy.observe import DecisionMade, Observation
+from proxy.observe import DecisionMade, DecisionsDropped, Observation
 from proxy.settings import SettingsFault
 from tests.harness.running import POLICIES, Proxy, environment, running
 from tests.harness.upstream import Connection, Upstream
@@ -220,7 +221,7 @@ def test_a_decision_file_is_no_link_and_no_pipe(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for path in (tmp_path / "link", tmp_path, Path("/dev/null")):
         with pytest.raises(OSError, match=str(path)):
-            decisions.DecisionFile(path)
+            file_of(path)
 
 
 def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
@@ -234,14 +235,95 @@ def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
     assert [made.rules for made in seen if isinstance(made, DecisionMade)] == [("answer: internal_error",)]
 
 
-def test_a_full_decision_file_is_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "full"
-    with path.open("wb") as file:
-        file.truncate(decisions.MOST_FILE_BYTES)
-    file = decisions.DecisionFile(path)
-    file.write({"event": "decision"})
+def file_of(path: Path, most_bytes: int = 100, kept: int = 2) -> DecisionFile:
+    return DecisionFile(path, most_bytes, kept)
+
+
+def numbers(path: Path) -> dict[str, list[int]]:
+    """What stands in each file of a folder."""
+    return {one.name: [line["number"] for line in lines(one)] for one in sorted(path.iterdir())}
+
+
+def test_a_full_decision_file_is_moved_away_and_the_oldest_goes(tmp_path: Path) -> None:
+    file = file_of(tmp_path / "log", most_bytes=len('{"number":10}\n') * 3)
+    for number in range(10, 22):
+        file.write({"number": number})
+    assert numbers(tmp_path) == {"log": [19, 20, 21], "log.1": [16, 17, 18], "log.2": [13, 14, 15]}
+    assert {stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()} == {0o600}
     file.close()
-    assert path.stat().st_size == decisions.MOST_FILE_BYTES
+
+
+def test_without_older_files_a_full_one_begins_anew(tmp_path: Path) -> None:
+    file = file_of(tmp_path / "log", most_bytes=len('{"number":10}\n') * 2, kept=0)
+    for number in range(10, 15):
+        file.write({"number": number})
+    file.close()
+    assert numbers(tmp_path) == {"log": [14]}
+
+
+def test_two_processes_that_find_a_file_full_move_it_away_once(tmp_path: Path) -> None:
+    one, other = [file_of(tmp_path / "log", most_bytes=len('{"number":10}\n') * 3) for _ in range(2)]
+    for number in range(10, 16):
+        (one if number % 2 else other).write({"number": number})
+    one.close()
+    other.close()
+    assert numbers(tmp_path) == {"log": [13, 14, 15], "log.1": [10, 11, 12]}
+
+
+def test_a_file_that_the_operator_moved_away_is_made_anew_when_it_is_full(tmp_path: Path) -> None:
+    file = file_of(tmp_path / "log", most_bytes=len('{"number":10}\n') * 2)
+    for number in range(10, 14):
+        if number == 12:
+            (tmp_path / "log").rename(tmp_path / "moved")
+        file.write({"number": number})
+    file.close()
+    assert numbers(tmp_path) == {"log": [12, 13], "moved": [10, 11]}
+
+
+def test_a_line_that_is_longer_than_a_file_is_not_written(tmp_path: Path) -> None:
+    file = file_of(tmp_path / "log")
+    file.write({"text": "x" * 100})
+    file.close()
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+def test_refusals_are_told_code_by_code_up_to_their_rate() -> None:
+    refusals = decisions.Refusals(60)
+    assert [refusals.may_be_told("a", 10.0) for _ in range(61)] == [True] * 60 + [False]
+    assert refusals.may_be_told("b", 10.0)
+    assert not refusals.may_be_told("a", 10.5)
+    assert refusals.may_be_told("a", 11.0)
+    assert not refusals.may_be_told("a", 11.0)
+    assert [refusals.may_be_told("a", 999.0) for _ in range(61)] == [True] * 60 + [False]
+
+
+async def test_refusals_beyond_the_rate_are_counted_and_leave_others_their_place(
+    upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "decisions.jsonl"
+    settings = {"PROXY_DECISION_REFUSALS": "3", "PROXY_DECISION_FILE": str(file)}
+    async with running(upstream.url, tmp_path, **settings) as proxy:
+        for _ in range(9):
+            await client.get(proxy.shape())
+        await client.get(proxy.shape("nothing"), headers=proxy.bearer())
+        metrics = (await client.get(f"{proxy.admin_url}/metrics")).text
+    codes = [line["code"] for line in lines(file)]
+    assert codes[-1] == "shape_forbidden"
+    dropped = sum(isinstance(seen, DecisionsDropped) for seen in proxy.seen)
+    assert dropped == 10 - len(codes) > 0
+    assert f'shape_proxy_decisions_dropped_total{{code="token_missing"}} {dropped}.0' in metrics
+
+
+async def test_a_body_that_is_too_long_to_be_recorded_is_not_decided_again(
+    upstream: Upstream, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "decisions.jsonl"
+    async with running(upstream.url, tmp_path, PROXY_DECISION_FILE=str(file)) as proxy:
+        page = {"where": "session_id = 's-bob'", "where_expr": "x" * 70_000}
+        await client.post(proxy.shape(), headers=proxy.bearer(), json=page)
+    result = explained("--decision", str(file))
+    assert result.exit_code == 1
+    assert "too long to be recorded" in result.output
 
 
 @pytest.mark.parametrize(

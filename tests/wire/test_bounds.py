@@ -165,7 +165,7 @@ async def test_a_body_beyond_its_bound_is_refused_while_it_arrives(proxy, upstre
     async with connected(proxy.address) as raw:
         await raw.say(request(TARGET, *fields, method="POST"))
         for _ in range(17):
-            await raw.say(b"1000\r\n" + b" " * 4096 + b"\r\n")
+            await raw.say(b"10000\r\n" + b" " * 65_536 + b"\r\n")
         assert_refused(await raw.answer(), "body_too_large")
         await raw.say(b"0\r\n\r\n")
         assert await raw.is_closed()

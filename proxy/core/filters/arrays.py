@@ -10,6 +10,10 @@ _ELEMENT: Final = re.compile(
 )
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
+# The two usual forms, which need no work on their elements: as `written` writes it, and bare words.
+_WRITTEN: Final = re.compile(r'\{"[^"\\]*"(?:,"[^"\\]*")*\}')
+_PLAIN: Final = re.compile(r"\{[A-Za-z0-9_.:-]+(?:,[A-Za-z0-9_.:-]+)*\}")
+
 
 def reread(literal: str, most: int) -> str | None:
     """The same array as `{"a","b",NULL}`, or None if the text is not an array of at most `most` elements.
@@ -20,6 +24,10 @@ def reread(literal: str, most: int) -> str | None:
         return "{}"
     if not literal.startswith("{"):
         return None
+    if _WRITTEN.fullmatch(literal):  # no escapes: each element has two quotes
+        return literal if literal.count('"') <= 2 * most else None
+    if _PLAIN.fullmatch(literal) and "NULL" not in literal.upper():
+        return '{"' + literal[1:-1].replace(",", '","') + '"}' if literal.count(",") < most else None
     elements: list[str] = []
     at = 1
     while len(elements) < most and (found := _ELEMENT.match(literal, at)):

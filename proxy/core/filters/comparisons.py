@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from proxy.core.filters.arrays import written
+from proxy.core.filters.constants import count, texts, tokens
 from proxy.core.filters.cursor import NOT_HERE
 from proxy.core.filters.faults import FilterLimits
 from proxy.core.filters.operands import NULL, Operands
@@ -17,6 +19,7 @@ from proxy.core.filters.tree import (
     Constant,
     Membership,
     Node,
+    Not,
     NullTest,
     Parameter,
     Subselect,
@@ -30,6 +33,9 @@ from proxy.core.names import Table, is_name
 
 TRUTHS: Final = (Constant("TRUE"), Constant("FALSE"))
 TRUTH_TESTS: Final = frozenset(f"IS {no}{truth}" for no in ("", "NOT ") for truth in ("TRUE", "FALSE", "UNKNOWN"))
+
+MOST_PLACES: Final = 100
+"""A longer list of texts is sent as one array, not as so many parameters."""
 
 
 def pattern_fault(pattern: str, limits: FilterLimits) -> str | None:
@@ -148,18 +154,36 @@ class Comparisons(Operands):
         if self.kind == "select" and self._claims is not None and not negation:
             test: Test = self._subselect(value)
         else:
-            value, *items = self._operands((value, *self._items()), start)
-            test = Membership(negation + "IN", value, tuple(items))
+            test = self._among(value, negation, start)
         self.expect(")", "a list of values ends with a bracket here")
         self.shallower()
         return test
 
+    def _among(self, value: Value, negation: str, start: int) -> Test:
+        if self.kind == "list":
+            self.count_listed(count(self.said))
+            values = texts(self.said)
+            if values is not None and len(values) > MOST_PLACES:
+                return self._among_texts(value, values, negation)
+        value, *items = self._operands((value, *self._items()), start)
+        return Membership(negation + "IN", value, tuple(items))
+
+    def _among_texts(self, value: Value, values: list[str], negation: str) -> Test:
+        """`value = ANY($n)` with one array literal. PostgreSQL itself reads IN as = ANY (manual 9.25.3), and both take
+        the type of their texts from the left side."""
+        test = AnyOf(settled((value,))[0], Text(written(values), self.position))
+        self.step()
+        return Not(test) if negation else test
+
     def _items(self) -> list[Value]:
+        if self.kind == "list":
+            listed = list(tokens(self.said, self.position))
+            self.unfold(listed)
+            return [self.listed() for _ in listed]
         items = [self.value()]
         while self.kind == ",":
             self.step()
-            if len(items) == self._limits.in_list:
-                raise self.fault(f"a list has at most {self._limits.in_list} values")
+            self.count_listed(1)
             items.append(self.value())
         return items
 

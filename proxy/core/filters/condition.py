@@ -12,7 +12,10 @@ from proxy.core.filters.tree import TESTS, Claim, Column, Leaf, Node, Parameter,
 from proxy.core.filters.writer import Writer
 
 _CACHED: Final = 1024
-"""Filters kept, at most 4 KiB of text and 200 nodes each."""
+"""Filters kept."""
+
+_CACHED_CHARACTERS: Final = 1024
+"""The longest of them: what is kept of one grows with its text, up to 100 bytes a character for a list of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def parse(text: str, columns: Set[str], limits: FilterLimits = DEFAULT_LIMITS) -
 
     The result depends on nothing else and holds nobody's values, so it is kept for the next request.
     """
-    return _kept(text, frozenset(columns), limits)
+    return (_kept if len(text) <= _CACHED_CHARACTERS else read)(text, frozenset(columns), limits)
 
 
 def read(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:

@@ -1,5 +1,7 @@
 """A place in the tokens of one text, and the bounds that hold while they are read."""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from proxy.core.filters.faults import FilterFault, FilterLimits, Kind
@@ -28,13 +30,14 @@ class Cursor:
     `kind`, `said` and `position` are those of the next token.
     """
 
-    __slots__ = ("_depth", "_left", "_limits", "_nodes", "kind", "position", "said")
+    __slots__ = ("_depth", "_left", "_limits", "_listed", "_nodes", "kind", "position", "said")
 
     def __init__(self, tokens: list[Token], limits: FilterLimits) -> None:
         self._limits = limits
         self._depth = 0
         self._nodes = 0
-        self._left = iter(tokens)
+        self._listed = 0
+        self._left: Iterator[Token] = iter(tokens)
         self.kind, self.said, self.position = next(self._left)
 
     def step(self) -> str:
@@ -44,6 +47,11 @@ class Cursor:
         said = self.said
         self.kind, self.said, self.position = next(self._left)
         return said
+
+    def unfold(self, tokens: Iterable[Token]) -> None:
+        """Put these in the place of the next token."""
+        self._left = chain(tokens, self._left)
+        self.kind, self.said, self.position = next(self._left)
 
     def expect(self, kind: str, sentence: str) -> str:
         """Take the next token, which must be of this kind."""
@@ -67,6 +75,12 @@ class Cursor:
         self._nodes += 1
         if self._nodes > self._limits.nodes:
             raise self.fault(f"a filter has at most {self._limits.nodes} operators and operands")
+
+    def count_listed(self, more: int) -> None:
+        """So many more elements of lists, which are no operands of their own."""
+        self._listed += more
+        if self._listed > self._limits.in_list:
+            raise self.fault(f"the lists of a filter have at most {self._limits.in_list} values")
 
     def deeper(self) -> None:
         """One more bracket or NOT around what follows."""

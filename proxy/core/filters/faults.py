@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.core.filters.constants import MOST
+
 Kind = Literal["malformed", "column", "mismatch"]
 
 _DEEPEST = 64
@@ -14,20 +16,25 @@ class FilterLimits:
     """Bounds of one filter (filters.md 4). Electric has none of its own: 2 KB of nested NOT ends its VM.
 
     `bytes` and `like_bytes` are UTF-8 bytes; `depth` counts brackets and NOTs as written and brackets as sent;
-    `nodes` counts operators and operands. Raises ValueError for a depth outside 1…64.
+    `nodes` counts operators and operands. The constants of IN lists take no part in these: they have `in_list` and
+    `list_bytes`, for all lists of the filter together. Raises ValueError for a depth outside 1…64, or a longer list
+    than the language has.
     """
 
     bytes: int = 4096
     tokens: int = 600
     depth: int = 24
     nodes: int = 200
-    in_list: int = 100
+    in_list: int = 10_000
+    list_bytes: int = 1_048_576
     like_bytes: int = 256
     like_wildcards: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= _DEEPEST:
             raise ValueError(f"depth must be 1…{_DEEPEST}, not {self.depth}")
+        if not 1 <= self.in_list <= MOST:
+            raise ValueError(f"in_list must be 1…{MOST}, not {self.in_list}")
 
 
 DEFAULT_LIMITS = FilterLimits()

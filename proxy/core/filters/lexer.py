@@ -6,6 +6,7 @@ Section numbers are those of the PostgreSQL manual, chapter 4.1 (lexical structu
 import re
 from typing import TypeAlias
 
+from proxy.core.filters.constants import IN_BRACKETS
 from proxy.core.filters.faults import FilterFault, FilterLimits
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -64,19 +65,22 @@ _FAULTS = (
 Token: TypeAlias = tuple[str, str, int]
 """Kind, text, and the character where it starts.
 
-The kind is the keyword or the sign itself, or word, quoted, string, number, param, claim, end. The text of words is
-in lower case, that of names and literals without quotes.
+The kind is the keyword or the sign itself, or word, quoted, string, number, param, list, claim, end. The text of words
+is in lower case, that of names and literals without quotes, that of a list as it was written.
 """
 
 
 def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]:
     """The tokens of the text, closed by one of kind "end"; a policy may also say `{claim}` and `.`.
 
+    The constants of a client's IN list are one token, and take no part in the bounds on bytes and tokens.
     Raises FilterFault.
     """
     _measure(text, limits)
     tokens: list[Token] = []
-    for found in _TOKEN.finditer(text):
+    listed = 0
+    matches = _TOKEN.finditer(text)
+    while found := next(matches, None):
         kind = found.lastgroup or "bad"
         said = found[kind]
         at = found.end() - len(said)
@@ -89,8 +93,13 @@ def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]
         elif kind not in _AS_WRITTEN:
             kind, said = _read(kind, said, at, text, policy)
         tokens.append((kind, said, at))
-    if len(tokens) - 1 > limits.tokens:
-        raise FilterFault(tokens[limits.tokens][2], f"a filter has at most {limits.tokens} words and signs")
+        _count(tokens, found.end(), listed, limits)
+        if kind == "in" and not policy and (constants := IN_BRACKETS.match(text, found.end())):
+            start, end = constants.span(1)
+            tokens += (("(", "(", start - 1), ("list", constants[1], start))
+            listed += end - start
+            matches = _TOKEN.finditer(text, end)
+    _measure_bytes(text, tokens, limits)
     return tokens
 
 
@@ -113,12 +122,26 @@ def is_unfit(text: str) -> bool:
 
 def _measure(text: str, limits: FilterLimits) -> None:
     # Characters first: a text that is far too long is not looked at.
-    if len(text) > limits.bytes:
-        raise FilterFault(limits.bytes, f"a filter has at most {limits.bytes} bytes")
+    if len(text) > limits.bytes + limits.list_bytes:
+        raise FilterFault(limits.bytes, f"a filter has at most {limits.bytes} bytes besides its lists")
     if unfit := _UNFIT.search(text):
         raise FilterFault(unfit.start(), "control characters and surrogates are not allowed")
-    if not text.isascii() and len(text.encode()) > limits.bytes:
-        raise FilterFault(len(text), f"a filter has at most {limits.bytes} bytes")
+
+
+def _count(tokens: list[Token], end: int, listed: int, limits: FilterLimits) -> None:
+    """Before the next token is looked for: what is too long is not read to its end."""
+    if end - listed > limits.bytes:
+        raise FilterFault(limits.bytes + listed, f"a filter has at most {limits.bytes} bytes besides its lists")
+    if len(tokens) > limits.tokens and tokens[-1][0] != "end":
+        raise FilterFault(tokens[-1][2], f"a filter has at most {limits.tokens} words and signs besides its lists")
+
+
+def _measure_bytes(text: str, tokens: list[Token], limits: FilterLimits) -> None:
+    listed = "".join([said for kind, said, _ in tokens if kind == "list"])
+    if len(listed.encode()) > limits.list_bytes:
+        raise FilterFault(limits.bytes, f"the lists of a filter have at most {limits.list_bytes} bytes")
+    if not text.isascii() and len(text.encode()) - len(listed.encode()) > limits.bytes:
+        raise FilterFault(len(text), f"a filter has at most {limits.bytes} bytes besides its lists")
 
 
 def _sentence(text: str, at: int) -> str:

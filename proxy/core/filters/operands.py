@@ -15,7 +15,7 @@ from proxy.core.filters.types import ANY, SPELLINGS, TEXT, UNTYPED, as_text, cla
 from proxy.core.suggestions import did_you_mean
 
 _INT4: Final = range(-(2**31), 2**31)
-_PARAMETER_DIGITS: Final = 4
+_PARAMETER_DIGITS: Final = 5
 _DIGITS: Final = 30
 """Electric reads a decimal as a float and fails on one that has no float; PostgreSQL keeps these exactly."""
 
@@ -66,6 +66,10 @@ class Operands(Cursor):
             raise self.unexpected()
         self.count()
         return read(self)
+
+    def listed(self) -> Value:
+        """One element of a list of constants, which has been counted with its list."""
+        return _ATOMS[self.kind](self)
 
     def _name(self) -> Value:
         kind, start, name = self.kind, self.position, self.step()

@@ -1,5 +1,6 @@
 """`subset__order_by`: sort keys by name. Electric runs whatever follows them (electric-protocol.md 10, row 5)."""
 
+from dataclasses import replace
 from typing import Final
 
 from proxy.core.filters.cursor import Cursor
@@ -8,6 +9,8 @@ from proxy.core.filters.lexer import lex
 from proxy.core.names import quote
 
 MOST_KEYS: Final = 8
+_MOST_TOKENS: Final = 16 * MOST_KEYS
+"""A key has four words and a comma; what is far longer is not read to its end."""
 
 
 def order_by(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_LIMITS) -> str:
@@ -15,6 +18,7 @@ def order_by(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_
 
     The text is 1 to 8 of `column [ASC|DESC] [NULLS FIRST|LAST]` with commas between; `columns` are the permitted ones.
     """
+    limits = replace(limits, tokens=min(limits.tokens, _MOST_TOKENS))
     cursor = Cursor(lex(text, limits), limits)
     keys = [_key(cursor, columns)]
     while cursor.kind == ",":

@@ -108,10 +108,10 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """`value = ANY($n)`: the parameter's value is a PostgreSQL array literal."""
+    """`value = ANY($n)`: the value of the parameter, or the text, is a PostgreSQL array literal."""
 
     value: Value
-    array: Parameter
+    array: Parameter | Text
 
 
 @dataclass(frozen=True, slots=True)

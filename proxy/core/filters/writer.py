@@ -128,8 +128,9 @@ class Writer:
         return text
 
     def _any_of(self, test: AnyOf) -> str:
-        self.lists.add(test.array.number)
-        self._one_use(test.array)
+        if isinstance(test.array, Parameter):
+            self.lists.add(test.array.number)
+            self._one_use(test.array)
         self._open()
         text = f"({self.write(test.value)} = ANY({self._leaf(test.array)}))"
         self._level -= 1

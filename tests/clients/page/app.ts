@@ -1,7 +1,7 @@
 // An app made of orders: the same in Node and in a page. What it sees it tells.
 import { FetchError } from "@electric-sql/client";
 import { forgetToken, shapeCollection } from "../../../examples/typescript/shapes.js";
-import { queries, type Collections } from "./queries.js";
+import { ofKeys, queries, type Collections } from "./queries.js";
 
 export type Tell = (event: string, fields?: Record<string, unknown>) => void;
 type Fields = Record<string, any>;
@@ -75,6 +75,11 @@ export function makeApp(tell: Tell, place: { backend: string; proxy: string }) {
     async query({ name }) {
       live[name] = queries[name](collections as unknown as Collections);
       watch(name, "query", live[name]);
+    },
+    /** Opens a live query over so many keys. */
+    async keys({ count }) {
+      live.keys = ofKeys(collections as unknown as Collections, count);
+      watch("keys", "query", live.keys);
     },
     async window({ name, offset, limit }) {
       await live[name].utils.setWindow({ offset, limit });

@@ -47,8 +47,16 @@ export interface Collections {
 const EARLY = "2026-01-01T00:00:01Z";
 const LATE = "2026-01-01T00:00:04Z";
 
-/** Ids as a list in the app's state: a hundred of them make the longest filter that it sends. */
-export const MANY = Array.from({ length: 100 }, (_, n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`);
+const key = (n: number, group = "8000") => `00000000-0000-4000-${group}-${String(n).padStart(12, "0")}`;
+
+/** Ids as a list in the app's state: a hundred of them in a recorded request. */
+export const MANY = Array.from({ length: 100 }, (_, n) => key(n));
+
+/** The messages with one of so many ids, as a query over keys that the app has from elsewhere. */
+export const ofKeys = (c: Collections, count: number) =>
+  createLiveQueryCollection((q) =>
+    q.from({ m: c.chat_messages }).where(({ m }) => inArray(m.id, Array.from({ length: count }, (_, n) => key(n, "9000")))),
+  );
 
 const where = (filter: (m: any) => any) => (c: Collections) =>
   createLiveQueryCollection((q) => q.from({ m: c.chat_messages }).where(({ m }) => filter(m)));

@@ -9,7 +9,7 @@ from tests.core.filters.reading import deparsed, flat, meant, seen
 from tests.core.filters.rows import COLUMNS
 from tests.core.filters.test_attacks import BEYOND_THE_LANGUAGE
 from tests.core.filters.test_conjoin import ARRAYS, NO_ORDERS, ORDERS
-from tests.core.filters.test_limits import EDGES, alternating
+from tests.core.filters.test_limits import EDGES, alternating, listed
 from tests.core.filters.test_policies import BOUND, BOUNDED, FILTERABLE, NOT_REPEATS, REPEATS, SENT, VALUES
 from tests.core.filters.test_policies import CLAIMS as DECLARED
 from tests.core.filters.test_policies import ENFORCED as TOKENS_OWN
@@ -104,6 +104,11 @@ def keeps_its_bounds(filters: Filters) -> Iterator[str]:
         yield "tokens"
     if not _refuses(filters, lambda: filters.parse(alternating(25), COLUMNS)):
         yield "depth as sent"
+    two = f"{listed(6000)} OR {listed(6000)}"
+    if not _refuses(filters, lambda: filters.parse(two, COLUMNS)):
+        yield "two lists"
+    if not _refuses(filters, lambda: filters.parse(listed(100), COLUMNS, filters.FilterLimits(list_bytes=300))):
+        yield "bytes of lists"
 
 
 def judges_values(filters: Filters) -> Iterator[str]:
@@ -114,7 +119,9 @@ def judges_values(filters: Filters) -> Iterator[str]:
         ("role LIKE $1", {1: "a" * 257}),
         ("role LIKE $1", {1: "a\\"}),
         ("role = ANY($1)", {1: "a"}),
-        ("role = ANY($1)", {1: "{" + "a," * 100 + "a}"}),
+        ("role = ANY($1)", {1: "{" + "a," * 10_000 + "a}"}),
+        ("role = ANY($1)", {1: "{" + '"a",' * 10_000 + '"a"}'}),
+        ("role = ANY($1)", {1: "{" + "a b," * 10_000 + "a}"}),
     ]
     for text, params in bad:
         if not _refuses(filters, lambda text=text, params=params: _sent(filters, text, params)):  # type: ignore[misc]

@@ -26,6 +26,11 @@ class Accepted:
     params: dict[int, str] = field(default_factory=dict)
 
     @property
+    def rewritten(self) -> bool:
+        """Whether another form is sent, which gives the same rows."""
+        return "ANY" in self.half and "ANY" not in self.text.upper()
+
+    @property
     def condition(self) -> Condition:
         return parse(self.text, COLUMNS)
 
@@ -45,7 +50,60 @@ class Refused:
     kind: str = "malformed"
 
 
+LONG = (*(f"s{number}" for number in range(96)), "user", "it's", 'a "b", {c}', "", "NULL", " z ")
+"""More texts than are sent one by one, those among them that an array literal must quote."""
+
+LONG_ARRAY = "{" + ",".join('"' + text.replace('"', '\\"') + '"' for text in LONG) + "}"
+
+
+def literals(texts: tuple[str, ...], between: str = ", ") -> str:
+    """The texts as literals with commas between."""
+    return between.join("'" + text.replace("'", "''") + "'" for text in texts)
+
+
+def numbered(first: int, last: int) -> str:
+    """`$first, …, $last`."""
+    return ", ".join(f"${number}" for number in range(first, last + 1))
+
+
 ACCEPTED = (
+    Accepted("a long list of texts", f"role IN ({literals(LONG)})", '("role" = ANY($2))', (LONG_ARRAY,)),
+    Accepted("the same without blanks", f"role in({literals(LONG, ',')})", '("role" = ANY($2))', (LONG_ARRAY,)),
+    Accepted("none of a long list", f"role NOT IN ({literals(LONG)})", '(NOT ("role" = ANY($2)))', (LONG_ARRAY,)),
+    Accepted(
+        "a long list behind a literal", f"'user' IN ({literals(LONG)})", "($2::text = ANY($3))", ("user", LONG_ARRAY)
+    ),
+    Accepted(
+        "as many texts as are sent one by one",
+        f"role IN ({literals(LONG[:100])})",
+        f'("role" IN ({numbered(2, 101)}))',
+        LONG[:100],
+    ),
+    Accepted(
+        "a long list of numbers",
+        f"seq NOT IN ({', '.join(map(str, range(-1, 300)))})",
+        f'("seq" NOT IN ((-1), {", ".join(map(str, range(300)))}))',
+    ),
+    Accepted(
+        "a long list of parameters",
+        f"role IN ({numbered(1, 150)})",
+        f'("role" IN ({numbered(2, 151)}))',
+        tuple(f"r{number}" for number in range(150)),
+        {number + 1: f"r{number}" for number in range(150)},
+    ),
+    Accepted(
+        "a list of texts and parameters",
+        "role IN ('a', $1 ,'it''s')",
+        '("role" IN ($2, $3, $4))',
+        ("a", "b", "it's"),
+        {1: "b"},
+    ),
+    Accepted(
+        "a long list in a condition",
+        f"is_final OR (role IN ({literals(LONG)}) AND seq IN (1, 2.5, -3))",
+        '("is_final" OR (("role" = ANY($2)) AND ("seq" IN (1, 2.5, (-3)))))',
+        (LONG_ARRAY,),
+    ),
     Accepted("or", "role = 'a' OR role = 'b'", '(("role" = $2) OR ("role" = $3))', ("a", "b")),
     Accepted("and", "seq = 1 AND is_final", '(("seq" = 1) AND "is_final")'),
     Accepted("not", "NOT is_final", '(NOT "is_final")'),
@@ -228,7 +286,17 @@ REFUSED = (
     Refused("a word and a dollar", "role$ = 1", 0, "runs into what follows"),
     Refused("a parameter and a word", "role = $1OR true", 7, "runs into"),
     Refused("parameter zero", "role = $0", 7, "parameters are"),
-    Refused("a long parameter", "role = $10000", 7, "parameters are"),
+    Refused("a list that does not end", "seq IN (1, 2", 12, "ends with a bracket"),
+    Refused("a list with a comma too many", "seq IN (1, 2,)", 13, "is missing here"),
+    Refused("a list with nothing between", "seq IN (1,, 2)", 10, "is missing here"),
+    Refused("a list with a backslash", r"role IN ('a', '\')", 14, "backslash"),
+    Refused("a list with a word", "role IN ('a', 'b'c)", 14, "runs into"),
+    Refused("a list with arithmetic", "seq IN (1, 2-1)", 12, "ends with a bracket"),
+    Refused("a list with parameter zero", "seq IN (1, $0)", 11, "parameters are"),
+    Refused("a list with a leading zero", "seq IN (1, 02)", 11, "start with 0"),
+    Refused("a list with a large integer", "seq IN (1, 2147483648)", 11, "four bytes"),
+    Refused("a list with a hidden column", "role IN ('a', hidden)", 14, "may not use", "column"),
+    Refused("a long parameter", "role = $100000", 7, "parameters are"),
     Refused("addition", "seq + 1 = 2", 4, "arithmetic"),
     Refused("a number after a number", "seq = 1 -1", 8, "is missing here"),
     Refused("multiplication", "seq * 2 = 2", 4, "sign is not part"),

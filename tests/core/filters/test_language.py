@@ -52,7 +52,7 @@ def test_an_accepted_filter_doubled_is_refused(row: Accepted) -> None:
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 def test_an_accepted_filter_in_capitals_means_the_same(row: Accepted) -> None:
-    if '"' in row.text:  # quoted names keep their case too: in capitals they are others
+    if '"' in "".join(row.text.split("'")[::2]):  # quoted names keep their case too: in capitals they are others
         with pytest.raises(FilterFault):
             parse(row.text.upper(), COLUMNS)
         return

@@ -28,6 +28,11 @@ def listed(count: int) -> str:
     return "seq IN (" + ", ".join(map(str, range(count))) + ")"
 
 
+def cast(count: int) -> str:
+    """A list whose elements are no plain constants."""
+    return "seq IN (" + ", ".join(f"'{number}'::int4" for number in range(count)) + ")"
+
+
 def chained(count: int) -> str:
     return " OR ".join(f"seq = {number}" for number in range(count))
 
@@ -44,20 +49,21 @@ EDGES = {
     "nots, as sent": ("NOT " * 23 + "seq = 1", "NOT " * 24 + "seq = 1", 0),
     "brackets as sent": (alternating(24), alternating(25), 0),
     "nodes": (chained(66), chained(67), 786),
-    "list": (listed(100), listed(101), 398),
+    "list": (listed(10_000), f"{listed(9999)} OR role IN ('a', 'b')", 58_904),
+    "list as ordinary tokens": (cast(148), cast(150), 1840),
     "pattern bytes": ("role LIKE '" + "x" * 256 + "'", "role LIKE '" + "x" * 257 + "'", 10),
     "pattern bytes of other scripts": ("role LIKE '" + "é" * 128 + "'", "role LIKE '" + "é" * 129 + "'", 10),
     "wildcards": ("role LIKE '%_%_%_%_'", "role LIKE '%_%_%_%_%'", 10),
     "integers": ("seq = 2147483647", "seq = 2147483648", 6),
     "digits": ("score = 0." + "1" * 28, "score = 0." + "1" * 29, 8),
-    "parameter numbers": ("role = $9999", "role = $10000", 7),
+    "parameter numbers": ("role = $99999", "role = $100000", 7),
 }
 
 
 @pytest.mark.parametrize(("most", "more", "at"), EDGES.values(), ids=EDGES.keys())
 def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
     client = parse(most, COLUMNS)
-    text = sent(client, {9999: "x"}).text
+    text = sent(client, {99999: "x"}).text
     assert flat(seen(deparsed(text))) == flat(seen(text)), "PostgreSQL reads the largest too"
     with pytest.raises(FilterFault) as caught:
         parse(more, COLUMNS)
@@ -67,7 +73,7 @@ def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
 def test_tokens_are_counted() -> None:
     few = FilterLimits(tokens=5)
     assert parse("(seq = 1)", COLUMNS, few)
-    with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs"):
+    with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs besides its lists"):
         parse("(seq = (1) )", COLUMNS, few)
 
 
@@ -89,9 +95,10 @@ def test_the_bound_on_patterns_holds_for_parameters_too() -> None:
 
 def test_the_bound_on_lists_holds_for_arrays_too() -> None:
     client = parse("seq = ANY($1)", COLUMNS)
-    assert sent(client, {1: "{" + ",".join("1" * 100) + "}"})
-    with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 100 elements"):
-        sent(client, {1: "{" + ",".join("1" * 101) + "}"})
+    for most, more in (("1" * 10_000, "1" * 10_001), (['"1"'] * 10_000, ['"1"'] * 10_001)):
+        assert sent(client, {1: "{" + ",".join(most) + "}"})
+        with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 10000 elements"):
+            sent(client, {1: "{" + ",".join(more) + "}"})
     with pytest.raises(FilterFault):
         conjoin([POLICY], client, CLAIMS, {1: "{1,2,3}"}, FilterLimits(in_list=2))
 
@@ -116,3 +123,51 @@ def test_a_parsed_filter_is_remembered_by_text_columns_and_limits() -> None:
     assert parse("seq = 1", COLUMNS, FilterLimits(depth=5)) is not first
     with pytest.raises(FilterFault):
         parse("seq = 1", frozenset({"role"}))
+
+
+def test_a_long_filter_is_not_remembered() -> None:
+    text = listed(300)
+    assert parse(text, COLUMNS) is not parse(text, COLUMNS)
+    assert parse(text, COLUMNS) == parse(text, COLUMNS)
+
+
+def test_a_text_that_is_too_long_is_not_read_to_its_end() -> None:
+    with pytest.raises(FilterFault, match="at most 600 words and signs"):
+        lex("(" * 4000 + "'", FilterLimits())
+    with pytest.raises(FilterFault, match="at 4096: a filter has at most 4096 bytes besides its lists"):
+        lex(" " * 4096 + "seq  " * 100_000, FilterLimits(list_bytes=1_000_000))
+    with pytest.raises(FilterFault, match="at 4096: a filter has at most 4096 bytes besides its lists"):
+        lex("x" * 2_000_000, FilterLimits())
+
+
+@pytest.mark.parametrize("elements", [0, 10_001])
+def test_a_list_longer_than_the_language_has_cannot_be_set(elements: int) -> None:
+    with pytest.raises(ValueError, match="in_list must be"):
+        FilterLimits(in_list=elements)
+
+
+def test_lists_of_other_scripts_are_measured_in_bytes() -> None:
+    text = "role IN ('" + "é" * 20 + "', 'a')"
+    assert parse(text, COLUMNS, FilterLimits(list_bytes=47))
+    with pytest.raises(FilterFault, match="at most 46 bytes"):
+        parse(text, COLUMNS, FilterLimits(list_bytes=46))
+    assert parse(text, COLUMNS, FilterLimits(bytes=10))
+    with pytest.raises(FilterFault, match="at most 9 bytes besides"):
+        parse(text, COLUMNS, FilterLimits(bytes=9))
+
+
+HOSTILE = {
+    "elements that never end": "seq IN (" + "1, " * 300_000,
+    "texts that never end": "role IN (" + "'a', " * 200_000,
+    "one text of quotes": "role IN ('" + "''" * 400_000,
+    "lists that never end": "seq IN (1, " * 90_000,
+    "one number": "seq IN (" + "1" * 900_000,
+    "blanks": "seq IN (1" + " " * 900_000,
+    "lists": "seq IN (1) OR " * 70_000 + "is_final",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_list_is_refused(text: str) -> None:
+    with pytest.raises(FilterFault):
+        parse(text, COLUMNS)
