@@ -13,6 +13,8 @@ import click
 from proxy import explanation, policy_files, replay, settings, tokens
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
+from proxy.core.rule_limits import RuleLimits
+from proxy.database_check import DatabaseFault
 from proxy.keys import KeyRing, KeysFault
 from proxy.policy_files import BookFault, LoadedBook
 from proxy.replay import Inputs, Recorded, Replay, ReplayFault
@@ -24,7 +26,7 @@ from proxy.settings import SettingsFault
 def _faults_are_lines() -> Iterator[None]:
     try:
         yield
-    except (SettingsFault, BookFault, KeysFault, RevocationFault, ReplayFault, OSError) as fault:
+    except (SettingsFault, BookFault, KeysFault, RevocationFault, ReplayFault, DatabaseFault, OSError) as fault:
         click.echo(str(fault), err=True)
         sys.exit(1)
 
@@ -51,13 +53,36 @@ _folder = click.option(
 
 @main.command()
 @_folder
-def check(policies: Path | None) -> None:
+@click.option(
+    "--database",
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    help="Hold them against this database, DATABASE_URL without a value: columns, keys, types, collations.",
+)
+def check(policies: Path | None, database: str | None) -> None:
     """Load the policies exactly as serve does, and print each of their cases."""
+    folder = policies or settings.policies_folder()
     with _faults_are_lines():
-        loaded = policy_files.load(policies or settings.policies_folder())
+        loaded = policy_files.load(folder, settings.rule_limits())
+        lines = _differences(loaded, folder, database)
     for result in loaded.results:
         click.echo(f"{result.policy}: {result.expect}: {result.case}")
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for line in lines:
+        click.echo(line, err=True)
     click.echo(f"{len(loaded.book.by_name)} policies, {len(loaded.results)} cases, digest {loaded.digest}")
+    sys.exit(1 if lines else 0)
+
+
+def _differences(loaded: LoadedBook, folder: Path, database: str | None) -> tuple[str, ...]:
+    if database is None:
+        return ()
+    dsn = database or settings.database_dsn()
+    if not dsn:
+        raise click.UsageError("--database needs a URL, here or in DATABASE_URL")
+    return policy_files.differences(loaded, folder, dsn)[1]
 
 
 @main.command()
@@ -91,13 +116,14 @@ def explain(
     """
     asked = None if query is None else partial(_inputs, token, claims, shape, body, query)
     with _faults_are_lines():
-        loaded = policy_files.load(policies or settings.policies_folder())
+        limits = settings.rule_limits()
+        loaded = policy_files.load(policies or settings.policies_folder(), limits)
         if decision is not None:
-            _explain_again(replay.read(decision, request_id), asked, loaded, as_json)
+            _explain_again(replay.read(decision, request_id), asked, loaded, limits, as_json)
         if asked is None:
             raise click.UsageError("give a QUERY, or a --decision")
         try:
-            told = asked().explained(loaded.book)
+            told = asked().explained(loaded.book, limits)
         except Refusal as refusal:
             told = explanation.Explanation.of_refusal("token", refusal)
     click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
@@ -105,7 +131,11 @@ def explain(
 
 
 def _explain_again(
-    recorded: Recorded, asked: Callable[[], Inputs] | None, loaded: LoadedBook, as_json: bool
+    recorded: Recorded,
+    asked: Callable[[], Inputs] | None,
+    loaded: LoadedBook,
+    limits: RuleLimits,
+    as_json: bool,
 ) -> NoReturn:
     try:
         inputs = recorded.inputs if asked is None else asked()
@@ -113,7 +143,7 @@ def _explain_again(
         raise click.UsageError(f"the token is refused: {refusal.reason}") from None
     if inputs is None:
         raise click.UsageError("a log does not hold what was asked: give --claims or --token, and the QUERY")
-    again = Replay(recorded, loaded.digest, inputs.explained(loaded.book))
+    again = Replay(recorded, loaded.digest, inputs.explained(loaded.book, limits))
     if as_json:
         click.echo(json.dumps(again.now.members() | {"decision": again.members()}, indent=2))
     else:
@@ -165,6 +195,9 @@ def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int |
         used = settings.load()
         ring = KeyRing.read(used.token_keys)
         wanted = used.token_max_seconds if seconds is None else seconds
+        if wanted > used.token_max_seconds:
+            most = f"{settings.variable('token_max_seconds')} permits {used.token_max_seconds}"
+            raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most}")
         click.echo(tokens.mint(ring, tokens.rules(used), subject, said, wanted))
 
 

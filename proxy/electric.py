@@ -14,6 +14,7 @@ import httpx
 from proxy.carriers.carrier import Broken, Carrier, Fault, Response, Stale, TimedOut
 from proxy.carriers.llhttp import Llhttp
 from proxy.carriers.reference import Reference
+from proxy.column_types import ColumnTypes
 from proxy.core import headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
@@ -107,6 +108,7 @@ class Electric:
         self._tripwire = RowTripwire(settings.row_check, observe)
         self._silence = {kind: _silence(kind, settings) for kind in Kind}
         self._carrier = CARRIERS[settings.carrier](self._base, settings.connect_seconds)
+        self._types = ColumnTypes(self._schema, observe)
 
     @property
     def secret_bytes(self) -> int:
@@ -119,6 +121,7 @@ class Electric:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._types.close()
         await self._health.aclose()
         await self._carrier.__aexit__(None, None, None)
 
@@ -131,6 +134,8 @@ class Electric:
             self._observe(UpstreamAnswered(request.kind.value, response.status, seconds))
             try:
                 self._check(request, response)
+                if response.status == 200:
+                    await self._types.check(request, _schema_of(response))
                 answer = await self._answer(request, response)
             except BaseException:
                 response.close()
@@ -141,6 +146,19 @@ class Electric:
         if isinstance(answer, Whole):
             response.close()
         return answer
+
+    async def _schema(self, request: UpstreamRequest) -> bytes:
+        """The `electric-schema` of the answer to a request of our own. Raises Refusal."""
+        try:
+            response = await self._sent(request, Conditions())
+        except Fault as fault:
+            raise self._failed(request, Code.upstream_unreachable, f"{type(fault).__name__}: {fault}") from None
+        try:
+            if response.status != 200:
+                raise self._failed(request, Code.upstream_failed, f"schema_status_{response.status}")
+            return _schema_of(response)
+        finally:
+            response.close()
 
     async def _sent(self, request: UpstreamRequest, conditions: Conditions) -> Response:
         """All requests are reads, so one whose connection died before any answer is safe to send again."""
@@ -226,3 +244,7 @@ class Electric:
 def _silence(kind: Kind, settings: Settings) -> float:
     waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
     return waits.get(kind, settings.head_seconds)
+
+
+def _schema_of(response: Response) -> bytes:
+    return next((value for name, value in response.headers if name == b"electric-schema"), b"")

@@ -8,12 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import Verdict, decide
+from proxy.core.decision import AuthorizedSubset, Verdict, decide
 from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
-from proxy.core.limits import Limits
+from proxy.core.filters import Predicate
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.upstream import UpstreamRequest
 
 
@@ -41,10 +42,12 @@ class Explanation:
 
     def lines(self) -> Iterator[str]:
         """The explanation for a terminal."""
+        good = "ok"
         for verdict in self.verdicts:
             if verdict.refusal is None:
-                yield f"ok       {verdict.rule}: {verdict.value}"
+                yield f"{good:<8} {verdict.rule}: {_line(verdict.value)}"
             else:
+                good = "passes"  # this rule has nothing against the request, which is refused all the same
                 yield f"refused  {verdict.rule}: {verdict.refusal.code.name}: {verdict.refusal.reason}"
         if self.upstream is None:
             return
@@ -70,17 +73,25 @@ class Explanation:
         }
 
 
-def explain(claims: Claims, name: str | None, query: bytes, body: bytes | None, book: PolicyBook) -> Explanation:
-    """Runs the same rules that serve runs, all of them."""
+def explain(
+    claims: Claims,
+    name: str | None,
+    query: bytes,
+    body: bytes | None,
+    book: PolicyBook,
+    limits: RuleLimits = DEFAULT_RULE_LIMITS,
+) -> Explanation:
+    """Runs the same rules that serve runs, all of them, under the same limits."""
     try:
-        request = parse(name, query, body)
+        request = parse(name, query, body, limits.request)
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
-    found = tuple(verdicts(request, claims, book))
+    found = tuple(verdicts(request, claims, book, limits.filter))
     if any(verdict.refusal for verdict in found):
         return Explanation(found)
     try:
-        return Explanation(found, upstream.build(decide(request, claims, book), request, Limits().target_bytes))
+        shape = decide(request, claims, book, limits.filter)
+        return Explanation(found, upstream.build(shape, request, limits.target_bytes))
     except Refusal as refusal:
         return Explanation((*found, Verdict("upstream", refusal=refusal)))
 
@@ -89,9 +100,38 @@ def _sent(request: UpstreamRequest) -> list[tuple[str, str]]:
     return parse_qsl(urlsplit(request.target).query, keep_blank_values=True, strict_parsing=True)
 
 
+def _line(value: object) -> str:
+    """What a rule decided, for a person."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, Predicate):
+        named = (f"${number} = {text}" for number, text in enumerate(value.params, start=1))
+        return "; ".join((value.text, *named))
+    if isinstance(value, AuthorizedSubset):
+        return "; ".join(f"{key}: {_line(member)}" for key, member in _page(value).items() if member is not None)
+    return str(value)
+
+
+def _data(value: object) -> object:
+    """What a rule decided, as JSON."""
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Predicate):
+        return {"where": value.text, "params": list(value.params)}
+    if isinstance(value, AuthorizedSubset):
+        return {key: _data(member) for key, member in _page(value).items()}
+    return value
+
+
+def _page(subset: AuthorizedSubset) -> dict[str, object]:
+    return {"where": subset.predicate, "order_by": subset.order_by, "limit": subset.limit, "offset": subset.offset}
+
+
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     if verdict.refusal is None:
-        return {"rule": verdict.rule, "verdict": "ok", "value": str(verdict.value)}
+        return {"rule": verdict.rule, "verdict": "ok", "value": _data(verdict.value)}
     refusal = verdict.refusal
     return {
         "rule": verdict.rule,

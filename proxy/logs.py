@@ -24,8 +24,11 @@ from proxy.observe import (
     Observation,
     Observe,
     OwnFilterRefused,
+    PolicyTypeUnsafe,
+    PolicyWarned,
     ProtocolRefused,
     ReadinessChanged,
+    ReloadRefused,
     ReplicationMeasured,
     RequestEnded,
     RequestOpened,
@@ -55,12 +58,15 @@ _LEVELS: Mapping[type, str] = {
     ClientFilterRefused: "warning",
     SchemaLeak: "error",
     RowLeak: "error",
+    PolicyTypeUnsafe: "error",
+    PolicyWarned: "warning",
     ElectricSeen: "",
     ReadinessChanged: "warning",
     ShapesChanged: "warning",
     BookLoaded: "info",
     KeysLoaded: "info",
     BookRejected: "error",
+    ReloadRefused: "error",
     RevocationsRead: "info",
     RevocationFaulty: "error",
     DecisionMade: "info",
@@ -84,11 +90,14 @@ _EVENTS: Mapping[type, str] = {
     ClientFilterRefused: "client_filter_refused",
     SchemaLeak: "schema_leak",
     RowLeak: "row_leak",
+    PolicyTypeUnsafe: "policy_type_unsafe",
+    PolicyWarned: "policy_warning",
     ReadinessChanged: "readiness",
     ShapesChanged: "shapes",
     BookLoaded: "policies_loaded",
     KeysLoaded: "keys_loaded",
     BookRejected: "policies_rejected",
+    ReloadRefused: "reload_refused",
     RevocationsRead: "revocations",
     RevocationFaulty: "revocation_faulty",
     DecisionMade: "decision",
@@ -118,6 +127,8 @@ def logger(level: str, outlet: Outlet) -> Observe:
     def write(observation: Observation) -> None:
         if found := say.get(type(observation)):
             line, event = found
+            if isinstance(observation, ReadinessChanged) and observation.ready:
+                line = lines.info
             line(event, **members(observation))
 
     return write

@@ -23,6 +23,7 @@ from proxy.observe import (
     KeysLoaded,
     Observation,
     OwnFilterRefused,
+    PolicyTypeUnsafe,
     ProtocolRefused,
     ReadinessChanged,
     RequestEnded,
@@ -84,6 +85,7 @@ class Metrics:
             UpstreamFailed: lambda seen: self._failures.labels(seen.kind, seen.code).inc(),
             OwnFilterRefused: lambda seen: self._own_filters.labels(seen.policy).inc(),
             ClientFilterRefused: lambda seen: self._client_filters.labels(seen.policy, str(seen.status)).inc(),
+            PolicyTypeUnsafe: lambda seen: self._unsafe_types.labels(seen.policy).inc(),
             SchemaLeak: lambda seen: self._leaks.labels(seen.policy).inc(),
             RowLeak: lambda seen: self._row_leaks.labels(seen.policy).inc(),
             ElectricSeen: self._electric_seen,
@@ -153,6 +155,9 @@ class Metrics:
         self._client_filters = counter(
             "client_filter_refusals_total", "Clients' filters that Electric refused or failed at.", ["policy", "status"]
         )
+        self._unsafe_types = counter(
+            "policy_type_refusals_total", "Answers stopped for an unsafe or unknown type in a predicate.", ["policy"]
+        )
 
     def _start_at_0(self) -> None:
         """A series that begins with its first event shows no increase to Prometheus."""
@@ -211,6 +216,7 @@ class Metrics:
             self._leaks.labels(policy), self._row_leaks.labels(policy), self._own_filters.labels(policy)
             for status in FILTER_STATUSES:
                 self._client_filters.labels(policy, status)
+            self._unsafe_types.labels(policy)
             for kind in KINDS:
                 self._requests.labels(policy, kind, "ok"), self._open.labels(policy, kind)
 

@@ -112,6 +112,21 @@ class RowLeak:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyTypeUnsafe:
+    """A shape was refused because a type in its predicate is unsafe or unknown; `reason` names the column."""
+
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWarned:
+    """Something that the author of a policy should know although it is in force: one `file: sentence`."""
+
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
 class ElectricSeen:
     """A probe of Electric's health: `active`, `starting`, `waiting` or `unreachable`."""
 
@@ -154,6 +169,13 @@ class BookRejected:
     """New policies were not put in force, for so many faults; the old ones stay."""
 
     faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """One reason why new policies or keys were not put in force."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +285,15 @@ Observation = (
     | ClientFilterRefused
     | SchemaLeak
     | RowLeak
+    | PolicyTypeUnsafe
+    | PolicyWarned
     | ElectricSeen
     | ReadinessChanged
     | ShapesChanged
     | BookLoaded
     | KeysLoaded
     | BookRejected
+    | ReloadRefused
     | RevocationsRead
     | RevocationFaulty
     | DecisionsDropped

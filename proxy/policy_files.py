@@ -4,17 +4,20 @@ every case by the same `decide` that serves."""
 import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
 from proxy.core.errors import Refusal
-from proxy.core.policy import Policy, PolicyBook, PolicyFault
+from proxy.core.policy import CHECKS, Check, Policy, PolicyBook, PolicyFault
 from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
+from proxy.database_check import DatabaseFault, examine
 
 
 class BookFault(Exception):
@@ -37,15 +40,19 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadedBook:
-    """A book, the results of its cases, and the digest of its files (the first 12 hexadecimal digits of a SHA-256)."""
+    """A book, the results of its cases, and the digest of its files (the first 12 hexadecimal digits of a SHA-256).
+
+    `warnings` are one `file: sentence` each, for what does not keep a policy from being in force.
+    """
 
     book: PolicyBook
     results: tuple[CaseResult, ...]
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
-def load(folder: Path) -> LoadedBook:
-    """The book of a folder. Raises BookFault with every reason against it."""
+def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterable[Check] = CHECKS) -> LoadedBook:
+    """The book of a folder, its cases judged by these limits. Raises BookFault with every reason against it."""
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise BookFault([f"{folder}: there are no policies here"])
@@ -54,28 +61,60 @@ def load(folder: Path) -> LoadedBook:
     digest = hashlib.sha256()
     for file in files:
         try:
-            policies.append(_read(file, digest))
+            policies.append(_read(file, digest, checks))
         except PolicyFault as fault:
             lines += [f"{file}: {sentence}" for sentence in fault.sentences]
     lines += _shadowed(policies, folder)
     book = PolicyBook.of(policies)
-    results = tuple(_results(policies, book))
+    results = tuple(_results(policies, book, limits))
     lines += [
         f"{folder / result.policy}.toml: case {result.case!r}: {result.wrong}" for result in results if result.wrong
     ]
     if lines:
         raise BookFault(lines)
-    return LoadedBook(book, results, digest.hexdigest()[:12])
+    warnings = tuple(_line(folder, policy.name, warning) for policy in policies for warning in policy.warnings)
+    return LoadedBook(book, results, digest.hexdigest()[:12], warnings)
 
 
-def _read(file: Path, digest: "hashlib._Hash") -> Policy:
+def differences(loaded: LoadedBook, folder: Path, dsn: str) -> tuple[LoadedBook, tuple[str, ...]]:
+    """The same book with what the database knows of the types, and one `file: sentence` for each difference.
+
+    Raises DatabaseFault.
+    """
+    found = examine(dsn, loaded.book.by_name.values())
+    lines = tuple(_line(folder, name, sentence) for name, sentence in found.differences)
+    return replace(loaded, book=PolicyBook.of(found.policies)), lines
+
+
+def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: bool) -> LoadedBook:
+    """The book of a folder, held against a database if there is one.
+
+    A difference, or a database that cannot be asked, is a warning, or with `strict` a BookFault.
+    """
+    loaded = load(folder, limits)
+    if dsn is None:
+        return loaded
+    try:
+        loaded, lines = differences(loaded, folder, dsn)
+    except DatabaseFault as fault:
+        lines = (f"{folder}: not held against the database: {fault}",)
+    if strict and lines:
+        raise BookFault(lines)
+    return replace(loaded, warnings=(*loaded.warnings, *lines))
+
+
+def _line(folder: Path, policy: str, sentence: str) -> str:
+    return f"{folder / policy}.toml: {sentence}"
+
+
+def _read(file: Path, digest: "hashlib._Hash", checks: Iterable[Check]) -> Policy:
     try:
         text = file.read_bytes()
         digest.update(b"%b\0%d\0%b" % (file.name.encode(), len(text), text))
         document = PolicyDocument.model_validate(tomllib.loads(text.decode("utf-8")))
-    except (OSError, ValueError, RecursionError) as fault:
+    except (OSError, ValueError, RecursionError, OverflowError, MemoryError) as fault:
         raise PolicyFault(_sentences(fault)) from None
-    return Policy.of(file.stem, document)
+    return Policy.of(file.stem, document, checks)
 
 
 def _sentences(fault: Exception) -> Iterator[str]:
@@ -96,20 +135,24 @@ def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:
             yield f"{folder}: {', '.join(names)} are all over {table.quoted}; call one of them {table.name}"
 
 
-def _results(policies: Iterable[Policy], book: PolicyBook) -> Iterator[CaseResult]:
+def _results(policies: Iterable[Policy], book: PolicyBook, limits: RuleLimits) -> Iterator[CaseResult]:
     for policy in policies:
         for case in policy.cases:
-            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, book))
+            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, book, limits))
 
 
-def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook) -> str | None:
+def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook, limits: RuleLimits) -> str | None:
     claims = Claims("case", float("inf"), case.claims)
     named = "table=" not in case.request
     try:
         request = parse(
-            policy.name if named else None, case.request.encode(), None if case.body is None else case.body.encode()
+            policy.name if named else None,
+            case.request.encode(),
+            None if case.body is None else case.body.encode(),
+            limits.request,
         )
-        shape = decide(request, claims, book)
+        shape = decide(request, claims, book, limits.filter)
+        upstream.build(shape, request, limits.target_bytes)
     except Refusal as refusal:
         came = refusal.code.name
         return None if came == case.expect else f"expected {case.expect}, came {came} ({refusal.reason})"

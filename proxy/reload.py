@@ -7,9 +7,23 @@ from proxy.decisions import Decisions
 from proxy.gate import Gate
 from proxy.health import Readiness
 from proxy.keys import KeyRing, KeysFault
-from proxy.observe import BookLoaded, BookRejected, KeysLoaded, Lifecycle, Observe
+from proxy.observe import BookLoaded, BookRejected, KeysLoaded, Observe, PolicyWarned, ReloadRefused
 from proxy.policy_files import BookFault, LoadedBook
 from proxy.settings import Settings
+
+
+def read_policies(settings: Settings) -> LoadedBook:
+    """The policies that the settings name, held against the database if they name one. Raises BookFault."""
+    dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
+    strict = settings.database_check == "strict"
+    return policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
+
+
+def observe_loaded(loaded: LoadedBook, observe: Observe) -> None:
+    """Reports the policies that are in force now, and what their authors should know."""
+    observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+    for warning in loaded.warnings:
+        observe(PolicyWarned(warning))
 
 
 class Reload:
@@ -39,13 +53,13 @@ class Reload:
             lines = str(fault).splitlines()
             self._observe(BookRejected(len(lines)))
             for line in lines:
-                self._observe(Lifecycle("reload_refused", line))
+                self._observe(ReloadRefused(line))
             return
         self._gate.replace(loaded.book, ring)
         self._decisions.loaded = loaded
         self._readiness.policies = len(loaded.book.by_name)
-        self._observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+        observe_loaded(loaded, self._observe)
         self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
 
     def _read(self) -> tuple[LoadedBook, KeyRing]:
-        return policy_files.load(self._settings.policies), KeyRing.read(self._settings.token_keys)
+        return read_policies(self._settings), KeyRing.read(self._settings.token_keys)

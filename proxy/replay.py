@@ -9,6 +9,7 @@ from proxy import decisions
 from proxy.core.claims import Claims
 from proxy.core.outcome import AFTER_RULES
 from proxy.core.policy import PolicyBook
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.explanation import Explanation, explain
 
 
@@ -25,9 +26,9 @@ class Inputs:
     query: bytes
     body: bytes | None
 
-    def explained(self, book: PolicyBook) -> Explanation:
+    def explained(self, book: PolicyBook, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Explanation:
         """What every rule of this book says of them."""
-        return explain(self.claims, self.shape, self.query, self.body, book)
+        return explain(self.claims, self.shape, self.query, self.body, book, limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from proxy import policy_files, revocation, workers
+from proxy import reload, revocation, workers
 from proxy.keys import KeyRing
 from proxy.logs import logger
 from proxy.observe import Lifecycle, Observe
@@ -131,7 +131,7 @@ def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:
     """What is served, and by which keys. Raises BookFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
-    return policy_files.load(settings.policies), KeyRing.read(settings.token_keys)
+    return reload.read_policies(settings), KeyRing.read(settings.token_keys)
 
 
 def run(settings: Settings) -> int:

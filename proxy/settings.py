@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from proxy.core.filters import FilterLimits
 from proxy.core.limits import Limits
 from proxy.core.names import Table
+from proxy.core.rule_limits import RuleLimits
 from proxy.share.bounds import Bounds
 
 PREFIX = "PROXY_"
@@ -153,6 +155,9 @@ class Settings(BaseModel):
     revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
     token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
 
+    database_check: Literal["warn", "strict"] = Field(
+        "warn", description="Whether a difference between policies and DATABASE_URL is logged, or refused."
+    )
     decision_cache_bytes: Bytes = Field(
         33_554_432, description="Decisions remembered, all together; one subject has an eighth of it. 0 for none."
     )
@@ -248,6 +253,11 @@ class Settings(BaseModel):
         return FilterLimits(**_fields(self, "limit_filter_", FilterLimits))
 
     @property
+    def rule_limits(self) -> RuleLimits:
+        """Every bound that the rules judge by."""
+        return _rule_limits(self.limits, self.filter_limits, self.electric_secret)
+
+    @property
     def sharing(self) -> Bounds:
         """What sharing may hold."""
         return Bounds(**{member.name: getattr(self, member.name) for member in fields(Bounds)})
@@ -286,9 +296,30 @@ def _beyond_types(given: Mapping[str, str]) -> Iterator[str]:
         yield f"{variable('heartbeat_table')}: needs DATABASE_URL"
 
 
+def rule_limits(environment: Mapping[str, str] = os.environ) -> RuleLimits:
+    """The bounds that `load` would give, for commands that need no other setting. Raises SettingsFault."""
+    names = [name for name in Settings.model_fields if name.startswith("limit_") or name == "electric_secret"]
+    given = {name: environment[variable(name)] for name in names if environment.get(variable(name))}
+    needed = {name: "x" for name, field in Settings.model_fields.items() if field.is_required()}
+    try:
+        return Settings.model_validate(needed | given).rule_limits
+    except ValidationError as fault:
+        raise SettingsFault("\n".join(_lines(fault))) from None
+
+
+def _rule_limits(limits: Limits, filter_limits: FilterLimits, secret: SecretStr) -> RuleLimits:
+    parameter = f"&secret={quote(secret.get_secret_value(), safe='')}" if secret.get_secret_value() else ""
+    return RuleLimits(limits, filter_limits, len(parameter))
+
+
 def policies_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder of policies, for commands that need no other setting."""
     return Path(environment.get(variable("policies")) or Settings.model_fields["policies"].default)
+
+
+def database_dsn(environment: Mapping[str, str] = os.environ) -> str:
+    """DATABASE_URL, empty if it is not set, for commands that need no other setting."""
+    return environment.get(variable("database_url"), "")
 
 
 def variable(field: str) -> str:

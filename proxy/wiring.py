@@ -19,7 +19,6 @@ from proxy.health import Readiness
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
 from proxy.observe import (
-    BookLoaded,
     ElectricSeen,
     KeysLoaded,
     Observation,
@@ -34,7 +33,7 @@ from proxy.observe import (
 )
 from proxy.policy_files import LoadedBook
 from proxy.probes import measuring
-from proxy.reload import Reload
+from proxy.reload import Reload, observe_loaded
 from proxy.service import Service
 from proxy.settings import Settings
 from proxy.share.sharing import Sharing
@@ -82,7 +81,7 @@ async def create_app(
         origins = Origins.of(settings.allowed_origins, settings.allowed_headers)
         service = Service(gate, source, streams, decisions, tell, origins, settings.write_seconds, _salt(settings))
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
-        tell(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+        observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
         reload = Reload(settings, gate, decisions, readiness, tell)
         watchers = [reload.on(hangup), _probe(electric, readiness, settings.probe_seconds, tell)]

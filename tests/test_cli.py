@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from proxy import settings
 from proxy.cli import main
 from proxy.keys import KeyRing, new_keys
+from proxy.sandbox import EmbeddedPostgres, app_schema
 from proxy.tokens import TokenRules, Verifier
 from tests.tree import ROOT
 
@@ -35,7 +36,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
-    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith(("PROXY_", "ELECTRIC_"))}
+    cleared: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith(("PROXY_", "ELECTRIC_", "DATABASE_"))
+    }
     return CliRunner().invoke(main, arguments, env={**cleared, **(env or {})})
 
 
@@ -73,6 +76,69 @@ def test_check_reads_the_folder_of_the_settings() -> None:
     assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("13 policies")
 
 
+WARNED = """
+table = "public.notes"
+key = ["id"]
+columns = ["id", "session_id"]
+where = "session_id = {session_id} AND (id = 1 OR id IN (SELECT a FROM public.m WHERE b = {session_id}))"
+claims = { session_id = "text" }
+[[case]]
+name = "a long query"
+claims = { session_id = "s-ada" }
+request = "table=notes&offset=-1"
+expect = "allow"
+[[case]]
+name = "nobody's"
+request = "table=notes&offset=-1"
+expect = "claim_missing"
+"""
+
+
+def test_check_prints_warnings_on_stderr_and_exits_0(tmp_path: Path) -> None:
+    (tmp_path / "notes.toml").write_text(WARNED)
+    result = run("check", "--policies", str(tmp_path))
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"warning: {tmp_path}/notes.toml: where: OR beside IN (SELECT …): "
+        "rows with NULL in a tested column can arrive late\n"
+    )
+
+
+def test_check_judges_by_the_limits_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "notes.toml").write_text(WARNED)
+    result = run("check", "--policies", str(tmp_path), env={"PROXY_LIMIT_QUERY_BYTES": "10"})
+    assert result.exit_code == 1
+    assert "case 'a long query': expected allow, came target_too_long" in result.stderr
+    with_secret = run("check", "--policies", str(tmp_path), env={"ELECTRIC_SECRET": "x" * 9000})
+    assert "case 'a long query': expected allow, came target_too_long" in with_secret.stderr
+    wrong = run("check", "--policies", str(tmp_path), env={"PROXY_LIMIT_QUERY_BYTES": "x"})
+    assert (wrong.exit_code, wrong.stderr.partition(":")[0]) == (1, "PROXY_LIMIT_QUERY_BYTES")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by the option", "by DATABASE_URL"])
+def test_check_holds_policies_against_a_database(postgres: EmbeddedPostgres, tmp_path: Path, named: bool) -> None:
+    dsn = postgres.create_database(sql="CREATE TABLE todos (id int PRIMARY KEY)")
+    options = ["--database", dsn] if named else ["--database"]
+    result = run("check", *options, "--policies", str(POLICIES), env={} if named else {"DATABASE_URL": dsn})
+    postgres.drop_database(dsn)
+    assert result.exit_code == 1
+    assert f"{POLICIES}/todos.toml: the table has no column session_id" in result.stderr.splitlines()
+    assert f'{POLICIES}/accounts.toml: the database has no table "public"."accounts"' in result.stderr.splitlines()
+
+
+def test_check_of_policies_that_fit_the_database_exits_0(postgres: EmbeddedPostgres) -> None:
+    dsn = postgres.create_database(sql=app_schema())
+    result = run("check", "--database", dsn, "--policies", str(POLICIES))
+    postgres.drop_database(dsn)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_check_of_a_database_that_is_away_is_one_line() -> None:
+    result = run("check", "--database", "postgresql://ada:s3cr3t@127.0.0.1:1/x", "--policies", str(POLICIES))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "the database cannot be asked (OperationalError)\n"
+
+
 def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("x = 1")
     (tmp_path / "b.toml").write_text("y = ")
@@ -90,6 +156,16 @@ def test_explain_of_an_allowed_request_exits_0() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert "ok       shape: todos" in result.stdout
     assert '         where = ("session_id" = $1) AND (TRUE)' in result.stdout
+
+
+def test_explain_judges_by_the_limits_of_the_settings() -> None:
+    query = TODOS + "&where=label%20%3D%20%27" + "x" * 900 + "%27"
+    arguments = ("explain", "--policies", str(POLICIES), "--claims", ADA, query)
+    assert run(*arguments).exit_code == 0
+    for name, code in (("FILTER_BYTES", "filter_malformed"), ("TARGET_BYTES", "target_too_long")):
+        result = run(*arguments, env={f"PROXY_LIMIT_{name}": "800"})
+        assert result.exit_code == 1
+        assert code in result.stdout
 
 
 def test_explain_of_a_refused_request_exits_1() -> None:
@@ -153,6 +229,8 @@ USAGE: dict[str, list[str]] = {
     "more claims that are no JSON": ["mint", "--sub", "ada", "--json-claims", "{"],
     "more claims that are a list": ["mint", "--sub", "ada", "--json-claims", "[]"],
     "seconds that are no number": ["mint", "--sub", "ada", "--seconds", "x"],
+    "more seconds than permitted": ["mint", "--sub", "ada", "--seconds", "5000"],
+    "a database without an address": ["check", "--database", "--policies", str(POLICIES)],
     "an unknown command": ["serves"],
     "an unknown option": ["check", "--policy", "x"],
 }

@@ -5,7 +5,7 @@ import json
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 from proxy.explanation import Explanation, explain
-from tests.core.samples import book, claims, query
+from tests.core.samples import DOCUMENT, book, claims, query
 
 
 def told(body: bytes | None = None, who: Claims | None = None, **params: object) -> Explanation:
@@ -38,6 +38,40 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
         "refused  predicate: filter_column_forbidden: where, at 0: the filter uses a column that it may not use",
     ]
     assert not any(line.startswith("upstream") for line in came.lines())
+
+
+def test_what_a_rule_decided_is_told_in_words() -> None:
+    lines = list(told(columns="id", subset__where="mode = 'a'", subset__order_by="id", subset__limit=5).lines())
+    assert lines[1:7] == [
+        "ok       columns: id",
+        f"ok       queryable: {', '.join(DOCUMENT['columns'])}",
+        "ok       replica: default",
+        "ok       log: full",
+        'ok       predicate: ("session_id" = $1) AND (TRUE); $1 = s-ada',
+        'ok       subset: where: ("session_id" = $1) AND ("mode" = $2); $1 = s-ada; $2 = a; order_by: "id"; limit: 5',
+    ]
+    assert list(told().lines())[6] == "ok       subset: none"
+
+
+def test_a_rule_that_allows_after_a_refusal_does_not_say_ok() -> None:
+    lines = list(told(columns="content").lines())
+    assert [line.split(":")[0] for line in lines] == [
+        *["ok       shape", "refused  columns", "passes   queryable", "passes   replica", "passes   log"],
+        *["passes   predicate", "passes   subset"],
+    ]
+
+
+def test_what_a_rule_decided_is_data_in_json() -> None:
+    members = told(columns="id", subset__where="mode = 'a'").members()["rules"]
+    assert members[1] == {"rule": "columns", "verdict": "ok", "value": ["id"]}
+    assert members[5]["value"] == {"where": '("session_id" = $1) AND (TRUE)', "params": ["s-ada"]}
+    assert members[6]["value"] == {
+        "where": {"where": '("session_id" = $1) AND ("mode" = $2)', "params": ["s-ada", "a"]},
+        "order_by": None,
+        "limit": None,
+        "offset": None,
+    }
+    assert told().members()["rules"][6]["value"] is None
 
 
 def test_a_request_that_cannot_be_read_ends_before_the_rules() -> None:

@@ -19,6 +19,7 @@ from proxy.observe import (
     Observation,
     OwnFilterRefused,
     ReadinessChanged,
+    ReloadRefused,
     RequestEnded,
     RequestOpened,
     UpstreamAnswered,
@@ -71,7 +72,7 @@ def test_every_observation_has_a_level_and_every_line_an_event() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_observation_is_one_line_or_none(kind: type) -> None:
     lines = written(sample(kind))
-    level = logs._LEVELS[kind]
+    level = "info" if kind is ReadinessChanged else logs._LEVELS[kind]  # the sample is ready
     assert len(lines) == (1 if level else 0)
     for line in lines:
         assert line["level"] == level
@@ -124,6 +125,13 @@ def test_a_level_keeps_what_is_below_it_silent(level: str, events: list[str]) ->
     assert [line["event"] for line in written(*seen, level=level)] == events
 
 
+def test_that_it_is_ready_is_no_warning() -> None:
+    lines = written(ReadinessChanged(True, ""), ReadinessChanged(False, "draining"), ReloadRefused("a.toml: x"))
+    assert [line["level"] for line in lines] == ["info", "warning", "error"]
+    assert lines[2]["reason"] == "a.toml: x"
+    assert written(ReadinessChanged(True, ""), level="warning") == []
+
+
 def test_what_is_only_counted_is_no_line() -> None:
     assert written(RequestOpened("live", "notes"), UpstreamAnswered("live", 200, 0.1), ElectricSeen("active")) == []
 
@@ -172,7 +180,7 @@ def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize(
-    "value", [f"{MARK} x", [MARK], {MARK: MARK}, 1], ids=["text", "a list", "an object", "a number"]
+    "value", [f"{MARK}\n", [MARK], {MARK: MARK}, 1], ids=["text", "a list", "an object", "a number"]
 )
 def test_no_reason_repeats_what_a_token_said(value: object) -> None:
     refusal = outcome(lambda: decide(parse(None, query()), claims(session_id=value, thread_id=MARK), book()))

@@ -12,7 +12,7 @@ import pytest
 from proxy import tokens
 from proxy.keys import KeyRing, new_keys
 from proxy.logs import members
-from proxy.observe import BookLoaded, BookRejected, DecisionMade, KeysLoaded, Lifecycle
+from proxy.observe import BookLoaded, BookRejected, DecisionMade, KeysLoaded, ReloadRefused
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES, Proxy, running
@@ -153,6 +153,11 @@ BROKEN: dict[str, tuple[Break, int, str]] = {
         f"/{CHAT}: case ",
     ),
     "no text": (lambda folder: (folder / "x.toml").write_bytes(b"\xff"), 1, "/x.toml: 'utf-8' codec"),
+    "a pattern that overflows": (
+        lambda folder: (folder / "x.toml").write_text('claims = { s = { pattern = "a{99999999999}" } }'),
+        1,
+        "the repetition number is too large",
+    ),
     "a folder in place of a file": (lambda folder: (folder / "x.toml").mkdir(), 1, "/x.toml: "),
     "a file that points nowhere": (lambda folder: (folder / "x.toml").symlink_to("none"), 1, "/x.toml: "),
     "no policies": (lambda folder: [path.unlink() for path in folder.iterdir()], 1, ": there are no policies here"),
@@ -169,7 +174,7 @@ async def test_policies_that_must_not_load_leave_the_old_ones_in_force(
     await reloaded(proxy, BookRejected)
     assert (await raw.ask(get(proxy))).status == 200
     assert next(seen for seen in proxy.seen if isinstance(seen, BookRejected)).faults >= faults
-    said = [seen.detail for seen in proxy.seen if isinstance(seen, Lifecycle) and seen.event == "reload_refused"]
+    said = [seen.reason for seen in proxy.seen if isinstance(seen, ReloadRefused)]
     assert any(sentence in line for line in said)
     assert all("\n" not in line for line in said)
     assert await metric(proxy, "policy_book_rejected") == "shape_proxy_policy_book_rejected 1.0"
@@ -266,7 +271,7 @@ async def test_keys_that_cannot_be_used_leave_the_old_keys_and_policies(
     proxy.settings.token_keys.write_text(text)
     await reloaded(proxy, BookRejected)
     assert (await raw.ask(get(proxy))).status == 200
-    (said,) = [seen.detail for seen in proxy.seen if isinstance(seen, Lifecycle) and seen.event == "reload_refused"]
+    (said,) = [seen.reason for seen in proxy.seen if isinstance(seen, ReloadRefused)]
     assert said.startswith(f"{proxy.settings.token_keys}: ")
     assert count(proxy, BookLoaded) == 1
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core import filters
+from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
@@ -181,6 +182,8 @@ def subset(case: Case) -> AuthorizedSubset | None:
         return None
     if most is None:
         raise Refusal(Code.subset_forbidden, reason="the policy allows no subsets")
+    if asked.limit is None and case.policy.client.require_limit:
+        raise Refusal(Code.subset_malformed, f"This shape is read in pages: send a limit, at most {most}.")
     if asked.limit is not None and asked.limit > most:
         raise Refusal(Code.subset_malformed, f"limit is at most {most}.")
     try:
@@ -204,7 +207,22 @@ def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Conditio
     """The client's filter without the parts that only repeat the policy."""
     allowed = case.policy.client.filter
     condition = filters.parse(text, case.testable, case.filter_limits)
-    return filters.drop_repeats(condition, case.bound, params, allowed)
+    left = filters.drop_repeats(condition, case.bound, params, allowed)
+    if left is not None and any(map(has_subselect, case.enforced)):
+        _check_beside_select(left, case.policy.client.filter_safe)
+    return left
+
+
+def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
+    columns = filters.equality_columns(client)
+    if columns is None:
+        raise Refusal(Code.filter_forbidden, "This shape takes =, IN and = ANY with constants only, joined by AND.")
+    if unsafe := columns - safe:
+        raise Refusal(
+            Code.filter_forbidden,
+            "The filter uses a column that cannot be filtered in this shape.",
+            reason=f"not in filter_safe: {', '.join(sorted(unsafe))}",
+        )
 
 
 def _filter_refusal(case: Case, place: str, fault: FilterFault) -> Refusal:

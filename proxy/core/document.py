@@ -8,11 +8,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 ClaimTypeName = Literal["text", "integer", "uuid", "boolean"]
 
 
+MOST_PATTERN_CHARACTERS = 256
+"""A claim's pattern is compiled while policies are loaded: its length bounds what that may cost."""
+
+
 def _a_pattern(text: str) -> str:
+    if len(text) > MOST_PATTERN_CHARACTERS:
+        raise ValueError(f"a pattern has at most {MOST_PATTERN_CHARACTERS} characters, this one has {len(text)}")
     try:
         re.compile(text)
-    except re.error as fault:
-        raise ValueError(f"{text!r} is no regular expression: {fault}") from None
+    except (re.error, OverflowError, RecursionError, MemoryError) as fault:
+        raise ValueError(f"{text!r} is no regular expression: {fault or type(fault).__name__}") from None
     return text
 
 
@@ -38,9 +44,10 @@ class NarrowDocument(ClaimDocument):
 
 
 class SubsetDocument(_Strict):
-    """`subset = { max_limit }`: how many rows one page may have."""
+    """`subset = { max_limit, require_limit }`: the largest limit of a page, and whether a page must have a limit."""
 
     max_limit: int = Field(ge=1, le=1_000_000)
+    require_limit: bool = False
 
 
 class ClientDocument(_Strict):
@@ -48,6 +55,7 @@ class ClientDocument(_Strict):
 
     columns: bool = True
     filter: list[str] = []
+    filter_safe: list[str] = []
     replica: list[Literal["default", "full"]] = Field(default=["default"], min_length=1)
     log: list[Literal["full", "changes_only"]] = Field(default=["full", "changes_only"], min_length=1)
     subset: SubsetDocument | Literal[False] = False
@@ -78,6 +86,7 @@ class PolicyDocument(_Strict):
     never: list[str] = []
     where: str
     public: bool = False
+    types: dict[str, str] = {}
     claims: dict[str, ClaimTypeName | ClaimDocument] = {}
     narrow: list[NarrowDocument] = []
     client: ClientDocument = ClientDocument()

@@ -4,16 +4,19 @@ order; and two requests with the same key may see the same bytes."""
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
+from proxy.core.names import Table
 from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
+from proxy.core.type_guard import TypeGuard
 
 PATH = "/v1/shape"
+NO_GUARD = TypeGuard()
 _UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are, and need no work
 
 
@@ -24,7 +27,8 @@ class UpstreamRequest:
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
     `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
-    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it.
+    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
+    `guard` is what the types of the answer are held against.
     """
 
     kind: Kind
@@ -37,6 +41,7 @@ class UpstreamRequest:
     position: Position
     bound: tuple[tuple[str, str], ...] = ()
     filtered: bool = False
+    guard: TypeGuard = field(default=NO_GUARD, compare=False, repr=False)
 
     @property
     def method(self) -> str:
@@ -76,7 +81,19 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
         position=position,
         bound=tuple(shape.bound.items()),
         filtered=shape.filtered,
+        guard=shape.policy.guard,
     )
+
+
+def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -> UpstreamRequest:
+    """A request for the types of a table's columns, all of them without `columns`. No row is in its answer."""
+    pairs = [("table", table.quoted), ("where", "(FALSE)")]
+    if columns is not None:
+        pairs.append(("columns", ",".join(map(quote_name, columns))))
+    written = f"{PATH}?" + _target(pairs).removeprefix("&")
+    target, start = f"{written}&offset=-1", Position("-1")
+    named = frozenset() if columns is None else frozenset(columns)
+    return UpstreamRequest(Kind.initial, policy, target, None, (target, None), named, written, start)
 
 
 def _short(base: str, members: dict[str, object], most: int) -> str | None:

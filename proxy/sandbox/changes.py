@@ -7,6 +7,7 @@ import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 
+from . import live
 from .definition import Definition
 from .messages import Message, change, pick, place
 from .offset import Offset
@@ -23,7 +24,7 @@ async def entries(connection: AsyncConnection[Any], shape: Shape, transaction: T
     """The log entries of a transaction, the last of them marked."""
     mine = [one for one in transaction.changes if isinstance(one, Change) and _is_of(one, shape.definition.table)]
     rows = [row for one in mine for row in (one.old, one.new) if row is not None]
-    verdicts = iter(await matches(connection, shape.definition, rows))
+    verdicts = iter(await matches(connection, shape.definition, rows, shape.live_schema))
     placed: list[Placed] = []
     for one in mine:
         was = one.old is not None and next(verdicts)
@@ -35,17 +36,28 @@ async def entries(connection: AsyncConnection[Any], shape: Shape, transaction: T
     ]
 
 
-async def matches(connection: AsyncConnection[Any], definition: Definition, rows: list[Row]) -> list[bool]:
+async def matches(
+    connection: AsyncConnection[Any], definition: Definition, rows: list[Row], live_schema: str = ""
+) -> list[bool]:
     """Whether each row passes the filter. A row on which the filter fails (division by zero) does not."""
     if definition.where == "true" or not rows:
         return [True] * len(rows)
     table = definition.table
     source = f"SELECT (u.__row::{table.sql}).*, u.__place FROM unnest($1::text[]) WITH ORDINALITY AS u(__row, __place)"
     sql = f"SELECT coalesce(({definition.where}\n), false) FROM ({source}) AS t ORDER BY __place"
+    composites = [_composite(table, row) for row in rows]
     try:
-        cursor = await AsyncRawCursor(connection).execute(sql.encode(), ([_composite(table, row) for row in rows],))
+        if not live_schema:
+            return await _verdicts(connection, sql, composites)
+        async with connection.transaction():
+            await connection.execute(live.search_path(live_schema))
+            return await _verdicts(connection, sql, composites)
     except psycopg.DataError:
         return [False] * len(rows)
+
+
+async def _verdicts(connection: AsyncConnection[Any], sql: str, rows: list[str]) -> list[bool]:
+    cursor = await AsyncRawCursor(connection).execute(sql.encode(), (rows,))
     return [found for (found,) in await cursor.fetchall()]
 
 

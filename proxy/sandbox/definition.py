@@ -2,11 +2,12 @@
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from . import names, subquery, where
+from . import live, names, subquery, where
 from .deparse import as_deparsed
 from .request import Errors, Invalid, Wanted
 from .subquery import Subquery
@@ -27,6 +28,12 @@ class Definition:
     replica: str
     log: str
     subquery: Subquery | None
+
+    @cached_property
+    def differs_live(self) -> bool:
+        """Whether Electric's evaluator may read the filter of a change otherwise than PostgreSQL."""
+        words = {token[0].lower() for token in where.tokens(self.where) if token["word"]}
+        return bool(words & live.WORDS) or "numeric" in {dict(one.description)["type"] for one in self.table.columns}
 
     @property
     def number(self) -> int:

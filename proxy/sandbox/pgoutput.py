@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Row = dict[str, str | None]
-"""A row as text, as PostgreSQL prints it, by column."""
-
-BOOLEAN = 16
-"""The type of boolean columns: pgoutput prints `t`, a cast to text (and so Electric) prints `true`."""
+"""A row as text, by column, as pgoutput prints it: booleans are `t` and `f`, where a cast to text says `true`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,9 @@ Value = str | None | Literal[False]
 def _row(relation: Relation, values: list[Value], old: Row | None) -> Row:
     """The values by column; untouched large ones are taken from the old row, which FULL gives us."""
     row: Row = {}
-    for (name, kind), value in zip(relation.columns, values, strict=True):
+    for (name, _), value in zip(relation.columns, values, strict=True):
         if value is False:
             row[name] = (old or {}).get(name)
-        elif kind == BOOLEAN and value is not None:
-            row[name] = "true" if value == "t" else "false"
         else:
             row[name] = value
     return row

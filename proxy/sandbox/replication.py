@@ -80,12 +80,13 @@ class Replication:
                         await connection.execute(f"ALTER PUBLICATION {quote(self.name)} ADD TABLE {sql}".encode())
 
     async def drop(self) -> None:
-        """Remove slot and publication, if PostgreSQL is there to do it."""
+        """Remove slot, publication and the schema of live operators, if PostgreSQL is there to do it."""
         with contextlib.suppress(psycopg.Error):
             async with await connect(self._dsn) as connection:
                 slot = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
                 await connection.execute(slot.encode(), (self.name,))
                 await connection.execute(f"DROP PUBLICATION IF EXISTS {quote(self.name)}".encode())
+                await connection.execute(f"DROP SCHEMA IF EXISTS {quote(self.name)} CASCADE".encode())
 
     async def _set_up(self, connection: Connection) -> None:
         """Create publication and slot the first time."""

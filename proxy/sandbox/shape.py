@@ -48,6 +48,8 @@ class Shape:
     definition: Definition
     handle: str
     chunk_bytes: int
+    live_schema: str = ""
+    """The schema of the operators by which its changes are judged, if they are not PostgreSQL's."""
     snapshot: list[list[bytes]] = field(default_factory=lambda: [[]])
     """The rows that were there first, in chunks, the last ending with `snapshot-end`."""
     visible: Visible = Visible(0, 0, frozenset())

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
-from . import changes, definition, membership, snapshot
+from . import changes, definition, live, membership, snapshot
 from .connect import Connection, work
 from .definition import Definition, Resolved
 from .pgoutput import Change, Transaction, Truncation
@@ -107,6 +107,9 @@ class Stack:
 
         async def fill(connection: Connection) -> None:
             await self.replication.include(connection, wanted.tables)
+            if wanted.differs_live:
+                shape.live_schema = self.replication.name
+                await live.install(connection, shape.live_schema)
             await snapshot.take(connection, shape)
             async with self._applying:
                 for transaction in shape.pending or []:

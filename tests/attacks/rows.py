@@ -23,6 +23,9 @@ ENFORCED = {
 }
 """And as it must stand upstream, in front of everything that the client says."""
 
+IDENTIFIER = '{ type = "text", pattern = "[A-Za-z0-9_.:-]{1,128}" }'
+"""How the policies declare their claims: the rows about claims expect identifiers, not any text."""
+
 TABLE = ("table", "chat_messages")
 
 DIFFERENT = {
@@ -35,7 +38,7 @@ DIFFERENT = {
 def policy_file(policy: dict[str, Any]) -> str:
     """The text of a policy file for one key of policies.json."""
     key = policy["name"]
-    claims = "".join(f'{claim} = "text"\n' for claim in policy["enforced_claims"])
+    claims = "".join(f"{claim} = {IDENTIFIER}\n" for claim in policy["enforced_claims"])
     said = ", ".join(f'{claim} = "x-1"' for claim in policy["enforced_claims"])
     return f"""
 table = "{policy["table"]}"
@@ -43,6 +46,11 @@ key = {json.dumps(policy["pk"])}
 columns = {json.dumps(policy["columns"])}
 never = {json.dumps(policy["hidden"])}
 where = "{WHERE[key]}"
+
+[types]
+session_id = "text"
+tenant = "text"
+shared_with = "text"
 
 [claims]
 {claims}

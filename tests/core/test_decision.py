@@ -82,7 +82,7 @@ def test_a_claim_that_narrows_is_in_force_when_it_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("value", "code"),
-    [(None, Code.claim_missing), ("", Code.claim_missing), ("t 1", Code.claim_malformed), (1, Code.claim_malformed)],
+    [(None, Code.claim_missing), ("", Code.claim_missing), ("t\n1", Code.claim_malformed), (1, Code.claim_malformed)],
     ids=["null", "blank", "a wrong form", "a wrong type"],
 )
 def test_a_claim_that_narrows_is_not_left_out_because_it_is_wrong(value: object, code: Code) -> None:

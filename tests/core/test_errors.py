@@ -20,7 +20,8 @@ STATUSES = {
     429: "too_many_streams",
     431: "headers_too_large",
     500: "internal_error",
-    502: "upstream_unreachable upstream_failed upstream_refused_secret upstream_schema_leak upstream_row_leak",
+    502: "upstream_unreachable upstream_failed upstream_refused_secret upstream_schema_leak upstream_row_leak"
+    " policy_type_unsafe",
     503: "draining overloaded",
     504: "upstream_timeout",
 }

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from proxy.core.claims import ClaimType
+from proxy.core.document import PolicyDocument
 from proxy.core.names import Table
-from proxy.core.policy import NAME, ClientRights, Policy, PolicyBook, PolicyFault
+from proxy.core.policy import CHECKS, NAME, ClientRights, Policy, PolicyBook, PolicyFault, bounded, evaluated_alike
+from proxy.core.types import ColumnType
 from tests.core.samples import DOCUMENT, policy
 
 ONE_CASE = DOCUMENT["case"][:1]
@@ -69,6 +71,49 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "the narrow by thread_id: at 12: the claim is not declared",
     ),
     "a narrow that cannot be read": ({"narrow": [NARROW | {"where": "("}]}, "the narrow by thread_id: at 1"),
+    "a LIKE": (
+        {"where": "session_id = {session_id} AND body LIKE 'a%'"},
+        "where: at 30: LIKE over the column body is not evaluated alike in snapshots and live",
+    ),
+    "an order of unknown type": (
+        {"where": "session_id = {session_id} AND nr < 5"},
+        'where: at 30: < orders the column nr of unknown type: say nr = "int8" (or int4, int2) in [types]',
+    ),
+    "a numeric bound": (
+        {"where": "session_id = {session_id} AND nr = 5", "types": {"nr": "numeric(10,2)"}},
+        "where: at 30: = over the column nr, a numeric, is not evaluated alike in snapshots and live",
+    ),
+    "a narrow with lower": (
+        {"narrow": [NARROW | {"where": "lower(thread_id) = {thread_id}"}]},
+        "the narrow by thread_id: at 6: lower over the column thread_id folds letters differently",
+    ),
+    "an unknown type": ({"types": {"id": "uid"}}, "types: id has the unknown type 'uid'; did you mean uuid?"),
+    "a type that nothing is like": (
+        {"types": {"id": "geometry"}},
+        "types: id has the unknown type 'geometry'; write other if no type fits",
+    ),
+    "a type of no column": ({"types": {"a\nb": "text"}}, r"'a\nb' in types is not the name of a column"),
+    "a subset beside an inner SELECT": (
+        {"where": "session_id IN (SELECT a FROM public.m WHERE b = {session_id})"},
+        "subset cannot stand beside IN (SELECT …): Electric refuses such pages; say subset = false",
+    ),
+    "a safe column outside filter": (
+        {"client": {"filter": ["mode"], "filter_safe": ["mod"]}},
+        "the column mod stands in filter_safe and not in filter; did you mean mode?",
+    ),
+    "a reserved word": (
+        {"where": "session_id = {session_id} AND created < CURRENT_TIMESTAMP"},
+        "where: at 40: CURRENT_TIMESTAMP is not part of the filter language here",
+    ),
+    "a key that is misspelt": ({"key": ["idd"]}, "the key column idd is not in columns; did you mean id?"),
+    "a claim that is misspelt": (
+        {"where": "session_id = {sesion_id}"},
+        "where: at 13: the claim is not declared; did you mean session_id?",
+    ),
+    "a misspelt expectation": (
+        {"case": [*DOCUMENT["case"], {"name": "x", "request": "offset=-1", "expect": "alow"}]},
+        "case 'x': expect 'alow' is neither allow nor the code of a refusal; did you mean allow?",
+    ),
     "no case": ({"case": []}, "there is no case of an allowed request"),
     "no allowed case": ({"case": OTHER_CASE}, "there is no case of an allowed request"),
     "no refused case": ({"case": ONE_CASE}, "there is no case of a refused request"),
@@ -80,6 +125,42 @@ def test_a_policy_does_not_load_for_this_reason(changes: dict[str, Any], sentenc
     with pytest.raises(PolicyFault) as caught:
         policy(**changes)
     assert any(sentence in said for said in caught.value.sentences), caught.value.sentences
+
+
+OR_SELECT = "session_id = {session_id} AND (mode = 'x' OR thread_id IN (SELECT a FROM public.m WHERE b = {session_id}))"
+WARNINGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "nothing": ({}, ()),
+    "a SELECT by itself": ({"where": "session_id IN (SELECT a FROM public.m WHERE b = {session_id})"}, ()),
+    "OR beside a SELECT": (
+        {"where": OR_SELECT},
+        ("where: OR beside IN (SELECT …): rows with NULL in a tested column can arrive late",),
+    ),
+    "a column that may be misspelt": (
+        {"where": "session_id = {session_id} AND sesion_id = 'x'"},
+        ("the predicate tests sesion_id, which no list of this policy names; did you mean session_id?",),
+    ),
+    "a column that has a type": (
+        {"where": "session_id = {session_id} AND sesion_id = 'x'", "types": {"sesion_id": "text"}},
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentences"), WARNINGS.values(), ids=WARNINGS)
+def test_a_policy_loads_with_these_warnings(changes: dict[str, Any], sentences: tuple[str, ...]) -> None:
+    assert policy(client={}, **changes).warnings == sentences
+
+
+def test_a_policy_can_be_built_without_some_of_the_checks() -> None:
+    document = PolicyDocument.model_validate({**DOCUMENT, "where": "body LIKE 'a%'"})
+    made = Policy.of("notes", document, [check for check in CHECKS if check not in (evaluated_alike, bounded)])
+    assert made.predicate_columns == {"body", "thread_id"}
+
+
+def test_a_policy_holds_the_types_of_its_columns() -> None:
+    made = policy(types={"id": "UUID", "body": "character varying(8)"})
+    assert made.types == {"id": ColumnType("uuid"), "body": ColumnType("varchar")}
+    assert made.guard.unverified() == {(None, "session_id"), (None, "thread_id")}
 
 
 def test_all_reasons_are_told_at_once() -> None:
@@ -129,7 +210,7 @@ def test_a_policy_tests_the_columns_of_its_predicates() -> None:
     assert policy().predicate_columns == {"session_id", "thread_id"}
     assert policy(narrow=[]).predicate_columns == {"session_id"}
     inner = "id IN (SELECT note_id FROM public.members WHERE account_id = {session_id})"
-    assert policy(narrow=[], where=inner).predicate_columns == {"id"}
+    assert policy(narrow=[], where=inner, client={}).predicate_columns == {"id"}
 
 
 def test_a_policy_that_says_public_needs_no_bound() -> None:

@@ -17,6 +17,7 @@ from proxy.core.filters.condition import (
     parse_policy,
 )
 from proxy.core.filters.conjunction import Predicate, conjoin
+from proxy.core.filters.equalities import equality_columns
 from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.ordering import order_by
 from proxy.core.filters.repeats import bindings, drop_repeats, is_bounded
@@ -36,6 +37,7 @@ __all__ = [
     "columns_of",
     "conjoin",
     "drop_repeats",
+    "equality_columns",
     "is_bounded",
     "order_by",
     "params_of",

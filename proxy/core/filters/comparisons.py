@@ -6,6 +6,7 @@ from typing import Final
 
 from proxy.core.filters.arrays import written
 from proxy.core.filters.constants import count, texts, tokens
+from proxy.core.filters.cursor import NOT_HERE
 from proxy.core.filters.faults import FilterLimits
 from proxy.core.filters.operands import NULL, Operands
 from proxy.core.filters.tree import (
@@ -213,6 +214,8 @@ class Comparisons(Operands):
     def _plain_name(self) -> str:
         if self.kind not in ("word", "quoted") or not is_name(self.said):
             raise self.fault("a name is missing here")
+        if self.kind == "word" and self.said in NOT_HERE:
+            raise self.unexpected()
         return self.step()
 
 

@@ -7,15 +7,19 @@ from typing import Final
 from proxy.core.filters.faults import FilterFault, FilterLimits, Kind
 from proxy.core.filters.lexer import Token
 
-# Reserved words of PostgreSQL (manual, appendix C) that start or end something a filter has not. As a column's
-# name they need quotes there too.
+# Reserved words of PostgreSQL (manual, appendix C), those reserved except as a function or a type included: they mean
+# something else there than a column of this name, which needs quotes.
 # fmt: off
 NOT_HERE: Final = frozenset((
-    "all", "array", "as", "asc", "case", "cast", "collate", "current_date", "current_time", "current_timestamp",
-    "current_user", "desc", "distinct", "else", "end", "except", "exists", "fetch", "for", "from", "group",
-    "having", "intersect", "into", "isnull", "limit", "notnull", "offset", "order", "returning", "row",
-    "session_user", "similar", "some", "symmetric", "table", "then", "union", "using", "when", "where",
-    "window", "with",
+    "all", "analyse", "analyze", "array", "as", "asc", "asymmetric", "authorization", "binary", "both", "case",
+    "cast", "check", "collate", "collation", "column", "concurrently", "constraint", "create", "cross",
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp",
+    "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "exists", "fetch",
+    "for", "foreign", "freeze", "from", "full", "grant", "group", "having", "initially", "inner", "intersect", "into",
+    "isnull", "join", "lateral", "leading", "left", "limit", "localtime", "localtimestamp", "natural", "notnull",
+    "offset", "on", "only", "order", "outer", "overlaps", "placing", "primary", "references", "returning", "right",
+    "row", "session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then", "to",
+    "trailing", "union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window", "with",
 ))
 # fmt: on
 

@@ -12,6 +12,7 @@ from proxy.core.filters.faults import FilterLimits
 from proxy.core.filters.lexer import Token
 from proxy.core.filters.tree import Call, Cast, Claim, Column, Constant, Leaf, Number, Parameter, Text, Value
 from proxy.core.filters.types import ANY, SPELLINGS, TEXT, UNTYPED, as_text, clash, family, settled
+from proxy.core.suggestions import did_you_mean
 
 _INT4: Final = range(-(2**31), 2**31)
 _PARAMETER_DIGITS: Final = 5
@@ -74,10 +75,10 @@ class Operands(Cursor):
         kind, start, name = self.kind, self.position, self.step()
         if self.kind == "(" and kind == "word":
             return self._call(name, start)
-        if self._columns is None or name in self._columns:
-            return Column(name, start)
         if kind == "word" and name in NOT_HERE:
             raise self.fault(f"{name.upper()} is not part of the filter language here", start)
+        if self._columns is None or name in self._columns:
+            return Column(name, start)
         # One sentence for hidden and for unknown columns: which of them exist is not the client's to learn.
         raise self.fault("the filter uses a column that it may not use", start, "column")
 
@@ -121,7 +122,7 @@ class Operands(Cursor):
     def _claim(self) -> Value:
         start, name = self.position, self.step()[1:-1]
         if self._claims is None or name not in self._claims:
-            raise self.fault("the claim is not declared", start)
+            raise self.fault(f"the claim is not declared{did_you_mean(name, self._claims or ())}", start)
         return self._cast(Claim(name, start))
 
     def _cast(self, leaf: Leaf) -> Value:

@@ -1,0 +1,318 @@
+"""Which predicates PostgreSQL and Electric read alike: the only ones that a policy may consist of.
+
+PostgreSQL evaluates a predicate for the rows of a snapshot, Electric's own evaluator for every later change. Where
+the two differ, rows outside the policy are sent to clients that are connected. So a policy is made of operators and
+column types on which they agree; a client's filter may use more, because it narrows only what the policy leaves.
+
+What is not listed here does not agree.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.core.filters import Condition
+from proxy.core.filters.tree import (
+    AnyOf,
+    Between,
+    Call,
+    Cast,
+    Chain,
+    Claim,
+    Column,
+    Comparison,
+    Constant,
+    Membership,
+    Node,
+    Not,
+    NullTest,
+    Number,
+    Parameter,
+    Subselect,
+    Text,
+    TruthTest,
+    Value,
+    walk,
+)
+from proxy.core.names import Table
+from proxy.core.types import ColumnType
+
+INTEGERS: Final = frozenset(("int2", "int4", "int8"))
+EQUALITY: Final = INTEGERS | {"text", "varchar", "uuid", "bool"}
+"""Types whose values are equal to both evaluators or to neither (text under a deterministic collation)."""
+ONLY_EQUALS: Final = frozenset(("date", "timestamptz"))
+"""Types for which that is true of `=`; Electric refuses `<>` and IS DISTINCT FROM on them."""
+CASTS: Final = EQUALITY | ONLY_EQUALS
+
+_IN_SELECT: Final = "IN (SELECT …)"
+_CONDITION: Final = "a condition"
+_TESTED_FOR_NULL: Final = ("IS NULL", "IS NOT NULL")
+_EQUAL: Final = frozenset(("=", "<>", "IN", "NOT IN", "= ANY", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", _IN_SELECT))
+_ORDER: Final = frozenset(("<", "<=", ">", ">=", "BETWEEN", "NOT BETWEEN"))
+_DAY: Final = r"\d{4}-\d{2}-\d{2}"
+_LITERALS: Final = {
+    "date": re.compile(_DAY, re.ASCII),
+    "timestamptz": re.compile(rf"{_DAY} \d{{2}}:\d{{2}}:\d{{2}}(?:\.\d{{1,6}})?\+00", re.ASCII),
+}
+_FORMS: Final = {"date": "2026-01-31", "timestamptz": "2026-01-31 12:00:00+00"}
+
+Types = Mapping[str, ColumnType]
+Tested = tuple[Table | None, str]
+"""A column that a predicate tests, with its table if it belongs to an inner SELECT."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTypes:
+    """The types that are known of a policy's own table, and of the tables of its inner SELECTs."""
+
+    own: Types = field(default_factory=dict)
+    inner: Mapping[Table, Types] = field(default_factory=dict)
+
+    def of(self, table: Table | None) -> Types:
+        """The types of one table's columns; None means the policy's own table."""
+        return self.own if table is None else self.inner.get(table, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One place in a predicate that the two evaluators may read differently, and what to write instead."""
+
+    column: str
+    operator: str
+    sentence: str
+    at: int = 0
+
+    def __str__(self) -> str:
+        return f"at {self.at}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """One operator with its operands, over the columns of `table`."""
+
+    operator: str
+    operands: tuple[Value, ...]
+    table: Table | None
+
+    def columns(self) -> Iterator[Column]:
+        """The columns among the operands, those inside of calls included."""
+        for operand in self.operands:
+            yield from (node for node in walk(operand) if isinstance(node, Column))
+
+
+def disagreements(condition: Condition, known: KnownTypes = KnownTypes()) -> list[Disagreement]:
+    """Every place that the evaluators may read differently, as far as the types are known."""
+    return [found for operation in _operations(condition.root, None) for found in _judged(operation, known)]
+
+
+def columns_tested(condition: Condition) -> frozenset[Tested]:
+    """The columns whose types decide whether the evaluators agree: all that are not only tested for NULL."""
+    return frozenset(
+        (operation.table, column.name)
+        for operation in _operations(condition.root, None)
+        if operation.operator not in _TESTED_FOR_NULL
+        for column in operation.columns()
+    )
+
+
+def has_subselect(condition: Condition) -> bool:
+    """Whether the condition looks into another table."""
+    return any(isinstance(node, Subselect) for node in walk(condition.root))
+
+
+def subselects(condition: Condition) -> Iterator[tuple[Subselect, bool]]:
+    """The inner SELECTs of a condition, nested ones included, and whether each stands below an OR."""
+    yield from _subselects(condition.root, below_or=False)
+
+
+def _subselects(node: Node, *, below_or: bool) -> Iterator[tuple[Subselect, bool]]:
+    match node:
+        case Chain(operator, parts):
+            for part in parts:
+                yield from _subselects(part, below_or=below_or or operator == "OR")
+        case Not(inner) | TruthTest(_, inner):
+            yield from _subselects(inner, below_or=below_or)
+        case Subselect():
+            yield node, below_or
+            if node.where is not None:
+                yield from _subselects(node.where, below_or=below_or)
+
+
+def _operations(node: Node, table: Table | None) -> Iterator[_Operation]:
+    match node:
+        case Comparison(operator, left, right):
+            yield _Operation(operator, (left, right), table)
+        case Between(operator, value, low, high):
+            yield _Operation(operator, (value, low, high), table)
+        case Membership(operator, value, items):
+            yield _Operation(operator, (value, *items), table)
+        case AnyOf(value, array):
+            yield _Operation("= ANY", (value, array), table)
+        case NullTest(operator, value):
+            yield _Operation(operator, (value,), table)
+        case Column() | Constant():
+            yield _Operation(_CONDITION, (node,), table)
+        case _:
+            yield from _of_conditions(node, table)
+
+
+def _of_conditions(node: Node, table: Table | None) -> Iterator[_Operation]:
+    match node:
+        case Chain(_, parts):
+            for part in parts:
+                yield from _operations(part, table)
+        case Not(inner) | TruthTest(_, inner):
+            yield from _operations(inner, table)
+        case Subselect(column, wanted, inner_table, where):
+            yield _Operation(_IN_SELECT, (column,), table)
+            yield _Operation(_IN_SELECT, (Column(wanted, column.at),), inner_table)
+            if where is not None:
+                yield from _operations(where, inner_table)
+        case _:
+            yield _Operation(type(node).__name__, (), table)
+
+
+def _judged(operation: _Operation, known: KnownTypes) -> Iterator[Disagreement]:
+    operator, types = operation.operator, known.of(operation.table)
+    for operand in operation.operands:
+        yield from _operand(operand, operator, types)
+    if operator in _ORDER:
+        yield from _ordered(operation, types)
+    elif operator in _EQUAL:
+        yield from _compared(operation, types)
+    elif operator == _CONDITION:
+        yield from _boolean(operation, types)
+    elif operator not in _TESTED_FOR_NULL:
+        yield _unlike(operation)
+
+
+def _unlike(operation: _Operation) -> Disagreement:
+    column = next(operation.columns(), Column("", 0))
+    over = f" over the column {column.name}" if column.name else ""
+    sentence = f"{operation.operator}{over} is not evaluated alike in snapshots and live: use =, <>, IN or IS NULL"
+    return Disagreement(column.name, operation.operator, sentence, column.at)
+
+
+def _operand(operand: Value, operator: str, types: Types) -> Iterator[Disagreement]:
+    """What is wrong with an operand whatever it is compared with."""
+    for node in walk(operand):
+        match node:
+            case Call(function) if function not in ("coalesce", "concat"):
+                column = next((inner for inner in walk(node) if isinstance(inner, Column)), Column("", 0))
+                over = f" over the column {column.name}" if column.name else ""
+                sentence = (
+                    f"{function}{over} folds letters differently in snapshots and live: "
+                    "compare a column that holds the folded text with ="
+                )
+                yield Disagreement(column.name, function, sentence, column.at)
+            case Call("concat"):
+                yield from _joined(node, types)
+            case Cast(leaf, type_) if type_ not in CASTS:
+                sentence = f"a cast to {type_} is not evaluated alike in snapshots and live: cast to text or an integer"
+                yield Disagreement("", operator, sentence, leaf.at)
+            case Number(digits) if "." in digits:
+                yield Disagreement("", operator, f"{digits} is not an integer: decimals are not compared alike")
+            case Column() | Text() | Parameter() | Claim() | Number() | Constant() | Cast() | Call():
+                pass
+            case _:
+                yield Disagreement("", operator, f"{type(node).__name__} is not known to be evaluated alike")
+
+
+def _joined(call: Call, types: Types) -> Iterator[Disagreement]:
+    for node in walk(call):
+        if isinstance(node, Column) and node.name in types and str(types[node.name]) not in ("text", "varchar"):
+            sentence = f"concat of the column {node.name}, a {types[node.name]}: it joins text and varchar alike only"
+            yield Disagreement(node.name, "concat", sentence, node.at)
+
+
+def _ordered(operation: _Operation, types: Types) -> Iterator[Disagreement]:
+    for column in operation.columns():
+        type_ = types.get(column.name)
+        if type_ is None:
+            sentence = (
+                f"{operation.operator} orders the column {column.name} of unknown type: "
+                f'say {column.name} = "int8" (or int4, int2) in [types] if it is an integer, else use = or IN'
+            )
+        elif type_.array or type_.name not in INTEGERS:
+            sentence = f"{operation.operator} orders the column {column.name}, a {type_}: order integers only, or use ="
+        else:
+            continue
+        yield Disagreement(column.name, operation.operator, sentence, column.at)
+    if not any(True for _ in operation.columns()):
+        yield _unlike(operation)
+
+
+def _compared(operation: _Operation, types: Types) -> Iterator[Disagreement]:
+    for column in operation.columns():
+        type_ = types.get(column.name)
+        sentence = None if type_ is None else _unequal(operation.operator, column.name, type_)
+        if sentence is not None:
+            yield Disagreement(column.name, operation.operator, sentence, column.at)
+        elif type_ is not None:
+            yield from _times(operation, column, type_)
+
+
+def _unequal(operator: str, name: str, type_: ColumnType) -> str | None:
+    """Why this operator does not agree on a column of this type, or None."""
+    of_a = f"{operator} over the column {name}, a {type_}"
+    if not type_.array and type_.name in EQUALITY:
+        return None
+    if not type_.array and type_.name in ONLY_EQUALS:
+        if operator == "=":
+            return None
+        instead = f"NOT ({name} = …)" if operator in ("<>", "IS DISTINCT FROM") else f"{name} = … OR {name} = …"
+        return f"{of_a}, is not evaluated alike in snapshots and live: write {instead}"
+    return (
+        f"{of_a}, is not evaluated alike in snapshots and live: "
+        "use a column of type text, varchar, int2, int4, int8, uuid or bool"
+    )
+
+
+def _times(operation: _Operation, column: Column, type_: ColumnType) -> Iterator[Disagreement]:
+    """Values beside a date or a time: of the same type, and in the one form that both read."""
+    for operand in operation.operands:
+        if isinstance(operand, Cast) and operand.type in ONLY_EQUALS and operand.type != type_.name:
+            sentence = f"the column {column.name}, a {type_}, is compared with a {operand.type}: cast to {type_}"
+            yield Disagreement(column.name, operation.operator, sentence, column.at)
+        literal = operand.leaf if isinstance(operand, Cast) else operand
+        form = _LITERALS.get(type_.name)
+        if isinstance(literal, Text) and form is not None and not form.fullmatch(literal.value):
+            sentence = f"a {type_} is written like '{_FORMS[type_.name]}' here: other forms are not read alike"
+            yield Disagreement(column.name, operation.operator, sentence, literal.at)
+
+
+def _boolean(operation: _Operation, types: Types) -> Iterator[Disagreement]:
+    for column in operation.columns():
+        type_ = types.get(column.name)
+        if type_ is not None and str(type_) != "bool":
+            sentence = f"the column {column.name}, a {type_}, is not a condition: compare it with ="
+            yield Disagreement(column.name, _CONDITION, sentence, column.at)
+
+
+def contradictions(declared: Types, reported: Types) -> list[str]:
+    """One sentence for each column whose declared type is not the one that is reported for it."""
+    return [
+        f"{column} is declared as {declared[column]} and is a {reported[column]}"
+        for column in sorted(declared.keys() & reported.keys())
+        if not _same(declared[column], reported[column])
+    ]
+
+
+def _same(declared: ColumnType, reported: ColumnType) -> bool:
+    # an enumerated type, a domain and a type of an extension are reported by names of their own
+    named = reported.name == "other" and declared.name in ("enum", "other")
+    return declared.array == reported.array and (declared.name == reported.name or named)
+
+
+def reported_types(schema: str) -> Types | None:
+    """The types that an `electric-schema` header reports, or None if it cannot be read."""
+    try:
+        members = json.loads(schema)
+        return {
+            column: ColumnType.reported(said["type"], array=bool(said.get("dims", 0)))
+            for column, said in members.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,93 @@
+"""What a database says of its tables, held against a policy: columns, key, types, collations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from proxy.core.agreement import KnownTypes, Types, contradictions
+from proxy.core.names import Table
+from proxy.core.policy import Policy
+from proxy.core.suggestions import did_you_mean
+from proxy.core.types import ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """A column as the database has it. Under a collation that is not deterministic, different texts may be equal."""
+
+    type: ColumnType
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """A table as the database has it; `key` is the primary key in its order, empty without one."""
+
+    columns: Mapping[str, ColumnFacts]
+    key: tuple[str, ...]
+
+    @property
+    def types(self) -> Types:
+        """The type of each column."""
+        return {name: column.type for name, column in self.columns.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing in which a policy and the database differ; an `unsafe` one makes its shape refuse every request."""
+
+    sentence: str
+    unsafe: bool = False
+
+
+Facts = Mapping[Table, TableFacts]
+
+
+def findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
+    """Everything in which the policy and the database differ."""
+    table = facts.get(policy.table)
+    if table is None:
+        yield Finding(f"the database has no table {policy.table.quoted}")
+        return
+    yield from _columns(policy, table)
+    if set(policy.key) != set(table.key):
+        there = ", ".join(table.key) or "none"
+        yield Finding(f"key is {', '.join(policy.key)}, and the primary key of the table is {there}")
+    yield from (Finding(f"types: {sentence}") for sentence in contradictions(policy.types, table.types))
+    yield from (Finding(sentence, unsafe=True) for sentence in _unsafe(policy, facts))
+
+
+def examined(policy: Policy, facts: Facts) -> Policy:
+    """The policy, with a guard that knows what the database said."""
+    fault = "; ".join(finding.sentence for finding in findings(policy, facts) if finding.unsafe)
+    return replace(policy, guard=replace(policy.guard, known=_known(policy, facts), fault=fault))
+
+
+def tables_of(policy: Policy) -> frozenset[Table]:
+    """The tables that must be looked at: the policy's own, and those of its inner SELECTs."""
+    inner = {table for table, _ in policy.guard.tested() if table is not None}
+    return frozenset({policy.table, *inner})
+
+
+def _known(policy: Policy, facts: Facts) -> KnownTypes:
+    own = facts.get(policy.table)
+    return KnownTypes(own.types if own else {}, {table: found.types for table, found in facts.items()})
+
+
+def _columns(policy: Policy, table: TableFacts) -> Iterator[Finding]:
+    named = {*policy.columns, *policy.key, *policy.types, *policy.predicate_columns, *policy.never}
+    for column in sorted(named - table.columns.keys()):
+        yield Finding(f"the table has no column {column}{did_you_mean(column, table.columns)}")
+
+
+def _unsafe(policy: Policy, facts: Facts) -> Iterator[str]:
+    objection = policy.guard.objection_to(_known(policy, facts), whole=True)
+    if objection:
+        yield objection
+    for table, column in sorted(policy.guard.tested(), key=str):
+        found = facts.get(table or policy.table)
+        held = None if found is None else found.columns.get(column)
+        if held is not None and not held.deterministic:
+            yield (
+                f"the column {column} has a collation that is not deterministic: texts that differ are equal to "
+                "PostgreSQL and not to Electric"
+            )
