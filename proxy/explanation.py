@@ -11,6 +11,7 @@ from proxy.core.claims import Claims
 from proxy.core.decision import Verdict, decide
 from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.limits import Limits
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
@@ -80,7 +81,8 @@ def explain(claims: Claims, name: str | None, query: bytes, body: bytes | None, 
     if any(verdict.refusal for verdict in found):
         return Explanation(found)
     try:
-        return Explanation(found, upstream.build(decide(request, claims, book), request, Limits().target_bytes))
+        shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
+        return Explanation(found, upstream.build(decide(request, claims, book), request, shown, Limits().target_bytes))
     except Refusal as refusal:
         return Explanation((*found, Verdict("upstream", refusal=refusal)))
 

@@ -27,6 +27,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core.subset": 2,
     "proxy.core.request": 3,
     "proxy.core.decision": 4,
+    "proxy.core.handles": 4,
     "proxy.core.headers": 4,
     "proxy.core.outcome": 5,
     "proxy.core.upstream": 5,
@@ -49,6 +50,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.metrics": 12,
     "proxy.streams": 12,
     "proxy.tokens": 12,
+    "proxy.handle_key": 12,
     "proxy.keys": 11,
     "proxy.revocation": 10,
     "proxy.wire": 12,
@@ -76,10 +78,13 @@ FLOORS: Mapping[str, int] = {
 PURE = (
     *(
         "abc",
+        "base64",
         "collections",
         "dataclasses",
         "enum",
         "functools",
+        "hashlib",
+        "hmac",
         "itertools",
         "json",
         "math",
@@ -94,6 +99,7 @@ PURE = (
 
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset({"proxy.carriers.reference"}),
+    "cryptography": frozenset({"proxy.handle_key"}),
     "httpx": frozenset({"proxy.electric", "proxy.workers"}),
     "jwt": frozenset({"proxy.keys", "proxy.tokens"}),
     "tomllib": frozenset({"proxy.policy_files"}),

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
 
@@ -23,7 +24,8 @@ class UpstreamRequest:
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
-    `position` the part that says where in its log: equal shapes may see the same bytes of one stream.
+    `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `definition` is
+    the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """
 
     kind: Kind
@@ -33,7 +35,8 @@ class UpstreamRequest:
     key: tuple[str, bytes | None]
     columns: frozenset[str]
     shape: str
-    position: Position
+    definition: str
+    position: TrustedPosition
 
     @property
     def method(self) -> str:
@@ -41,12 +44,12 @@ class UpstreamRequest:
         return "GET" if self.body is None else "POST"
 
 
-def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamRequest:
-    """The upstream request for this shape at the request's position. Raises Refusal if its target passes `most` bytes.
+def build(shape: AuthorizedShape, request: ShapeRequest, position: TrustedPosition, most: int) -> UpstreamRequest:
+    """The upstream request for this shape at this position. Raises Refusal if its target passes `most` bytes.
 
     A subset goes by POST if the client posted it, or if its target would be too long for a GET.
     """
-    position, written = request.position, _written(shape)
+    written, defined = _written(shape)
     cursor = _target(_cursor(position))
     base, body = written + _target(_position(position)), None
     if shape.subset is not None:
@@ -70,8 +73,17 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
         key=(base, body),
         columns=frozenset(shape.columns),
         shape=written,
+        definition=defined,
         position=position,
     )
+
+
+def definition(shape: AuthorizedShape) -> str:
+    """The canonical text of what Electric knows a shape by: table, filter with its values, columns, replica and log.
+
+    `queryable_columns` are no part of it: they bound one subset, and requests for the same shape may differ in them.
+    """
+    return _written(shape)[1]
 
 
 def _short(base: str, members: dict[str, object], most: int) -> str | None:
@@ -83,15 +95,18 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
     return target if len(target) <= most else None
 
 
-_WRITTEN: WeakKeyDictionary[AuthorizedShape, str] = WeakKeyDictionary()
+_WRITTEN: WeakKeyDictionary[AuthorizedShape, tuple[str, str]] = WeakKeyDictionary()
 """Kept for as long as somebody remembers the shape: who bounds that bounds this."""
 
 
-def _written(shape: AuthorizedShape) -> str:
-    """The part of the target that is the same at every position: most of its bytes, and of the work."""
+def _written(shape: AuthorizedShape) -> tuple[str, str]:
+    """The part of the target that is the same at every position: most of its bytes, and of the work; and the
+    definition in it."""
     written = _WRITTEN.get(shape)
     if written is None:
-        written = _WRITTEN[shape] = f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
+        pairs = list(_shape(shape))
+        defined = _target(pair for pair in pairs if pair[0] != "queryable_columns")
+        written = _WRITTEN[shape] = (f"{PATH}?" + _target(pairs).removeprefix("&"), defined)
     return written
 
 
