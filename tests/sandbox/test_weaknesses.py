@@ -255,3 +255,34 @@ async def test_the_snapshot_loses_brackets_left_of_some_predicates_and_shows_eve
     assert {row["value"]["session_id"] for row in subset.json["data"]} == {"s-ada", "s-bob"}
     lost_at_the_left = "((role = 'x') OR true) IS NOT NULL AND (session_id = $1)"
     assert sessions(await ask(stand_in.url, ADA | {"where": lost_at_the_left, "offset": "-1"})) == {"s-ada"}
+
+
+# --- handles: a short hash of the definition, and then whatever log the handle names
+
+
+@pytest.mark.parametrize(("bits", "status"), [(0, 200), (27, 409)], ids=["equal hashes", "different ones"])
+async def test_a_handle_is_compared_by_a_short_hash_and_then_read(start: Start, bits: int, status: int) -> None:
+    async with start(hash_bits=bits) as stand_in:
+        bob = Reader(stand_in.url, table="chat_messages", where="session_id = 's-bob'")
+        await bob.first()
+        ada = ADA | {"handle": bob.handle}
+        answer = await ask(stand_in.url, ada | {"offset": "0_0"})
+        assert answer.status == status
+        if status == 200:
+            assert answer["electric-handle"] == bob.handle
+        else:
+            assert answer["electric-handle"] not in ("", bob.handle)
+        first = await ask(stand_in.url, ada | {"offset": "-1"})
+        assert sessions(first) == {"s-ada"}  # at the start the handle means nothing
+
+
+async def test_the_hash_in_a_handle_has_so_many_bits(start: Start) -> None:
+    queries = [{"table": "todos", "where": f"id = {number}", "offset": "-1"} for number in range(40)]
+    async with start(hash_bits=2) as narrow, start() as wide:
+        found = [
+            {(await ask(one.url, query))["electric-handle"].partition("-")[0] for query in queries}
+            for one in (narrow, wide)
+        ]
+    assert found[0] == {"0", "1", "2", "3"}
+    assert len(found[1]) == 40
+    assert max(map(int, found[1])) < 2**27
