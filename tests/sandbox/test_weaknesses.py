@@ -277,12 +277,12 @@ async def test_a_handle_is_compared_by_a_short_hash_and_then_read(start: Start, 
 
 
 async def test_the_hash_in_a_handle_has_so_many_bits(start: Start) -> None:
-    queries = [{"table": "todos", "where": f"id = {number}", "offset": "-1"} for number in range(40)]
-    async with start(hash_bits=2) as narrow, start() as wide:
+    queries = [{"table": "todos", "where": f"id = {number}", "offset": "-1"} for number in range(12)]
+    async with start(hash_bits=1) as narrow, start() as wide:
         found = [
             {(await ask(one.url, query))["electric-handle"].partition("-")[0] for query in queries}
             for one in (narrow, wide)
         ]
-    assert found[0] == {"0", "1", "2", "3"}
-    assert len(found[1]) == 40
+    assert found[0] == {"0", "1"}
+    assert len(found[1]) == 12
     assert max(map(int, found[1])) < 2**27
