@@ -31,10 +31,10 @@ def snapshot(bench: Bench) -> dict[str, Figures]:
     return bench.compare("snapshot", measure, bench.proxy(), peers.NGINX, peers.NODE, peers.CADDY, peers.DIRECT)
 
 
-def _read(client: socket.socket, bearer: bytes, handles: range) -> int:
+def _read(client: socket.socket, bearer: bytes, numbers: range) -> int:
     total = 0
-    for handle in handles:
-        client.sendall(ours.request(bearer, "0_0", handle))
+    for number in numbers:
+        client.sendall(ours.request(bearer, "0_0", number))
         got = load.download(client)
         if got < BODY:
             raise LoadFailed(f"a body of {got} bytes")

@@ -56,6 +56,13 @@ def assert_refetched_once(client: Client) -> None:
         assert not client.all(event)
 
 
+def began_again(client: Client) -> bool:
+    """Whether the client has been up to date since its 409: it misses no change that is written from then on."""
+    refused = [number for number, one in enumerate(client.events) if one.get("status") == 409]
+    behind = client.events[refused[-1] :] if refused else []
+    return any(one["event"] == "answer" and "electric-up-to-date" in one["headers"] for one in behind)
+
+
 def assert_quiet(client: Peer) -> None:
     """The library has not warned of anything on the console."""
     assert client.complaints == b""
@@ -167,6 +174,7 @@ async def test_a_page_by_a_stored_handle_that_is_none_comes_after_one_refetch(
         assert [row["client_message_id"] for row in (await client.next("snapshot"))["rows"]] == ["c-2"]
         asked = [one for one in client.all("request") if one.get("body") or "subset__where" in one["query"]]
         assert {one["method"] for one in asked} == {method}
+        await app.until(lambda: began_again(client))
         await app.message("and on")
         while (await client.next("change"))["value"].get("body") != "and on":
             pass
@@ -189,6 +197,7 @@ async def test_a_page_after_the_handle_has_changed_comes_without_an_error(app: W
             await renewed(app, PROXY_HANDLE_KEY=ANOTHER_KEY)
         await client.order("snapshot", subset=PAGE)
         assert len((await client.next("snapshot"))["rows"]) == 1
+        await app.until(lambda: began_again(client))
         await app.message("and on")
         while (await client.next("change"))["value"].get("body") != "and on":
             pass
