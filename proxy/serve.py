@@ -16,7 +16,7 @@ import uvloop
 
 from proxy import policy_files, revocation, workers
 from proxy.core.handles import BoundHandles
-from proxy.handle_key import handle_key
+from proxy.handle_key import handle_key, is_guessable
 from proxy.keys import KeyRing
 from proxy.logs import logger
 from proxy.observe import Lifecycle, Observe
@@ -86,6 +86,8 @@ async def serve(
 ) -> None:
     """Serves on two bound sockets, the public and the private one, until `stop`; then drains. `hangup` reloads."""
     public, private = sockets
+    if is_guessable(settings):
+        observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
     with public, private:
         async with create_app(settings, what, observe, hangup or asyncio.Event()) as parts:
             await _listen(settings, parts, public, private, stop)

@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxy import serve
-from proxy.handle_key import handle_key
+from proxy.handle_key import handle_key, is_guessable
 from proxy.keys import new_keys
+from proxy.observe import Lifecycle
 from proxy.settings import Settings, SettingsFault, load
-from tests.harness.running import environment
+from tests.harness.running import SECRET, environment, running
 
 OWN = "0123456789abcdef" * 2
 
@@ -56,3 +57,23 @@ def test_a_process_that_starts_again_takes_its_handles(given):
     first, second = serve.load(given()).handles, serve.load(given()).handles
     assert second.verify(defined, first.sign(defined, raw)) == raw
     assert serve.load(given(PROXY_HANDLE_KEY=OWN)).handles.verify(defined, first.sign(defined, raw)) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "guessable"),
+    [
+        ({"ELECTRIC_SECRET": "x" * 31}, True),
+        ({"ELECTRIC_SECRET": "x" * 32}, False),
+        ({"ELECTRIC_SECRET": "x", "PROXY_HANDLE_KEY": OWN}, False),
+    ],
+)
+def test_a_key_of_a_short_secret_can_be_guessed(given, variables, guessable):
+    assert is_guessable(given(**variables)) is guessable
+
+
+@pytest.mark.parametrize(("key", "lines"), [("", 1), (OWN, 0)])
+async def test_a_key_that_can_be_guessed_is_a_line_at_the_start(upstream, tmp_path, key, lines):
+    async with running(upstream.url, tmp_path, PROXY_HANDLE_KEY=key) as proxy:
+        said = [seen for seen in proxy.seen if isinstance(seen, Lifecycle) and seen.event == "handle_key_guessable"]
+    assert len(said) == lines
+    assert not any(SECRET in seen.detail for seen in said)

@@ -66,6 +66,12 @@ def test_a_position_whose_pieces_are_gone_opens_another_hub():
     assert near.take(reader) is Step.wait
 
 
+def test_the_handle_of_no_shape_never_dies():
+    desk = Desk(Bounds())
+    desk.cache.saw(asking(handle=UNKNOWN), head(409, handle="1-2"))
+    assert not desk.cache._dead
+
+
 def test_dead_handles_are_remembered_up_to_a_bound():
     desk = Desk(Bounds())
     for number in range(MOST_DEAD + 10):
