@@ -1,8 +1,8 @@
 """What signing and verifying a handle costs, in µs: `python -m bench.handles [--json]`.
 
 CPU time: the least of several rounds, each the mean of many calls. An answer's handle is signed once for all who share
-the answer ("signed again" is what each of the others costs; the first costs as much as verifying); a request's is verified each
-time.
+the answer, which costs as much as verifying; "signed again" is what each of the others costs. A request's handle is
+verified each time.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from proxy.settings import Settings
 from proxy.wiring import Served
 
 POLICIES = Path(__file__).parents[2] / "policies"
-ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&="
+ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&=, and as long as a secret should be"
 ORIGIN = "https://app.example"
 HANDLES = re.compile(r"([?&](?:expired_)?handle=)([^&]*)")
 

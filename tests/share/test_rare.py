@@ -1,5 +1,6 @@
 """What random schedules seldom come by, step by step."""
 
+from proxy.core.handles import UNKNOWN
 from proxy.core.request import Kind
 from proxy.share.bounds import Bounds
 from proxy.share.cache import MOST_DEAD, Cache
