@@ -22,6 +22,7 @@ def main() -> None:
     if said.what[0] == "profile":
         profiling.run(said.tree, said.what[1:] or ["small"])
         return
+    ours.NUMBER = ours.position(said.tree)
     bench = Bench(
         said.quick, said.rounds or (QUICK_ROUNDS if said.quick else FULL_ROUNDS), frozenset(said.peers), said.tree
     )

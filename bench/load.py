@@ -31,10 +31,11 @@ def small(port: int, mix: Mix, seconds: float) -> tuple[int, float]:
     """Asks for small answers over 16 connections; how many came, and how many a second. Raises LoadFailed."""
     if shutil.which("wrk") is None:
         raise LoadFailed("wrk is not installed; bench/setup.sh installs it")
-    before, _, after = ours.request(ours.bearers(1, 1)[0], "0_0", 0).partition(b"bench_0&offset=0_0&handle=1-0")
+    between = f"&offset=0_0{ours.NUMBER}".encode()
+    before, _, after = ours.request(ours.bearers(1, 1)[0], "0_0", 0).partition(b"bench_0" + between + b"0")
     environment = os.environ | {
         "BENCH_BEFORE": before.decode() + "bench_",
-        "BENCH_BETWEEN": "&offset=0_0&handle=1-",
+        "BENCH_BETWEEN": between.decode(),
         "BENCH_AFTER": after.decode(),
         "BENCH_TABLES": str(mix.tables),
         "BENCH_DISTINCT": str(int(mix.distinct)),
@@ -67,7 +68,7 @@ def connect(port: int, receive_buffer: int = 0) -> socket.socket:
 
 
 def latency_ms(port: int, count: int) -> dict[str, float]:
-    """The time to a whole small answer on one connection, each for a handle of its own."""
+    """The time to a whole small answer on one connection, each with a number of its own."""
     bearer, first, times = ours.bearers(1, 1)[0], int.from_bytes(os.urandom(3)) * 1000, []
     with connect(port) as client:
         for number in range(count + 200):

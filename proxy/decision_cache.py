@@ -19,8 +19,9 @@ SHARE: Final = 8
 _FIXED_BYTES: Final = 2048
 """What an entry costs besides its texts: objects, the rows of the tables here, a digest."""
 
-_WRITTEN: Final = 5
-"""The client's text is in the key, the predicate's in the shape, and that once more, percent-encoded, in the target."""
+_WRITTEN: Final = 8
+"""The client's text is in the key, the predicate's in the shape, and that twice more, percent-encoded: in the target,
+and in the definition that handles are bound to."""
 
 
 @dataclass(slots=True)

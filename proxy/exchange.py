@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.core import errors, headers
+from proxy.core import errors, handles, headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.frames import Frames
 from proxy.core.request import Kind
+from proxy.core.upstream import UpstreamRequest
 from proxy.electric import Answer, BodyBroken, Conditions, Whole
 from proxy.ends import End, Ended, Ends
 from proxy.gate import Admitted, Steps
@@ -93,7 +94,7 @@ class Exchange:
                 answer = await self._service.source.ask(admitted.upstream, self._conditions())
                 try:
                     self._service.decisions.allowed(self._request_id, self._inbound, self._steps, self._service.hashed)
-                    await self._pump(answer, admitted.upstream.kind, ends)
+                    await self._pump(answer, admitted.upstream, ends)
                 finally:
                     answer.close()
         except Ended as ended:
@@ -110,8 +111,9 @@ class Exchange:
                 async with asyncio.timeout(self._service.write_seconds):
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _pump(self, answer: Answer, kind: Kind, ends: Ends) -> None:
-        fields = headers.answer(answer.headers, answer.status, kind)
+    async def _pump(self, answer: Answer, request: UpstreamRequest, ends: Ends) -> None:
+        fields = headers.answer(answer.headers, answer.status, request.kind)
+        fields = handles.signed(self._service.handles, request.definition, fields)
         self._code = RELAYED.get(answer.status, self._code)
         self._up_to_date = any(name == b"electric-up-to-date" for name, _ in fields)
         if isinstance(answer, Whole):
@@ -120,7 +122,7 @@ class Exchange:
         if isinstance(answer, Whole) or self._inbound.method == "HEAD":
             await self._last(answer.body if isinstance(answer, Whole) else b"")
             return
-        streaming = kind is Kind.sse and answer.status == 200
+        streaming = request.kind is Kind.sse and answer.status == 200
         ends.head_sent(endless=streaming)
         try:
             await (self._events(answer, ends) if streaming else self._body(answer, ends))

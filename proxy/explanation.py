@@ -12,6 +12,7 @@ from proxy.core.decision import AuthorizedSubset, Verdict, decide
 from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
 from proxy.core.filters import Predicate
+from proxy.core.handles import TrustedPosition
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
@@ -91,7 +92,8 @@ def explain(
         return Explanation(found)
     try:
         shape = decide(request, claims, book, limits.filter)
-        return Explanation(found, upstream.build(shape, request, limits.target_bytes))
+        shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
+        return Explanation(found, upstream.build(shape, request, shown, limits.target_bytes))
     except Refusal as refusal:
         return Explanation((*found, Verdict("upstream", refusal=refusal)))
 

@@ -13,6 +13,7 @@ from proxy.core import filters, messages, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.limits import Limits
 from proxy.core.messages import Change, MessagesFault
 from proxy.core.names import Table, quote
@@ -113,7 +114,9 @@ class Follower:
     async def step(self) -> None:
         """One request and its answer. Raises Refusal, FollowFault, BodyBroken, MessagesFault."""
         request = ShapeRequest(self._position, name=self._name)
-        answer = await self._source.ask(upstream.build(self._shape, request, Limits().target_bytes), Conditions())
+        position = TrustedPosition(self._position)  # its handle comes from Electric, not from a client
+        asked = upstream.build(self._shape, request, position, Limits().target_bytes)
+        answer = await self._source.ask(asked, Conditions())
         try:
             body = await _whole(answer, self._most_body_bytes)
         finally:

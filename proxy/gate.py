@@ -8,6 +8,7 @@ from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.errors import Code, Refusal
+from proxy.core.handles import Handles, trusted
 from proxy.core.policy import PolicyBook
 from proxy.core.request import ShapeRequest, parse
 from proxy.core.upstream import UpstreamRequest
@@ -41,9 +42,12 @@ class Steps:
 
 
 class Gate:
-    """Judges requests by one policy book and one key ring. `secret_bytes` is what the door adds to each target."""
+    """Judges requests by one policy book and one key ring. `secret_bytes` is what the door adds to each target, and
+    `handles` tell the handles that the proxy gave out from all others."""
 
-    def __init__(self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int) -> None:
+    def __init__(
+        self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int, handles: Handles
+    ) -> None:
         self._arriving: Counter[str] = Counter()
         self._decisions = DecisionCache(settings.decision_cache_bytes)
         self.book = book
@@ -52,6 +56,7 @@ class Gate:
         self._filter_limits = settings.filter_limits
         self._body_seconds = settings.header_seconds
         self._secret_bytes = secret_bytes
+        self._handles = handles
         self.revoked = Revoked()
 
     def replace(self, book: PolicyBook, ring: KeyRing) -> None:
@@ -70,7 +75,9 @@ class Gate:
             claims = steps.claims = self._verified(inbound)
         request = steps.request = parse(inbound.name, inbound.query, body, self._limits)
         shape = steps.shape = self._decided(request, claims)
-        return Admitted(claims, upstream.build(shape, request, self._limits.target_bytes - self._secret_bytes))
+        position = trusted(self._handles, upstream.definition(shape), request.position)
+        most = self._limits.target_bytes - self._secret_bytes
+        return Admitted(claims, upstream.build(shape, request, position, most))
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""

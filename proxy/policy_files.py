@@ -14,6 +14,7 @@ from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
 from proxy.core.errors import Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.policy import CHECKS, Check, Policy, PolicyBook, PolicyFault
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
@@ -152,7 +153,7 @@ def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook, limits: RuleLim
             limits.request,
         )
         shape = decide(request, claims, book, limits.filter)
-        upstream.build(shape, request, limits.target_bytes)
+        upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
     except Refusal as refusal:
         came = refusal.code.name
         return None if came == case.expect else f"expected {case.expect}, came {came} ({refusal.reason})"

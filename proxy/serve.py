@@ -15,14 +15,15 @@ import uvicorn
 import uvloop
 
 from proxy import reload, revocation, workers
+from proxy.core.handles import BoundHandles
+from proxy.handle_key import handle_key, is_guessable
 from proxy.keys import KeyRing
 from proxy.logs import logger
 from proxy.observe import Lifecycle, Observe
 from proxy.outlet import Outlet, unbuffered
-from proxy.policy_files import LoadedBook
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.wire import wire_class
-from proxy.wiring import Parts, create_app
+from proxy.wiring import Parts, Served, create_app
 
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
@@ -77,7 +78,7 @@ def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
 
 async def serve(
     settings: Settings,
-    what: tuple[LoadedBook, KeyRing],
+    what: Served,
     sockets: tuple[socket.socket, socket.socket],
     stop: asyncio.Event,
     observe: Observe,
@@ -85,8 +86,10 @@ async def serve(
 ) -> None:
     """Serves on two bound sockets, the public and the private one, until `stop`; then drains. `hangup` reloads."""
     public, private = sockets
+    if is_guessable(settings):
+        observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
     with public, private:
-        async with create_app(settings, *what, observe, hangup or asyncio.Event()) as parts:
+        async with create_app(settings, what, observe, hangup or asyncio.Event()) as parts:
             await _listen(settings, parts, public, private, stop)
         observe(Lifecycle("stopped"))
 
@@ -127,11 +130,12 @@ def _shown(bound: socket.socket) -> str:
     return str(Address(*bound.getsockname()[:2]))
 
 
-def load(settings: Settings) -> tuple[LoadedBook, KeyRing]:
-    """What is served, and by which keys. Raises BookFault, KeysFault, RevocationFault."""
+def load(settings: Settings) -> Served:
+    """What is served, by which keys. Raises SettingsFault, BookFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
-    return reload.read_policies(settings), KeyRing.read(settings.token_keys)
+    handles = BoundHandles(handle_key(settings))
+    return Served(reload.read_policies(settings), KeyRing.read(settings.token_keys), handles)
 
 
 def run(settings: Settings) -> int:
@@ -157,7 +161,7 @@ def _shared(address: Address, count: int) -> list[socket.socket]:
     return [first, *(bound("listen", same, shared=True) for _ in range(count - 1))]
 
 
-def _work(settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[socket.socket, socket.socket]) -> None:
+def _work(settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket]) -> None:
     outlet = Outlet(unbuffered(sys.stdout.fileno()))
     try:
         uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
@@ -167,7 +171,7 @@ def _work(settings: Settings, what: tuple[LoadedBook, KeyRing], sockets: tuple[s
 
 async def _until_signal(
     settings: Settings,
-    what: tuple[LoadedBook, KeyRing],
+    what: Served,
     sockets: tuple[socket.socket, socket.socket],
     observe: Observe,
 ) -> None:

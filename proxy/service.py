@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
+from proxy.core.handles import Handles
 from proxy.core.headers import Origins
 from proxy.decisions import Decisions
 from proxy.electric import Source
@@ -13,11 +14,13 @@ from proxy.streams import Streams
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts that one request passes. `write_seconds` is how long a client may take to read a piece; `salt` makes
-    hashes of subjects of no use to others."""
+    """The parts that one request passes. `handles` bind the handles that leave to their definitions;
+    `write_seconds` is how long a client may take to read a piece; `salt` makes hashes of subjects of no use to
+    others."""
 
     gate: Gate
     source: Source
+    handles: Handles
     streams: Streams
     decisions: Decisions
     observe: Observe

@@ -19,6 +19,7 @@ from proxy.share.bounds import Bounds
 
 PREFIX = "PROXY_"
 MAX_PORT = 65535
+KEY_CHARACTERS = 32
 _UNPREFIXED = frozenset({"electric_http_url", "electric_secret", "database_url"})  # the application's own names
 _HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
 _HTTP_URL = re.compile(rf"https?://{_HOST}(?::(?P<port>[0-9]{{1,5}}))?(?P<path>/[A-Za-z0-9._~/-]*)?")
@@ -103,6 +104,12 @@ def _postgres_url(value: Any) -> Any:
     return value
 
 
+def _long(value: SecretStr) -> SecretStr:
+    if len(value) < KEY_CHARACTERS:
+        raise ValueError(f"must have {KEY_CHARACTERS} characters or more")
+    return value
+
+
 Listen = Annotated[Address, BeforeValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -129,6 +136,10 @@ class Settings(BaseModel):
         "http://127.0.0.1:3000", description="Where Electric listens."
     )
     electric_secret: SecretStr = Field(SecretStr(""), description="Electric's secret; empty if it runs without.")
+    handle_key: Annotated[SecretStr, AfterValidator(_long)] | None = Field(
+        None,
+        description="Binds handles to shapes: 32 characters or more, one for all replicas; else ELECTRIC_SECRET does.",
+    )
     database_url: Annotated[SecretStr | None, BeforeValidator(_postgres_url)] = Field(
         None, description="PostgreSQL, for the lag metrics and the demo; optional."
     )

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
 from proxy import revocation
 from proxy.app import Public, admin
+from proxy.core.handles import Handles
 from proxy.core.headers import Origins
 from proxy.decisions import Decisions
 from proxy.electric import Electric
@@ -43,6 +45,14 @@ from proxy.tokens import Verifier, rules
 MOST_FAULTS_TOLD = 20
 
 
+class Served(NamedTuple):
+    """What is served, by which keys, and how its handles are bound."""
+
+    loaded: LoadedBook
+    ring: KeyRing
+    handles: Handles
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What one process is made of, where others need to reach it."""
@@ -56,10 +66,11 @@ class Parts:
 
 @asynccontextmanager
 async def create_app(
-    settings: Settings, loaded: LoadedBook, ring: KeyRing, observe: Observe, hangup: asyncio.Event
+    settings: Settings, served: Served, observe: Observe, hangup: asyncio.Event
 ) -> AsyncIterator[Parts]:
     """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
     metrics, which always do; `hangup` makes policies and keys be read again."""
+    loaded, ring, handles = served
     streams = Streams(settings.max_streams, settings.max_streams_per_subject)
     verifier = Verifier(ring, rules(settings))
     readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
@@ -76,10 +87,11 @@ async def create_app(
         Sharing(electric, settings.sharing, tell) as sharing,
         measuring(settings, electric, tell) as lag,
     ):
-        gate = Gate(settings, loaded.book, verifier, electric.secret_bytes)
+        gate = Gate(settings, loaded.book, verifier, electric.secret_bytes, handles)
         source = sharing if settings.share == "on" else electric
         origins = Origins.of(settings.allowed_origins, settings.allowed_headers)
-        service = Service(gate, source, streams, decisions, tell, origins, settings.write_seconds, _salt(settings))
+        patience = settings.write_seconds
+        service = Service(gate, source, handles, streams, decisions, tell, origins, patience, _salt(settings))
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))

@@ -33,6 +33,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core.type_guard": 3,
     "proxy.core.request": 3,
     "proxy.core.policy": 4,
+    "proxy.core.handles": 4,
     "proxy.core.headers": 4,
     "proxy.core.decision": 5,
     "proxy.core.drift": 5,
@@ -60,6 +61,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.metrics": 12,
     "proxy.streams": 12,
     "proxy.tokens": 12,
+    "proxy.handle_key": 12,
     "proxy.keys": 11,
     "proxy.revocation": 10,
     "proxy.wire": 12,
@@ -87,11 +89,14 @@ FLOORS: Mapping[str, int] = {
 PURE = (
     *(
         "abc",
+        "base64",
         "collections",
         "dataclasses",
         "difflib",
         "enum",
         "functools",
+        "hashlib",
+        "hmac",
         "itertools",
         "json",
         "math",
@@ -107,6 +112,7 @@ PURE = (
 
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset({"proxy.carriers.reference"}),
+    "cryptography": frozenset({"proxy.handle_key"}),
     "httpx": frozenset({"proxy.electric", "proxy.workers"}),
     "jwt": frozenset({"proxy.keys", "proxy.tokens"}),
     "tomllib": frozenset({"proxy.policy_files"}),

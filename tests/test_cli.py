@@ -24,7 +24,7 @@ TODOS = "table=todos&offset=-1"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """What `mint` and `explain --token` need; nothing of the environment of these tests."""
+    """What `serve`, `mint` and `explain --token` need; nothing of the environment of these tests."""
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(new_keys()))
     return {
@@ -32,6 +32,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PROXY_TOKEN_ISSUER": "https://app.example",
         "PROXY_TOKEN_AUDIENCE": "shape-proxy",
         "PROXY_POLICIES": str(POLICIES),
+        "PROXY_HANDLE_KEY": "k" * 32,
     }
 
 
@@ -280,6 +281,16 @@ FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
     "serve: a setting is missing": (["serve"], {"PROXY_TOKEN_ISSUER": ""}, "PROXY_TOKEN_ISSUER: is required: "),
     "serve: an unknown setting": (["serve"], {"PROXY_X": "1"}, "PROXY_X: there is no such setting"),
     "serve: no policies": (["serve"], {"PROXY_POLICIES": "/none"}, "/none: there are no policies here"),
+    "serve: nothing to bind handles with": (
+        ["serve"],
+        {"PROXY_HANDLE_KEY": ""},
+        "PROXY_HANDLE_KEY: is required where ELECTRIC_SECRET is empty; 32 characters or more",
+    ),
+    "serve: a short key for handles": (
+        ["serve"],
+        {"PROXY_HANDLE_KEY": "k" * 31, "ELECTRIC_SECRET": "s"},
+        "PROXY_HANDLE_KEY: must have 32 characters or more",
+    ),
     "serve: no keys": (["serve"], {"PROXY_TOKEN_KEYS": "/none"}, "PROXY_TOKEN_KEYS: there is no file /none"),
     "serve: an address of another machine": (
         ["serve"],

@@ -152,6 +152,11 @@ def test_the_secret_must_be_given_and_has_no_default(name: str) -> None:
     assert "ELECTRIC_INSECURE" not in COMPOSE.read_text()
 
 
+def test_the_key_of_handles_has_no_value_of_its_own_in_the_repository() -> None:
+    (value,) = re.findall(r"(?m)^      PROXY_HANDLE_KEY: (\S*)", service("proxy"))
+    assert value == "${PROXY_HANDLE_KEY:-}"
+
+
 def test_compose_stops_the_proxy_later_than_it_drains() -> None:
     assert seconds(service("proxy"), "stop_grace_period") > DRAIN_SECONDS
 
@@ -181,8 +186,9 @@ def test_the_pods_electric_is_reached_by_the_proxy_alone() -> None:
     assert 'value: "http://127.0.0.1:3000"' in container("proxy")
 
 
-def test_the_pods_secret_comes_from_a_secret() -> None:
-    (line,) = [line for line in container("proxy").split("\n") if "name: ELECTRIC_SECRET" in line]
+@pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "PROXY_HANDLE_KEY"])
+def test_the_pods_secrets_come_from_a_secret(name: str) -> None:
+    (line,) = [line for line in container("proxy").split("\n") if f"name: {name}" in line]
     assert "secretKeyRef" in line
     assert "value:" not in line.replace("valueFrom:", "")
 

@@ -7,6 +7,7 @@ import pytest
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.handles import TrustedPosition
 from proxy.core.request import ShapeRequest, parse
 from proxy.decision_cache import SHARE, DecisionCache, size_of
 from tests.core.samples import book
@@ -82,7 +83,7 @@ def test_it_holds_no_more_memory_than_it_counts(width: int) -> None:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(1500):
             request, shape = decided(number, width)
-            upstream.build(shape, request, 99_999)
+            upstream.build(shape, request, TrustedPosition(request.position), 99_999)
             key = (b"d" * 32, request.what)
             cache.store(f"subject {number % 16}", key, shape, size_of(request, shape))
         del request, shape, key

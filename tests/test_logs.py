@@ -167,7 +167,7 @@ HOSTILE: dict[str, dict[str, object]] = {
     "a page's filter": {"subset__where": f"mode = '{MARK}' {MARK}"},
     "a page's value": {"subset__where": "mode = $1", "subset__params": f'{{"1":{MARK}}}'},
     "a page's limit": {"subset__order_by": "id", "subset__limit": MARK},
-    "a handle": {"offset": "0_0", "handle": MARK},
+    "a handle": {"offset": "0_0", "handle": MARK * 20},
 }
 
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import policy_files, tokens, wiring
 from proxy.core.errors import Code
+from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
 from proxy.ends import End
 from proxy.exchange import RELAYED, UPSTREAM_BROKE
@@ -276,7 +277,8 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
         return b"authorization", b"Bearer " + tokens.mint(ring, rules, subject, {"session_id": "s-evil"}, 60).encode()
 
     loaded = policy_files.load(ROOT / "policies")
-    async with wiring.create_app(said, loaded, ring, lambda _: None, asyncio.Event()) as parts:
+    served = wiring.Served(loaded, ring, BoundHandles(bytes(32)))
+    async with wiring.create_app(said, served, lambda _: None, asyncio.Event()) as parts:
         await asked(parts, b"")
         before = series(await scraped(parts))
         ada = bearer("evil")

@@ -140,13 +140,18 @@ def test_no_number_is_a_word(least: dict[str, str], name: str) -> None:
     assert fault(least | {variable(name): "many"}).startswith(f"{variable(name)}: Input should be a valid ")
 
 
-@pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "DATABASE_URL", "PROXY_HANDLE_KEY"])
 def test_a_secret_does_not_show(least: dict[str, str], name: str) -> None:
-    secret = "postgresql://user:s3cr3t@host/database" if name == "DATABASE_URL" else "s3cr3t"
+    secret = "postgresql://user:s3cr3t@host/database" if name == "DATABASE_URL" else "s3cr3t" * 6
     said = load(least | {name: secret})
     for text in (repr(said), str(said), f"{said!r}", str(said.model_dump()), said.model_dump_json()):
         assert "s3cr3t" not in text
     assert "s3cr3t" not in fault(least | {name: secret, "PROXY_LISTEN": "x"})
+
+
+@pytest.mark.parametrize("key", ["x", "s3cr3t" * 5, "ü" * 31])
+def test_a_key_for_handles_is_long(least: dict[str, str], key: str) -> None:
+    assert fault(least | {"PROXY_HANDLE_KEY": key}) == "PROXY_HANDLE_KEY: must have 32 characters or more"
 
 
 def test_a_key_file_that_is_not_there_is_told(least: dict[str, str], tmp_path: Path) -> None:

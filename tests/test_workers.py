@@ -22,7 +22,7 @@ from tests.harness.raw import Answered, Raw, connected, request
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES
 from tests.harness.shared import ON_MODULE_LOOP, forget
-from tests.harness.upstream import Upstream, scripted
+from tests.harness.upstream import HEADERS, Upstream, scripted
 from tests.relay.asking import LIVE, TARGET, Held
 
 pytestmark = ON_MODULE_LOOP
@@ -125,6 +125,17 @@ def forgotten(upstream: Upstream) -> None:
 
 
 # Two that are one.
+
+
+async def test_each_worker_takes_the_handles_that_the_others_gave_out(shared: Fleet, upstream: Upstream) -> None:
+    async with AsyncExitStack() as stack:
+        raws = await shared.clients(stack)
+        answers = await asyncio.gather(*(raw.ask(shared.get(TARGET)) for raw in raws))
+        [handle] = {answer.head["electric-handle"] for answer in answers}
+        upstream.asked.clear()
+        fresh = [f"/v1/shape?table=chat_messages&offset=0_0&handle={handle}&cache-buster={n}" for n in range(CLIENTS)]
+        await asyncio.gather(*(raw.ask(shared.get(target)) for raw, target in zip(raws, fresh, strict=True)))
+    assert [asked.params["handle"] for asked in upstream.asked] == [HEADERS["electric-handle"]] * CLIENTS
 
 
 async def test_both_workers_answer_on_one_port_and_their_counts_are_added_up(shared: Fleet) -> None:

@@ -31,11 +31,11 @@ def snapshot(bench: Bench) -> dict[str, Figures]:
     return bench.compare("snapshot", measure, bench.proxy(), peers.NGINX, peers.NODE, peers.CADDY, peers.DIRECT)
 
 
-def read(client: socket.socket, bearer: bytes, handles: range, offset: str = "0_0") -> int:
-    """Downloads one body for each handle; the bytes of them all."""
+def read(client: socket.socket, bearer: bytes, numbers: range, offset: str = "0_0") -> int:
+    """Downloads one body for each number; the bytes of them all."""
     total = 0
-    for handle in handles:
-        client.sendall(ours.request(bearer, offset, handle))
+    for number in numbers:
+        client.sendall(ours.request(bearer, offset, number))
         got = load.download(client)
         if got < BODY:
             raise LoadFailed(f"a body of {got} bytes")

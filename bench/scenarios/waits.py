@@ -159,10 +159,10 @@ def _leave(riders: Riders, count: int) -> dict[int, float]:
 
 
 def _closures(mock: Mock, count: int) -> dict[int, float]:
-    """When Electric saw each poll's connection close, by the number in its handle; waits up to 3 s for all."""
+    """When Electric saw each poll's connection close, by its number; waits up to 3 s for all."""
     end = time.monotonic() + 3
     while True:
         closed = mock.ask("closed")["closed"]
         if len(closed) >= count or time.monotonic() > end:
-            return {int(target.partition("handle=1-")[2].partition("&")[0]): at for target, at in closed}
+            return {int(target.partition("cache-buster=")[2].partition("&")[0]): at for target, at in closed}
         time.sleep(0.05)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.names import Table
 from proxy.core.names import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
@@ -28,7 +29,8 @@ class UpstreamRequest:
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
     `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
     columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
-    `guard` is what the types of the answer are held against.
+    `guard` is what the types of the answer are held against. `definition` is
+    the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """
 
     kind: Kind
@@ -38,7 +40,8 @@ class UpstreamRequest:
     key: tuple[str, bytes | None]
     columns: frozenset[str]
     shape: str
-    position: Position
+    definition: str
+    position: TrustedPosition
     bound: tuple[tuple[str, str], ...] = ()
     filtered: bool = False
     guard: TypeGuard = field(default=NO_GUARD, compare=False, repr=False)
@@ -49,12 +52,12 @@ class UpstreamRequest:
         return "GET" if self.body is None else "POST"
 
 
-def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamRequest:
-    """The upstream request for this shape at the request's position. Raises Refusal if its target passes `most` bytes.
+def build(shape: AuthorizedShape, request: ShapeRequest, position: TrustedPosition, most: int) -> UpstreamRequest:
+    """The upstream request for this shape at this position. Raises Refusal if its target passes `most` bytes.
 
     A subset goes by POST if the client posted it, or if its target would be too long for a GET.
     """
-    position, written = request.position, _written(shape)
+    written, defined = _written(shape)
     cursor = _target(_cursor(position))
     base, body = written + _target(_position(position)), None
     if shape.subset is not None:
@@ -78,6 +81,7 @@ def build(shape: AuthorizedShape, request: ShapeRequest, most: int) -> UpstreamR
         key=(base, body),
         columns=frozenset(shape.columns),
         shape=written,
+        definition=defined,
         position=position,
         bound=tuple(shape.bound.items()),
         filtered=shape.filtered,
@@ -90,10 +94,19 @@ def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -
     pairs = [("table", table.quoted), ("where", "(FALSE)")]
     if columns is not None:
         pairs.append(("columns", ",".join(map(quote_name, columns))))
-    written = f"{PATH}?" + _target(pairs).removeprefix("&")
-    target, start = f"{written}&offset=-1", Position("-1")
+    defined = _target(pairs)
+    written = f"{PATH}?" + defined.removeprefix("&")
+    target, start = f"{written}&offset=-1", TrustedPosition(Position("-1"))
     named = frozenset() if columns is None else frozenset(columns)
-    return UpstreamRequest(Kind.initial, policy, target, None, (target, None), named, written, start)
+    return UpstreamRequest(Kind.initial, policy, target, None, (target, None), named, written, defined, start)
+
+
+def definition(shape: AuthorizedShape) -> str:
+    """The canonical text of what Electric knows a shape by: table, filter with its values, columns, replica and log.
+
+    `queryable_columns` are no part of it: they bound one subset, and requests for the same shape may differ in them.
+    """
+    return _written(shape)[1]
 
 
 def _short(base: str, members: dict[str, object], most: int) -> str | None:
@@ -105,15 +118,18 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
     return target if len(target) <= most else None
 
 
-_WRITTEN: WeakKeyDictionary[AuthorizedShape, str] = WeakKeyDictionary()
+_WRITTEN: WeakKeyDictionary[AuthorizedShape, tuple[str, str]] = WeakKeyDictionary()
 """Kept for as long as somebody remembers the shape: who bounds that bounds this."""
 
 
-def _written(shape: AuthorizedShape) -> str:
-    """The part of the target that is the same at every position: most of its bytes, and of the work."""
+def _written(shape: AuthorizedShape) -> tuple[str, str]:
+    """The part of the target that is the same at every position: most of its bytes, and of the work; and the
+    definition in it."""
     written = _WRITTEN.get(shape)
     if written is None:
-        written = _WRITTEN[shape] = f"{PATH}?" + _target(_shape(shape)).removeprefix("&")
+        pairs = list(_shape(shape))
+        defined = _target(pair for pair in pairs if pair[0] != "queryable_columns")
+        written = _WRITTEN[shape] = (f"{PATH}?" + _target(pairs).removeprefix("&"), defined)
     return written
 
 

@@ -14,6 +14,11 @@ from .subquery import Subquery
 from .tables import Table, find_table
 
 
+def number(identity: tuple[object, ...], bits: int) -> int:
+    """A short hash of what makes a definition the one that it is."""
+    return zlib.crc32(repr(identity).encode()) & ((1 << bits) - 1)
+
+
 @dataclass(frozen=True)
 class Definition:
     """A shape's definition. Two requests with the same `identity` get the same shape."""
@@ -35,10 +40,9 @@ class Definition:
         words = {token[0].lower() for token in where.tokens(self.where) if token["word"]}
         return bool(words & live.WORDS) or "numeric" in {dict(one.description)["type"] for one in self.table.columns}
 
-    @property
-    def number(self) -> int:
-        """The first part of its handles: 27 bits, as Erlang's phash2."""
-        return zlib.crc32(repr(self.identity).encode()) & 0x7FFFFFF
+    def number(self, bits: int) -> int:
+        """A short hash, the first part of its handles (Electric's is Erlang's phash2, 27 bits)."""
+        return number(self.identity, bits)
 
     @property
     def tables(self) -> tuple[tuple[str, str], ...]:

@@ -27,7 +27,7 @@ from proxy import serve, settings, tokens
 from proxy.keys import KeyRing, KeysFault, new_keys
 from proxy.logs import logger
 from proxy.outlet import Outlet, unbuffered
-from proxy.policy_files import BookFault, LoadedBook
+from proxy.policy_files import BookFault
 from proxy.revocation import RevocationFault
 from proxy.sandbox import crowd, lines
 from proxy.sandbox.app_schema import app_schema
@@ -35,6 +35,7 @@ from proxy.sandbox.postgres import EmbeddedPostgres
 from proxy.sandbox.settings import StandInSettings
 from proxy.sandbox.stand_in import StandIn
 from proxy.settings import Address, Settings, SettingsFault
+from proxy.wiring import Served
 
 WRITE_SECONDS = 2
 ELECTRIC_SECONDS = 5
@@ -114,7 +115,7 @@ class Running:
     """What the demo's proxy is made of."""
 
     settings: Settings
-    what: tuple[LoadedBook, KeyRing]
+    what: Served
     public: socket.socket
     private: socket.socket
     outlet: Outlet
@@ -126,7 +127,7 @@ class Running:
 
     def token(self, account: str, session: str) -> str:
         """A token for a session."""
-        return _token(self.settings, self.what[1], account, session)
+        return _token(self.settings, self.what.ring, account, session)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop`."""
@@ -239,6 +240,7 @@ def _settings(environment: dict[str, str], upstream: Upstream, keys: Path, clien
     usual = {
         "PROXY_LOG_LEVEL": "warning" if clients else "info",  # a line for each poll of a crowd hides what it shows
         "PROXY_MAX_STREAMS_PER_SUBJECT": str(clients + 200),
+        "PROXY_HANDLE_KEY": secrets.token_hex(32),  # an Electric without a secret has none to derive it from
     }
     return settings.load(usual | environment | own)
 

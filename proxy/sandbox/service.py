@@ -93,11 +93,13 @@ class Service:
         return await LogAnswers(self._stack, self._settings, inbound, asked, shape).answer()
 
     def _named(self, asked: ShapeRequest, resolved: Resolved) -> Shape | None:
-        """The shape of the handle, if it has the wanted definition. `-1` and `now` take no handle."""
+        """The shape of the handle, if its hash is that of the wanted definition; the definitions themselves are not
+        compared. `-1` and `now` take no handle."""
         if asked.handle is None or asked.offset in (None, BEFORE_ALL):
             return None
         shape = self._stack.by_handle(asked.handle)
-        return shape if shape and shape.definition.identity == resolved.definition.identity else None
+        bits = self._settings.hash_bits
+        return shape if shape and shape.definition.number(bits) == resolved.definition.number(bits) else None
 
     async def _subset(
         self, inbound: Inbound, asked: ShapeRequest, shape: Shape, resolved: Resolved, wanted: Subset

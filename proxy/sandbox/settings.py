@@ -40,5 +40,9 @@ class StandInSettings:
     allow_delete: bool = False
     """Whether DELETE removes shapes (ELECTRIC_ENABLE_INTEGRATION_TESTING)."""
 
+    hash_bits: int = 27
+    """How much of a definition's hash is in its handle, and compared. Tests that search for two definitions with the
+    same hash take fewer bits, so that the search is over in a second; nothing else depends on the width."""
+
     slot_name: str = ""
     """The name of the replication slot and of the publication; empty for one that is not taken."""

@@ -102,7 +102,7 @@ class Stack:
 
     async def _create(self, wanted: Definition) -> Shape:
         """Publish its tables, take its snapshot, then lay over it what replication has brought meanwhile."""
-        shape = Shape(wanted, f"{wanted.number}-{self._stamp()}", self._settings.chunk_bytes)
+        shape = Shape(wanted, f"{wanted.number(self._settings.hash_bits)}-{self._stamp()}", self._settings.chunk_bytes)
         self._shapes[shape.handle] = shape
 
         async def fill(connection: Connection) -> None:

@@ -6,6 +6,7 @@ nobody reads gives way. What somebody still reads counts until its last reader h
 
 from collections import OrderedDict
 
+from proxy.core.handles import UNKNOWN
 from proxy.core.upstream import UpstreamRequest
 from proxy.share.flight import Flight
 from proxy.share.heads import Head
@@ -78,7 +79,7 @@ class Cache:
         if head.status != 409:
             return
         shape, handle, successor = request.shape, request.position.handle, head.handle
-        if handle is not None and handle != successor:
+        if handle not in (None, UNKNOWN, successor):
             self._dead[shape, handle] = None
             if len(self._dead) > MOST_DEAD:
                 self._dead.popitem(last=False)

@@ -29,6 +29,7 @@ IDENTIFIER = '{ type = "text", pattern = "[A-Za-z0-9_.:-]{1,128}" }'
 TABLE = ("table", "chat_messages")
 
 DIFFERENT = {
+    "protocol-0533": "a handle of a foreign form is read and dropped here, as every handle is at offset -1",
     "headers-0766": "sent as it stands it is two whole headers, neither of which means anything to the proxy",
     "method-0674": "two spaces before the target are one to the parser, as RFC 9112 3 permits: it is a plain GET",
 }

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from proxy.core.errors import Code
+from proxy.core.handles import UNKNOWN
 from tests.attacks.rows import DIFFERENT, ENFORCED, POLICIES, ROWS, raw
 from tests.harness.raw import connected
 from tests.harness.running import SECRET
@@ -64,6 +65,8 @@ def assert_held_to_the_policy(asked, row):
     of_the_policy = set(re.findall(r'"(\w+)" =', policy["enforced"]))
     assert names(params["queryable_columns"]) <= set(policy["columns"]) | of_the_policy
     assert params["replica"] == "default"
+    assert params.get("handle", UNKNOWN) == UNKNOWN  # no row has a handle that the proxy gave out
+    assert "expired_handle" not in params
     values = [row["claims"][claim] for claim in policy["enforced_claims"]]
     start = f"({ENFORCED[row['policy']]}) AND ("
     assert params["where"].startswith(start)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.core.errors import Refusal
+from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, Position
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric import FAULT_BYTES, BodyBroken, Conditions, Electric, Whole
@@ -23,7 +24,8 @@ REQUEST = UpstreamRequest(
     key=(TARGET, None),
     columns=frozenset({"id"}),
     shape="/v1/shape?table=x",
-    position=Position("-1"),
+    definition="&table=x",
+    position=TrustedPosition(Position("-1")),
 )
 
 

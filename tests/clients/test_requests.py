@@ -9,6 +9,7 @@ from proxy import policy_files
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
+from proxy.core.handles import TrustedPosition
 from proxy.core.limits import Limits
 from proxy.core.policy import PolicyBook
 from proxy.core.request import parse
@@ -37,7 +38,7 @@ def test_every_recorded_request_is_allowed(sent: Sent, book: PolicyBook) -> None
     body = sent.body.encode() if sent.method == "POST" else None
     request = parse(sent.collection, sent.search.encode(), body, LIMITS)
     shape = decide(request, ADA, book)
-    built = upstream.build(shape, request, LIMITS.target_bytes)
+    built = upstream.build(shape, request, TrustedPosition(request.position), LIMITS.target_bytes)
     assert shape.predicate.params[0] == "s-ada"
     assert bool(sent.subset) == (shape.subset is not None)
     if shape.subset is not None:

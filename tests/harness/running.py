@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -13,13 +15,21 @@ from urllib.parse import urlencode
 import httpx
 
 from proxy import serve, settings, tokens
+from proxy.core import upstream
+from proxy.core.claims import Claims
+from proxy.core.decision import decide
+from proxy.core.errors import Refusal
+from proxy.core.handles import Handles
+from proxy.core.request import parse
 from proxy.keys import KeyRing, new_keys
 from proxy.observe import Observation, RequestEnded, RequestOpened
 from proxy.settings import Settings
+from proxy.wiring import Served
 
 POLICIES = Path(__file__).parents[2] / "policies"
-ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&="
+ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&=, and as long as a secret should be"
 ORIGIN = "https://app.example"
+HANDLES = re.compile(r"([?&](?:expired_)?handle=)([^&]*)")
 
 
 @dataclass
@@ -29,10 +39,15 @@ class Proxy:
     url: str
     admin_url: str
     settings: Settings
-    ring: KeyRing
+    what: Served
     stop: asyncio.Event
     seen: list[Observation] = field(default_factory=list)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ring(self) -> KeyRing:
+        """Its keys."""
+        return self.what.ring
 
     def token(self, subject: str = "acc-ada", seconds: int = 300, now: float | None = None, **claims: object) -> str:
         """A token for session s-ada unless the claims say otherwise."""
@@ -50,6 +65,21 @@ class Proxy:
     def shape(self, table: str = "chat_messages", **params: str) -> str:
         """The URL of a shape request, at offset -1 unless said otherwise."""
         return f"{self.url}/v1/shape?{urlencode({'table': table, 'offset': '-1'} | params)}"
+
+    def handle(self, raw: str, target: str = "/v1/shape?table=chat_messages&offset=-1", **claims: object) -> str:
+        """Electric's handle as the proxy gives it out for the shape of this target."""
+        path, _, query = target.partition("?")
+        name = path.removeprefix("/v1/shapes/") if path != "/v1/shape" else None
+        said = Claims("acc-ada", math.inf, {"session_id": "s-ada", "account_id": "acc-ada"} | claims)
+        shape = decide(parse(name, query.encode()), said, self.what.loaded.book)
+        return self.what.handles.sign(upstream.definition(shape), raw)
+
+    def bound(self, target: str, **claims: object) -> str:
+        """A target whose handles are as the proxy gives them out for its shape; one that is refused stays as it is."""
+        try:
+            return HANDLES.sub(lambda found: found[1] + self.handle(found[2], target, **claims), target)
+        except Refusal:
+            return target
 
     @property
     def address(self) -> tuple[str, int]:
@@ -85,15 +115,18 @@ def environment(upstream_url: str, keys: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(upstream_url: str, folder: Path, **variables: str) -> AsyncIterator[Proxy]:
+async def running(
+    upstream_url: str, folder: Path, handles: Handles | None = None, **variables: str
+) -> AsyncIterator[Proxy]:
     """A proxy in front of an upstream; `folder` takes its key file. `variables` are settings by their names in the
-    environment."""
+    environment; `handles` are others than those that `serve` makes by them."""
     keys = folder / "keys.json"
     keys.write_text(json.dumps(new_keys()))
     said = settings.load(environment(upstream_url, keys) | variables)
     what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
-    proxy = Proxy(_url(public), _url(private), said, what[1], asyncio.Event())
+    what = what if handles is None else what._replace(handles=handles)
+    proxy = Proxy(_url(public), _url(private), said, what, asyncio.Event())
     task = asyncio.create_task(serve.serve(said, what, sockets, proxy.stop, proxy.seen.append, proxy.hangup))
     try:
         await _ready(proxy, task)

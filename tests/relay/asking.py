@@ -18,7 +18,7 @@ BODY = b'{"where":"role = \'user\'"}'
 
 def get(proxy: Proxy, target: str = TARGET, *fields: str, seconds: int = 300, subject: str = "acc-ada") -> bytes:
     """A GET with a token."""
-    return request(target, f"authorization: Bearer {proxy.token(subject, seconds)}", *fields)
+    return request(proxy.bound(target), f"authorization: Bearer {proxy.token(subject, seconds)}", *fields)
 
 
 def post(proxy: Proxy, body: bytes = BODY) -> bytes:

@@ -352,7 +352,7 @@ async def test_what_electric_tells_its_clients_passes_with_its_body(proxy, upstr
         answered = await raw.ask(get(proxy, LIVE))
     assert (answered.status, answered.body) == (status, body)
     assert answered.head["content-type"] == "application/json"
-    assert answered.head["electric-handle"] == "3-4"
+    assert answered.head["electric-handle"] == proxy.handle("3-4")
     assert answered.head["retry-after"] == "7"
     [seen] = proxy.ended
     assert (seen.status, seen.code) == (status, f"upstream_{status}")

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from proxy.sandbox import StandIn
+from proxy.sandbox.definition import number
 from tests.sandbox.quick import Start
 from tests.sandbox.reader import ADA, Reader, changes, values
 from tests.sandbox.wire import Wire, ask
@@ -255,3 +256,29 @@ async def test_the_snapshot_loses_brackets_left_of_some_predicates_and_shows_eve
     assert {row["value"]["session_id"] for row in subset.json["data"]} == {"s-ada", "s-bob"}
     lost_at_the_left = "((role = 'x') OR true) IS NOT NULL AND (session_id = $1)"
     assert sessions(await ask(stand_in.url, ADA | {"where": lost_at_the_left, "offset": "-1"})) == {"s-ada"}
+
+
+# --- handles: a short hash of the definition, and then whatever log the handle names
+
+
+@pytest.mark.parametrize(("bits", "status"), [(0, 200), (27, 409)], ids=["equal hashes", "different ones"])
+async def test_a_handle_is_compared_by_a_short_hash_and_then_read(start: Start, bits: int, status: int) -> None:
+    async with start(hash_bits=bits) as stand_in:
+        bob = Reader(stand_in.url, table="chat_messages", where="session_id = 's-bob'")
+        await bob.first()
+        ada = ADA | {"handle": bob.handle}
+        answer = await ask(stand_in.url, ada | {"offset": "0_0"})
+        assert answer.status == status
+        if status == 200:
+            assert answer["electric-handle"] == bob.handle
+        else:
+            assert answer["electric-handle"] not in ("", bob.handle)
+        first = await ask(stand_in.url, ada | {"offset": "-1"})
+        assert sessions(first) == {"s-ada"}  # at the start the handle means nothing
+
+
+@pytest.mark.parametrize("bits", [1, 16, 27])
+def test_the_hash_has_so_many_bits(bits: int) -> None:
+    found = {number(("public", "todos", f"id = {n}"), bits) for n in range(1000)}
+    assert max(found) < 2**bits
+    assert len(found) > min(2**bits - 1, 900)

@@ -1,5 +1,6 @@
 """Authorized requests and heads for tests of the pure parts."""
 
+from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, Position
 from proxy.core.upstream import UpstreamRequest
 from proxy.share.heads import Head
@@ -24,7 +25,8 @@ def asking(shape: str = "s-ada", kind: Kind = Kind.catch_up, **position: str | N
         key=(target, None),
         columns=frozenset({"id"}),
         shape=named,
-        position=at,
+        definition=named,
+        position=TrustedPosition(at),
     )
 
 

@@ -23,8 +23,9 @@ EMPTY = HEADERS | {"electric-has-data": "false", "etag": '"1-2:0_0:0_0:-5764"'}
 
 
 def get(proxy: Proxy, target: str = LIVE, *fields: str, seconds: int = 300, session: str = "s-ada") -> bytes:
-    """A GET with a token for a session."""
-    return request(target, f"authorization: Bearer {proxy.token(seconds=seconds, session_id=session)}", *fields)
+    """A GET with a token for a session; its handles are those that the proxy gave out."""
+    bearer = f"authorization: Bearer {proxy.token(seconds=seconds, session_id=session)}"
+    return request(proxy.bound(target, session_id=session), bearer, *fields)
 
 
 class Scripted:

@@ -198,7 +198,7 @@ async def test_a_must_refetch_reaches_every_rider(proxy, upstream):
         held.go.set()
         for rider in riders:
             answer = await rider.answer()
-            assert (answer.status, answer.body, answer.head["electric-handle"]) == (409, refetch, "1-3")
+            assert (answer.status, answer.body, answer.head["electric-handle"]) == (409, refetch, proxy.handle("1-3"))
     assert len(upstream.asked) == 1
 
 

@@ -1,5 +1,6 @@
 """What random schedules seldom come by, step by step."""
 
+from proxy.core.handles import UNKNOWN
 from proxy.core.request import Kind
 from proxy.share.bounds import Bounds
 from proxy.share.cache import MOST_DEAD, Cache
@@ -64,6 +65,12 @@ def test_a_position_whose_pieces_are_gone_opens_another_hub():
     near, reader, started = hubs.board(asking(kind=Kind.sse, offset="4_0"))
     assert (near, started) == (hub, False)
     assert near.take(reader) is Step.wait
+
+
+def test_the_handle_of_no_shape_never_dies():
+    desk = Desk(Bounds())
+    desk.cache.saw(asking(handle=UNKNOWN), head(409, handle="1-2"))
+    assert not desk.cache._dead
 
 
 def test_dead_handles_are_remembered_up_to_a_bound():
