@@ -20,6 +20,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core.document": 0,
     "proxy.core.lag": 0,
     "proxy.core.messages": 0,
+    "proxy.core.types": 0,
     "proxy.core.filters": 1,
     "proxy.core.claims": 1,
     "proxy.core.query": 1,

@@ -48,6 +48,7 @@ class ClientDocument(_Strict):
 
     columns: bool = True
     filter: list[str] = []
+    large: list[str] = []
     replica: list[Literal["default", "full"]] = Field(default=["default"], min_length=1)
     log: list[Literal["full", "changes_only"]] = Field(default=["full", "changes_only"], min_length=1)
     subset: SubsetDocument | Literal[False] = False
@@ -78,6 +79,7 @@ class PolicyDocument(_Strict):
     never: list[str] = []
     where: str
     public: bool = False
+    types: dict[str, str] = {}
     claims: dict[str, ClaimTypeName | ClaimDocument] = {}
     narrow: list[NarrowDocument] = []
     client: ClientDocument = ClientDocument()

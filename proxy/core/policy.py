@@ -14,12 +14,16 @@ from proxy.core.claims import ClaimSpec, ClaimType
 from proxy.core.document import CaseDocument, ClaimDocument, PolicyDocument
 from proxy.core.filters import Condition, FilterFault
 from proxy.core.names import Table, is_name
+from proxy.core.types import ColumnType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """What a policy may be called: it stands in URLs, logs and metric labels as it is."""
 
 Replica = Literal["default", "full"]
 Log = Literal["full", "changes_only"]
+
+
+NOTHING_TESTABLE = filters.Columns(frozenset())
 
 
 class PolicyFault(Exception):
@@ -40,13 +44,17 @@ class Narrow:
 
 @dataclass(frozen=True, slots=True)
 class ClientRights:
-    """What is left to the client: fewer columns, a filter over `filter`, modes of the log, subsets to `max_limit`."""
+    """What is left to the client: fewer columns, a filter over `filter`, modes of the log, subsets to `max_limit`.
+
+    `large` are columns of `filter` whose values are too large for `lower` and `upper`.
+    """
 
     columns: bool
     filter: frozenset[str]
     replica: frozenset[Replica]
     log: frozenset[Log]
     subset_limit: int | None
+    large: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,9 @@ class Policy:
     narrow: tuple[Narrow, ...]
     client: ClientRights
     cases: tuple[CaseDocument, ...] = field(repr=False)
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    testable: filters.Columns = NOTHING_TESTABLE
+    """The columns that a client's filter may name; for those that a predicate binds `drop_repeats` says how."""
 
     @classmethod
     def of(cls, name: str, document: PolicyDocument) -> "Policy":
@@ -69,7 +80,8 @@ class Policy:
         table = Table.parse(document.table)
         where, faults = _predicate(document)
         narrow, narrow_faults = _narrows(document)
-        faults = [*_names(name, document, table), *faults, *narrow_faults, *_cases(document)]
+        types, type_faults = _types(document)
+        faults = [*_names(name, document, table), *type_faults, *faults, *narrow_faults, *_cases(document)]
         if table is None or where is None or faults:
             raise PolicyFault(faults)
         return cls(
@@ -82,6 +94,8 @@ class Policy:
             narrow=narrow,
             client=_client(document),
             cases=tuple(document.case),
+            types=types,
+            testable=_testable(document, (where, *(part.where for part in narrow)), types),
         )
 
     @property
@@ -126,8 +140,21 @@ def _columns(document: PolicyDocument) -> Iterable[str]:
             yield f"the column {column} stands in never and in {place}"
     for column in sorted(set(document.key) - set(document.columns)):
         yield f"the key column {column} is not in columns"
+    for column in sorted(set(document.client.large) - set(document.client.filter)):
+        yield f"the large column {column} is not in filter"
     for column in sorted(set(document.client.filter) - set(document.columns)):
         yield f"the filter column {column} is not in columns: a filter on it would tell what it holds"
+
+
+def _types(document: PolicyDocument) -> tuple[dict[str, ColumnType], list[str]]:
+    parsed = {column: ColumnType.parse(spelling) for column, spelling in document.types.items()}
+    faults = [f"{column!r} in types is not the name of a column" for column in parsed if not is_name(column)]
+    faults += [
+        f"types: {document.types[column]!r} is not a known type for {column}; write other if none fits"
+        for column, type_ in parsed.items()
+        if type_ is None
+    ]
+    return {column: type_ for column, type_ in parsed.items() if type_ is not None}, faults
 
 
 def _predicate(document: PolicyDocument) -> tuple[Condition | None, list[str]]:
@@ -172,6 +199,13 @@ def _cases(document: PolicyDocument) -> Iterable[str]:
         yield "there is no case of a refused request"
 
 
+def _testable(
+    document: PolicyDocument, predicates: Iterable[Condition], types: Mapping[str, ColumnType]
+) -> filters.Columns:
+    bound = {column for predicate in predicates for column in filters.bindings(predicate)}
+    return filters.Columns.of(bound.union(document.client.filter), types, document.client.large)
+
+
 def _claim(name: str, document: ClaimDocument | Literal["text", "integer", "uuid", "boolean"]) -> ClaimSpec:
     if isinstance(document, str):
         return ClaimSpec.of(name, ClaimType[document])
@@ -183,6 +217,7 @@ def _client(document: PolicyDocument) -> ClientRights:
     return ClientRights(
         columns=client.columns,
         filter=frozenset(client.filter),
+        large=frozenset(client.large),
         replica=frozenset(client.replica),
         log=frozenset(client.log),
         subset_limit=client.subset.max_limit if client.subset else None,

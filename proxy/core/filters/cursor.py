@@ -11,7 +11,7 @@ from proxy.core.filters.lexer import Token
 # name they need quotes there too.
 # fmt: off
 NOT_HERE: Final = frozenset((
-    "all", "array", "as", "asc", "case", "cast", "collate", "current_date", "current_time", "current_timestamp",
+    "all", "as", "asc", "case", "cast", "collate", "current_date", "current_time", "current_timestamp",
     "current_user", "desc", "distinct", "else", "end", "except", "exists", "fetch", "for", "from", "group",
     "having", "intersect", "into", "isnull", "limit", "notnull", "offset", "order", "returning", "row",
     "session_user", "similar", "some", "symmetric", "table", "then", "union", "using", "when", "where",
@@ -94,6 +94,8 @@ class Cursor:
             return self.fault("the filter ends where a value or an operator is missing")
         if self.kind == "::":
             return self.fault("only a text literal or a parameter can be cast, and only once")
-        if self.kind == "select" or (self.kind == "word" and self.said in NOT_HERE):
+        if self.kind in ("[", "]"):
+            return self.fault("subscripts are not part of the filter language")
+        if self.kind in ("select", "array") or (self.kind == "word" and self.said in NOT_HERE):
             return self.fault(f"{self.said.upper()} is not part of the filter language here")
         return self.fault("a value or an operator of the filter language is missing here")
