@@ -12,10 +12,10 @@ import timeit
 from collections.abc import Callable
 from contextlib import suppress
 
-from proxy.core.filters import FilterFault, conjoin, parse, parse_policy
+from proxy.core.filters import Columns, FilterFault, conjoin, parse, parse_policy
 from proxy.core.filters.condition import read
 
-COLUMNS = frozenset(
+COLUMNS = Columns.of(
     {"thread_id", "mode", "role", "seq", "tokens", "content", "is_final", "created_at"},
 )
 POLICY = (parse_policy("session_id = {session_id}", frozenset({"session_id"})),)

@@ -33,7 +33,6 @@ from proxy.core.filters.tree import (
     Subselect,
     Text,
     TruthTest,
-    Value,
     walk,
 )
 from proxy.core.names import Table
@@ -93,7 +92,7 @@ class _Operation:
     """One operator with its operands, over the columns of `table`."""
 
     operator: str
-    operands: tuple[Value, ...]
+    operands: tuple[Node, ...]
     table: Table | None
 
     def columns(self) -> Iterator[Column]:
@@ -195,7 +194,7 @@ def _unlike(operation: _Operation) -> Disagreement:
     return Disagreement(column.name, operation.operator, sentence, column.at)
 
 
-def _operand(operand: Value, operator: str, types: Types) -> Iterator[Disagreement]:
+def _operand(operand: Node, operator: str, types: Types) -> Iterator[Disagreement]:
     """What is wrong with an operand whatever it is compared with."""
     for node in walk(operand):
         match node:

@@ -68,11 +68,6 @@ class Case:
         pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
         return {column: self.values[claim] for column, claim in pairs}
 
-    @property
-    def testable(self) -> frozenset[str]:
-        """The columns that a client's filter may name: for the bound ones `drop_repeats` says how."""
-        return self.policy.client.filter.union(self.bound)
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -206,7 +201,7 @@ def _conjoined(case: Case, text: str | None, params: Mapping[int, str], arrays: 
 def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Condition | None:
     """The client's filter without the parts that only repeat the policy."""
     allowed = case.policy.client.filter
-    condition = filters.parse(text, case.testable, case.filter_limits)
+    condition = filters.parse(text, case.policy.testable, case.filter_limits)
     left = filters.drop_repeats(condition, case.bound, params, allowed)
     if left is not None and any(map(has_subselect, case.enforced)):
         _check_beside_select(left, case.policy.client.filter_safe)

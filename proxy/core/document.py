@@ -56,6 +56,7 @@ class ClientDocument(_Strict):
     columns: bool = True
     filter: list[str] = []
     filter_safe: list[str] = []
+    large: list[str] = []
     replica: list[Literal["default", "full"]] = Field(default=["default"], min_length=1)
     log: list[Literal["full", "changes_only"]] = Field(default=["full", "changes_only"], min_length=1)
     subset: SubsetDocument | Literal[False] = False

@@ -27,6 +27,9 @@ Replica = Literal["default", "full"]
 Log = Literal["full", "changes_only"]
 
 
+NOTHING_TESTABLE = filters.Columns(frozenset())
+
+
 class PolicyFault(Exception):
     """A policy that must not load; each of `sentences` is one reason."""
 
@@ -48,7 +51,7 @@ class ClientRights:
     """What is left to the client: fewer columns, a filter over `filter`, modes of the log, subsets to `max_limit`.
 
     `filter_safe` are the columns of `filter` that may be tested beside an inner SELECT; `require_limit` refuses a
-    subset without a limit.
+    subset without a limit; `large` are columns of `filter` whose values are too large for `lower` and `upper`.
     """
 
     columns: bool
@@ -58,6 +61,7 @@ class ClientRights:
     subset_limit: int | None
     filter_safe: frozenset[str] = frozenset()
     require_limit: bool = False
+    large: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class Policy:
     client: ClientRights
     cases: tuple[CaseDocument, ...] = field(repr=False)
     types: Mapping[str, ColumnType] = field(default_factory=dict)
+    testable: filters.Columns = NOTHING_TESTABLE
+    """The columns that a client's filter may name; for those that a predicate binds `drop_repeats` says how."""
     never: tuple[str, ...] = ()
     guard: TypeGuard = field(default_factory=TypeGuard, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
@@ -126,6 +132,7 @@ class Policy:
             client=_client(document),
             cases=tuple(document.case),
             types=draft.types,
+            testable=_testable(document, [condition for _, condition in draft.conditions], draft.types),
             never=tuple(document.never),
             guard=TypeGuard(
                 conditions=tuple(condition for _, condition in draft.conditions),
@@ -236,6 +243,8 @@ def _columns(document: PolicyDocument) -> Iterable[str]:
     for column in sorted(set(client.filter) - columns):
         why = "a filter on it would tell what it holds"
         yield f"the filter column {column} is not in columns: {why}{did_you_mean(column, columns)}"
+    for column in sorted(set(client.large) - set(client.filter)):
+        yield f"the large column {column} is not in filter{did_you_mean(column, client.filter)}"
     for column in sorted(set(client.filter_safe) - set(client.filter)):
         yield f"the column {column} stands in filter_safe and not in filter{did_you_mean(column, client.filter)}"
 
@@ -300,6 +309,13 @@ def _warnings(draft: Draft) -> Iterator[str]:
             yield f"the predicate tests {column}, which no list of this policy names{near}"
 
 
+def _testable(
+    document: PolicyDocument, predicates: Iterable[Condition], types: Mapping[str, ColumnType]
+) -> filters.Columns:
+    bound = {column for predicate in predicates for column in filters.bindings(predicate)}
+    return filters.Columns.of(bound.union(document.client.filter), types, document.client.large)
+
+
 def _claim(name: str, document: ClaimDocument | Literal["text", "integer", "uuid", "boolean"]) -> ClaimSpec:
     if isinstance(document, str):
         return ClaimSpec.of(name, ClaimType[document])
@@ -311,6 +327,7 @@ def _client(document: PolicyDocument) -> ClientRights:
     return ClientRights(
         columns=client.columns,
         filter=frozenset(client.filter),
+        large=frozenset(client.large),
         replica=frozenset(client.replica),
         log=frozenset(client.log),
         subset_limit=client.subset.max_limit if client.subset else None,

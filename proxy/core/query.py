@@ -14,6 +14,10 @@ from proxy.core.errors import Code, Refusal
 _PLAIN = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*"
 _QUERY = re.compile(_PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NEVER = re.compile("[\x00\ud800-\udfff]")
+_TEXT_KEY = re.compile(r"where|params\[[^\]]*\]|subset__(?:where|params|where_expr)")
+"""Keys whose values are a filter or what it is compared with: people write filters on several lines, and chat texts
+have them. Every other value is one line."""
 
 
 def pairs(raw: bytes, max_bytes: int, max_pairs: int = 512) -> dict[str, str]:
@@ -37,21 +41,29 @@ def _pair(part: bytes) -> tuple[str, str]:
     key, equals, value = part.partition(b"=")
     if not equals:
         raise Refusal(Code.malformed_request, "Every query parameter needs a name and an equals sign.")
-    return _decoded(key), _decoded(value)
+    name = printable(_decoded(key))
+    text = _decoded(value)
+    return name, storable(text) if _TEXT_KEY.fullmatch(name) else printable(text)
 
 
 def _decoded(raw: bytes) -> str:
     if b"%" not in raw and b"+" not in raw:
         return raw.decode("ascii")  # _QUERY left nothing else in it but printable ASCII
     try:
-        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "strict")
+        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "strict")
     except UnicodeDecodeError:
         raise Refusal(Code.malformed_request, "The query string is not UTF-8.") from None
-    return printable(text)
 
 
 def printable(text: str) -> str:
     """The text itself. Raises Refusal if it has control characters: a NUL cuts what follows (10, row 7)."""
     if _CONTROL.search(text):
         raise Refusal(Code.malformed_request, "Control characters are not allowed.")
+    return text
+
+
+def storable(text: str) -> str:
+    """The text itself. Raises Refusal unless PostgreSQL could store it: NUL and lone surrogates it cannot."""
+    if _NEVER.search(text):
+        raise Refusal(Code.malformed_request, "NUL and lone surrogates are not allowed.")
     return text

@@ -6,7 +6,7 @@ of a subset, and every other member is refused.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import array_literal
 from proxy.core.limits import Limits
-from proxy.core.query import printable
+from proxy.core.query import printable, storable
 
 QUERY_KEYS = frozenset(
     "subset__" + key for key in ("where", "params", "limit", "offset", "order_by", "where_expr", "order_by_expr")
@@ -76,12 +76,12 @@ def from_body(given: Mapping[str, str], body: bytes, limits: Limits) -> Subset:
 def _subset(members: Mapping[str, Any], limits: Limits) -> Subset:
     params, arrays = _params(members, limits)
     subset = Subset(
-        where=_text(members, "where"),
+        where=_text(members, "where", storable),
         params=params,
         arrays=arrays,
         limit=_count(members, "limit", limits.subset_offset),
         offset=_count(members, "offset", limits.subset_offset),
-        order_by=_text(members, "order_by"),
+        order_by=_text(members, "order_by", printable),
     )
     if subset == Subset():
         raise Refusal(Code.subset_malformed, "The subset is empty: give where, or order_by with limit.")
@@ -90,11 +90,11 @@ def _subset(members: Mapping[str, Any], limits: Limits) -> Subset:
     return subset
 
 
-def _text(members: Mapping[str, Any], key: str) -> str | None:
+def _text(members: Mapping[str, Any], key: str, checked: Callable[[str], str]) -> str | None:
     value = members.get(key)
     if key in members and not isinstance(value, str):
         raise Refusal(Code.subset_malformed, f"The member {key} must be text.")
-    return None if value is None else printable(value)
+    return None if value is None else checked(value)
 
 
 def _count(members: Mapping[str, Any], key: str, most: int) -> int | None:
@@ -147,7 +147,7 @@ def _param(item: Any) -> str:
 
 def _texts(items: list[Any]) -> list[str]:
     if all(type(item) is str for item in items):
-        printable("".join(items))  # all at once: a list is long
+        storable("".join(items))  # all at once: a list is long
         return items
     return [_scalar(item) for item in items]
 
@@ -158,7 +158,7 @@ def _scalar(item: Any) -> str:
     if type(item) is int and abs(item) < 2**63:
         return str(item)
     if isinstance(item, str):
-        return printable(item)
+        return storable(item)
     raise Refusal(Code.subset_malformed, "A parameter is text, a whole number or a boolean.")
 
 

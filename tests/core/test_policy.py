@@ -25,6 +25,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a filter column in never": ({"never": ["mode"]}, "the column mode stands in never and in filter"),
     "a key column in never": ({"never": ["id"]}, "the column id stands in never and in key"),
     "a key column outside columns": ({"key": ["nr"]}, "the key column nr is not in columns"),
+    "a large column outside filter": (
+        {"client": {"filter": ["mode"], "large": ["body"]}},
+        "the large column body is not in filter",
+    ),
     "a filter column outside columns": (
         {"client": {"filter": ["owner"]}},
         "the filter column owner is not in columns: a filter on it would tell what it holds",

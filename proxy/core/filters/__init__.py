@@ -7,6 +7,7 @@ is generated here, from a tree in which operands are values and never conditions
 """
 
 from proxy.core.filters.arrays import written as array_literal
+from proxy.core.filters.columns import Columns
 from proxy.core.filters.condition import (
     Condition,
     array_params_of,
@@ -25,6 +26,7 @@ from proxy.core.filters.second_lock import SecondLock
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "Columns",
     "Condition",
     "FilterFault",
     "FilterLimits",

@@ -3,11 +3,13 @@
 import re
 from typing import Final
 
+_BLANKS: Final = " \t\n\r\v\f"
 _ELEMENT: Final = re.compile(
-    r"""\ *+(?: "(?P<quoted>(?:[^"\\]|\\.)*+)"
-          | (?P<plain>[^\s"\\{},](?:[^"\\{},]*[^\s"\\{},])?+) )\ *+(?P<after>[,}])""",
+    r"""[ \t\n\r\v\f]*(?: "(?P<quoted>[^"\\]*(?:\\.[^"\\]*)*)"[ \t\n\r\v\f]*
+          | (?P<plain>[^\ \t\n\r\v\f"\\{},][^"\\{},]*) )(?P<after>[,}])""",
     re.VERBOSE | re.DOTALL,
 )
+_QUOTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 # The two usual forms, which need no work on their elements: as `written` writes it, and bare words.
@@ -20,10 +22,10 @@ def reread(literal: str, most: int) -> str | None:
 
     Unquoted backslashes, inner braces and bounds (`[1:2]={…}`) are refused although PostgreSQL knows them.
     """
-    if literal.strip(" ") in ("{}", "{ }"):
-        return "{}"
     if not literal.startswith("{"):
         return None
+    if literal[1:].strip(_BLANKS) == "}":
+        return "{}"
     if _WRITTEN.fullmatch(literal):  # no escapes: each element has two quotes
         return literal if literal.count('"') <= 2 * most else None
     if _PLAIN.fullmatch(literal) and "NULL" not in literal.upper():
@@ -38,6 +40,16 @@ def reread(literal: str, most: int) -> str | None:
     return None
 
 
+def has_null(array: str) -> bool:
+    """Whether an array as it is written here has a NULL element."""
+    return "NULL" in array and "NULL" in _QUOTED.sub("", array)
+
+
+def without_null(array: str) -> str:
+    """An array as it is written here, without its NULL elements."""
+    return "{" + ",".join(_QUOTED.findall(array)) + "}"
+
+
 def written(values: "list[str]") -> str:
     """An array literal of these texts."""
     return "{" + ",".join(map(_quoted, values)) + "}"
@@ -47,7 +59,7 @@ def _written(element: re.Match[str]) -> str:
     quoted = element["quoted"]
     if quoted is not None:
         return _quoted(_ESCAPED.sub(r"\1", quoted))
-    plain = element["plain"]
+    plain = element["plain"].rstrip(_BLANKS)
     return "NULL" if plain.upper() == "NULL" else _quoted(plain)
 
 

@@ -4,15 +4,19 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from proxy.core.filters.arrays import written
+from proxy.core.filters.arrays import has_null, reread, written
 from proxy.core.filters.constants import count, texts, tokens
 from proxy.core.filters.cursor import NOT_HERE
 from proxy.core.filters.faults import FilterLimits
 from proxy.core.filters.operands import NULL, Operands
 from proxy.core.filters.tree import (
     IS_TESTS,
+    TESTS,
     AnyOf,
+    Array,
+    ArrayTest,
     Between,
+    Call,
     Cast,
     Column,
     Comparison,
@@ -21,6 +25,7 @@ from proxy.core.filters.tree import (
     Node,
     Not,
     NullTest,
+    Number,
     Parameter,
     Subselect,
     Test,
@@ -28,14 +33,21 @@ from proxy.core.filters.tree import (
     TruthTest,
     Value,
 )
-from proxy.core.filters.types import ANY, TEXT, UNTYPED, clash, family, settled
+from proxy.core.filters.types import ANY, ARRAY, TEXT, UNTYPED, clash, family, is_enum, is_truth, settled
 from proxy.core.names import Table, is_name
 
 TRUTHS: Final = (Constant("TRUE"), Constant("FALSE"))
+TRUTH_WORDS: Final = {"t": TRUTHS[0], "true": TRUTHS[0], "f": TRUTHS[1], "false": TRUTHS[1]}
+"""Texts that both evaluators read as truth values."""
 TRUTH_TESTS: Final = frozenset(f"IS {no}{truth}" for no in ("", "NOT ") for truth in ("TRUE", "FALSE", "UNKNOWN"))
 
 MOST_PLACES: Final = 100
 """A longer list of texts is sent as one array, not as so many parameters."""
+
+
+ARRAY_TESTS: Final = ("@>", "<@", "&&")
+_EQUALITIES: Final = ("=", "<>")
+_UNLIKE: Final = ("<>", *IS_TESTS)
 
 
 def pattern_fault(pattern: str, limits: FilterLimits) -> str | None:
@@ -62,9 +74,15 @@ class Comparisons(Operands):
     def whole(self) -> Node:
         """A whole condition: what stands behind the WHERE of a policy's inner SELECT."""
 
-    def test(self, value: Value) -> Test:
+    @abstractmethod
+    def operand(self) -> Node:
+        """What stands right of `=`: a value, or a client's condition in brackets."""
+
+    def test(self, value: Value | Array) -> Test:
         """The test of which the value is the left side; the next token is its operator, one of `OPERATORS`."""
-        return _READERS[self.kind](self, value)
+        if isinstance(value, Array) and self.kind not in ARRAY_TESTS:
+            raise self.fault("an array is compared by @>, <@ and && only")
+        return _READERS[self.kind](self, value)  # type: ignore[arg-type]  # the array tests read an array too
 
     def is_operator(self) -> str:
         """What follows IS, as one operator: IS NOT NULL, IS DISTINCT FROM, IS UNKNOWN."""
@@ -84,9 +102,9 @@ class Comparisons(Operands):
         self.step()
         operator = self.is_operator()
         if operator in IS_TESTS:
-            return self._compared(operator, value, self.value(), start)
+            return self.compared(operator, value, self.value(), start)
         if operator in TRUTH_TESTS:
-            if isinstance(value, Column) or value in TRUTHS:
+            if isinstance(value, Column) or value in TRUTHS or is_truth(value):
                 return TruthTest(operator, value)
             raise self.fault(f"{operator} tests a column or a condition", start)
         return NullTest(operator, settled((value,))[0])
@@ -95,16 +113,41 @@ class Comparisons(Operands):
         start, operator = self.position, self.step().replace("!=", "<>")
         if self.kind == "any":
             return self._any(operator, left)
-        return self._compared(operator, left, self.value(), start)
+        right = self.operand() if operator in _EQUALITIES else self.value()
+        if isinstance(right, Array):
+            raise self.fault("an array is compared by @>, <@ and && only", start)
+        if isinstance(right, TESTS):
+            return self.equated(operator, right, left, start, flipped=True)
+        if operator not in _EQUALITIES:
+            self._has_order((left, right), start)
+        return self.compared(operator, left, right, start)
 
-    def _compared(self, operator: str, left: Value, right: Value, start: int) -> Test:
-        if isinstance(left, Column):  # the usual case: a column gives any other side its type
+    def compared(self, operator: str, left: Value, right: Value, start: int) -> Test:
+        """A comparison of two values; `start` is the place of the operator."""
+        if operator in _UNLIKE and self._claims is None:
+            self.rewrites = True
+        if isinstance(left, Column) and left.type is None:  # the usual case: a column gives any other side its type
             return Comparison(operator, left, right)
         self._same_type((left, right), start)
         left, right = settled((left, right))
         return Comparison(operator, left, right)
 
-    def _same_type(self, values: tuple[Value, ...], start: int) -> None:
+    def equated(self, operator: str, condition: Test, other: Node, start: int, *, flipped: bool = False) -> Test:
+        """A comparison of a condition with something that has two or three truth values."""
+        self._same_type((condition, other), start)
+        if (isinstance(other, Cast) and other.type != "bool") or (isinstance(other, Call) and not is_truth(other)):
+            raise self.fault("a condition is compared with a truth value", start)
+        word = other.leaf if isinstance(other, Cast) else other
+        if other == NULL or (isinstance(word, Text) and word.value.lower() not in TRUTH_WORDS):
+            raise self.fault("a condition is compared with a truth value; IS NULL and IS UNKNOWN test it", start)
+        self.rewrites = True
+        return Comparison(operator, other, condition) if flipped else Comparison(operator, condition, other)
+
+    def _has_order(self, values: tuple[Value, ...], start: int) -> None:
+        if any(map(is_enum, values)):
+            raise self.fault("the values of an enum have no order here: compare them by =, <> and IN", start)
+
+    def _same_type(self, values: tuple[Node, ...], start: int) -> None:
         if pair := clash(values):
             raise self.fault(f"{pair[0]} cannot be compared with {pair[1]}", start)
 
@@ -112,12 +155,84 @@ class Comparisons(Operands):
         if operator != "=":
             raise self.fault("ANY stands behind = only")
         self.step()
-        self.expect("(", "ANY is followed by a parameter in brackets")
-        start, array = self.position, self.atom()
-        if not isinstance(array, Parameter):
-            raise self.fault("ANY reads a parameter without a cast", start)
-        self.expect(")", "ANY is followed by one parameter in brackets")
+        self.expect("(", "ANY is followed by an array in brackets")
+        if self.kind == "array":
+            raise self.fault("ANY reads a column, a parameter or a literal: write IN (…) for single values")
+        array = self.array()
+        self.expect(")", "ANY is followed by one array in brackets")
+        if isinstance(array, Column):
+            return AnyOf(value, array)
+        self.rewrites = self.rewrites or isinstance(array, Text)
         return AnyOf(settled((value,))[0], array)
+
+    def array(self) -> Column | Parameter | Text:
+        """One array: a parameter, and for a client a column or a literal like '{a,b}'."""
+        start, array = self.position, self.atom()
+        if isinstance(array, Parameter):
+            return array
+        if isinstance(array, Text) and self._claims is None:
+            return Text(self._reread(array), array.at)
+        if isinstance(array, Column) and self._claims is None and family(array) in (ANY, ARRAY):
+            return array
+        raise self.fault("an array is a column of arrays, ARRAY[…], or a parameter or a literal without a cast", start)
+
+    def _reread(self, array: Text) -> str:
+        written = reread(array.value, self._limits.in_list)
+        if written is None:
+            most = self._limits.in_list
+            raise self.fault(f"an array is written like {{a,b}}, with at most {most} elements", array.at)
+        return written
+
+    def constructed(self) -> Array:
+        """`ARRAY[value, …]` of constants."""
+        if self._claims is not None:
+            raise self.unexpected()
+        self.step()
+        self.expect("[", "ARRAY is followed by values in square brackets")
+        if self.kind == "]":
+            raise self.fault("ARRAY has a value at least; an array of none is '{}'")
+        items = [self._item()]
+        while self.kind == ",":
+            self.step()
+            items.append(self._item())
+        self.expect("]", "an array ends with a square bracket here")
+        self._same_type(tuple(items), self.position)
+        return Array(tuple(items))
+
+    def _item(self) -> Text | Parameter | Number | Constant:
+        start, item = self.position, self.atom()
+        if isinstance(item, Text | Parameter | Number | Constant):
+            return item
+        raise self.fault("an array is made of literals, numbers and parameters without casts", start)
+
+    def _array_test(self, left: Value | Array) -> Test:
+        start = self.position
+        operator = self.step()
+        sides = (self._side(left, start), self._right())
+        if not any(isinstance(side, Column) for side in sides):
+            raise self.fault(f"{operator} compares a column of arrays with an array", start)
+        for side in sides:
+            if (isinstance(side, Text) and has_null(side.value)) or (isinstance(side, Array) and NULL in side.items):
+                raise self.fault(f"{operator} never finds NULL: leave it out of the array", start)
+        return ArrayTest(operator, *sides)
+
+    def _right(self) -> Column | Parameter | Text | Array:
+        """The right side of a test of arrays, in brackets or not."""
+        if self.kind != "(":
+            return self.constructed() if self.kind == "array" else self.array()
+        self.step()
+        self.deeper()
+        array = self._right()
+        self.expect(")", "a bracket is not closed here")
+        self.shallower()
+        return array
+
+    def _side(self, side: Value | Array, start: int) -> Column | Parameter | Text | Array:
+        if isinstance(side, Text):
+            return Text(self._reread(side), side.at)
+        if isinstance(side, Array | Parameter) or (isinstance(side, Column) and family(side) in (ANY, ARRAY)):
+            return side
+        raise self.fault("the left side is no array", start)
 
     def _negatable(self, value: Value) -> Test:
         self.step()
@@ -136,7 +251,7 @@ class Comparisons(Operands):
             raise self.fault(f"{operator} reads a text", start)
         if isinstance(leaf, Text) and (sentence := pattern_fault(leaf.value, self._limits)):
             raise self.fault(sentence, start)
-        return self._compared(negation + operator, value, pattern, start)
+        return self.compared(negation + operator, value, pattern, start)
 
     def _between(self, value: Value, negation: str = "") -> Test:
         start = self.position
@@ -144,6 +259,7 @@ class Comparisons(Operands):
         low = self.value()
         self.expect("and", "BETWEEN has two values with AND between them")
         value, low, high = self._operands((value, low, self.value()), start)
+        self._has_order((value, low, high), start)
         return Between(negation + "BETWEEN", value, low, high)
 
     def _in(self, value: Value, negation: str = "") -> Test:
@@ -227,6 +343,7 @@ _NEGATED: Final[dict[str, Callable[[Comparisons, Value, str], Test]]] = {
 }
 _READERS: Final[dict[str, Callable[[Comparisons, Value], Test]]] = {
     **dict.fromkeys(("=", "<>", "!=", "<", "<=", ">", ">="), Comparisons._comparison),
+    **dict.fromkeys(ARRAY_TESTS, Comparisons._array_test),
     "is": Comparisons._is,
     "not": Comparisons._negatable,
     "in": Comparisons._in,

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from proxy.core.filters.columns import Columns
 from proxy.core.filters.faults import DEFAULT_LIMITS, FilterLimits
 from proxy.core.filters.grammar import Grammar
 from proxy.core.filters.lexer import lex
-from proxy.core.filters.tree import TESTS, Claim, Column, Leaf, Node, Parameter, walk
+from proxy.core.filters.rewriting import rewritten
+from proxy.core.filters.tree import TESTS, Claim, Column, Node, Parameter, Source, walk
 from proxy.core.filters.writer import Writer
 
 _CACHED: Final = 1024
@@ -29,7 +31,7 @@ class Condition:
     root: Node
     template: str = field(compare=False, repr=False)
     order: tuple[int, ...] = field(compare=False, repr=False)
-    sources: tuple[Leaf, ...] = field(compare=False, repr=False)
+    sources: tuple[Source, ...] = field(compare=False, repr=False)
     lists: frozenset[int] = field(compare=False, repr=False)
     patterns: frozenset[int] = field(compare=False, repr=False)
     names: frozenset[str] = field(compare=False, repr=False)
@@ -40,7 +42,7 @@ class Condition:
 
         `names` are the ones that it may use; a policy's are those that it does use.
         """
-        writer = Writer(limits.depth)
+        writer = Writer(limits.depth, limits.nodes)
         text = writer.write(root)
         return cls(
             root,
@@ -53,17 +55,25 @@ class Condition:
         )
 
 
-def parse(text: str, columns: Set[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
-    """A client's filter. `columns` are the names that it may use. Raises FilterFault.
+def parse(text: str, columns: Set[str] | Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+    """A client's filter. `columns` are those that it may use, with their types if they are known. Raises FilterFault.
 
     The result depends on nothing else and holds nobody's values, so it is kept for the next request.
     """
-    return (_kept if len(text) <= _CACHED_CHARACTERS else read)(text, frozenset(columns), limits)
+    known = columns if isinstance(columns, Columns) else Columns.of(columns)
+    return (_kept if len(text) <= _CACHED_CHARACTERS else read)(text, known, limits)
 
 
-def read(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+def read(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
     """`parse` without the memory of earlier filters."""
-    return Condition.of(Grammar(lex(text, limits), limits, columns).filter(), limits, columns)
+    grammar = Grammar(lex(text, limits), limits, columns)
+    root = grammar.filter()
+    return Condition.of(rewritten(root) if grammar.rewrites else root, limits, columns.names)
+
+
+def as_written(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Node:
+    """The tree of the client's own text, before it is put into the forms that are sent. Raises FilterFault."""
+    return Grammar(lex(text, limits), limits, columns).filter()
 
 
 _kept: Final = lru_cache(maxsize=_CACHED)(read)
@@ -89,9 +99,10 @@ def claims_of(condition: Condition) -> frozenset[str]:
 
 def params_of(condition: Condition) -> frozenset[int]:
     """The numbers of the client's parameters that the condition reads."""
-    return frozenset(leaf.number for leaf in condition.sources if isinstance(leaf, Parameter))
+    leaves = [leaf for source in condition.sources for leaf in walk(source)]
+    return frozenset(leaf.number for leaf in leaves if isinstance(leaf, Parameter))
 
 
 def array_params_of(condition: Condition) -> frozenset[int]:
-    """The numbers of the client's parameters that `= ANY` reads: their values are array literals."""
+    """The numbers of the client's parameters that are read as arrays: their values are array literals."""
     return condition.lists

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from proxy.core.filters.arrays import reread
+from proxy.core.filters.arrays import has_null, reread, without_null, written
 from proxy.core.filters.comparisons import pattern_fault
 from proxy.core.filters.condition import Condition
 from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
-from proxy.core.filters.lexer import is_unfit
+from proxy.core.filters.lexer import control_in, is_unfit
+from proxy.core.filters.rewriting import listed
 from proxy.core.filters.second_lock import SecondLock, check
-from proxy.core.filters.tree import Claim, Parameter, Text
+from proxy.core.filters.tree import Array, ArrayTest, Claim, Constant, Number, Parameter, Text, walk
 
 _NOTHING: Final = "(TRUE)"
+_MOST_SENT: Final = 2_097_152
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +76,44 @@ def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str
 
 def _claim(value: str) -> str:
     # NUL cuts the value behind it: s1\0x would be the session s1 (electric-protocol.md 10, row 7)
-    if is_unfit(value):
+    if control_in(value) is not None:
         raise SecondLock("a claim's value holds a control character")
     return value
 
 
 def _client_half(client: Condition, params: Mapping[int, str], limits: FilterLimits, values: list[str]) -> str:
     first = len(values) + 1
+    if client.lists:
+        client, params = _with_lists(client, params, limits)
     for source in client.sources:
         if isinstance(source, Text):
             values.append(source.value)
         elif isinstance(source, Parameter):
             values.append(_parameter(source, client, params, limits))
+        elif isinstance(source, Array):
+            values.append(written([_item(item, client, params, limits) for item in source.items]))
         else:
             raise SecondLock("a client's filter reads a claim")
+    _check_size(client, values)
     return client.template % tuple([first + index for index in client.order])
+
+
+def _check_size(client: Condition, values: list[str]) -> None:
+    """A value that is read as several types is sent several times, which must not multiply what a request may hold."""
+    if len(client.sources) > 1 and sum(map(len, values)) > _MOST_SENT:
+        raise FilterFault(0, f"the values of a filter have at most {_MOST_SENT} characters as they are sent")
+
+
+def _item(item: Text | Parameter | Number | Constant, client: Condition, *given: Any) -> str:
+    match item:
+        case Text(value):
+            return value
+        case Number(digits):
+            return digits
+        case Constant(word):
+            return word.lower()
+        case _:
+            return _parameter(item, client, *given)
 
 
 def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:
@@ -97,12 +122,38 @@ def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], 
     if value is None:
         raise FilterFault(source.at, f"${number} has no value")
     if is_unfit(value):
-        raise FilterFault(source.at, f"the value of ${number} holds a control character")
+        raise FilterFault(source.at, f"the value of ${number} holds NUL or a lone surrogate")
     if number in client.patterns and (sentence := pattern_fault(value, limits)):
         raise FilterFault(source.at, f"${number}: {sentence}")
-    if number in client.lists:
-        array = reread(value, limits.in_list)
-        if array is None:
-            raise FilterFault(source.at, f"${number} is not an array like {{a,b}} of at most {limits.in_list} elements")
-        return array
     return value
+
+
+def _with_lists(
+    client: Condition, params: Mapping[int, str], limits: FilterLimits
+) -> tuple[Condition, Mapping[int, str]]:
+    """The arrays written with our own quotes, and the filter for them: those that are empty or hold NULL change it."""
+    arrays: dict[int, str] = {}
+    for source in client.sources:
+        if isinstance(source, Parameter) and source.number in client.lists and source.number not in arrays:
+            arrays[source.number] = _list(source, client, params, limits)
+    if special := {number: array for number, array in arrays.items() if array == "{}" or has_null(array)}:
+        client = _for_special(client, special, limits)
+        arrays |= {number: without_null(array) for number, array in special.items()}
+    return client, {**params, **arrays}
+
+
+def _list(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:
+    array = reread(_parameter(source, client, params, limits), limits.in_list)
+    if array is None:
+        sentence = f"${source.number} is not an array like {{a,b}} of at most {limits.in_list} elements"
+        raise FilterFault(source.at, sentence)
+    return array
+
+
+def _for_special(client: Condition, special: Mapping[int, str], limits: FilterLimits) -> Condition:
+    for node in walk(client.root):
+        if isinstance(node, ArrayTest):
+            for side in (node.left, node.right):
+                if isinstance(side, Parameter) and has_null(special.get(side.number, "")):
+                    raise FilterFault(side.at, f"{node.operator} never finds NULL: leave it out of the array")
+    return Condition.of(listed(client.root, special), limits, client.names)

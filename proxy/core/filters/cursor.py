@@ -98,6 +98,8 @@ class Cursor:
             return self.fault("the filter ends where a value or an operator is missing")
         if self.kind == "::":
             return self.fault("only a text literal or a parameter can be cast, and only once")
-        if self.kind == "select" or (self.kind == "word" and self.said in NOT_HERE):
+        if self.kind in ("[", "]"):
+            return self.fault("subscripts are not part of the filter language")
+        if self.kind in ("select", "array") or (self.kind == "word" and self.said in NOT_HERE):
             return self.fault(f"{self.said.upper()} is not part of the filter language here")
         return self.fault("a value or an operator of the filter language is missing here")

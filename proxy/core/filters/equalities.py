@@ -16,7 +16,6 @@ from proxy.core.filters.tree import (
     Number,
     Parameter,
     Text,
-    Value,
     parts_of,
 )
 
@@ -42,5 +41,5 @@ def _column(part: Node) -> Column | None:
             return None
 
 
-def _is_constant(value: Value) -> bool:
+def _is_constant(value: Node) -> bool:
     return isinstance(value.leaf if isinstance(value, Cast) else value, _CONSTANTS)

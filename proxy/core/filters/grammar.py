@@ -7,8 +7,9 @@
     test      = primary [ comparison | IS … | [NOT] IN (…) | [NOT] BETWEEN … | [NOT] LIKE … ]
     primary   = "(" or ")" | value
 
-One test has one operator: `a = b = c`, `a = 1 IS NULL` and IS over IS are refused, and a bracketed condition may
-stand under AND, OR, NOT and IS [NOT] TRUE, FALSE, UNKNOWN only.
+One test has one operator: `a = b = c` and `a = 1 IS NULL` are refused. A bracketed condition may stand under AND, OR
+and NOT, left of IS [NOT] TRUE, FALSE, UNKNOWN, and in a client's text beside = and <>: there it is sent in another
+form (rewriting.py), for what is sent has values as operands.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Final
 
 from proxy.core.filters.comparisons import OPERATORS, TRUTH_TESTS, TRUTHS, Comparisons
 from proxy.core.filters.tree import IS_TESTS, TESTS, Column, Comparison, Node, Not, NullTest, Test, TruthTest, joined
+from proxy.core.filters.types import is_truth
 
 _CONDITIONS: Final = (*TESTS, Column)
 
@@ -39,6 +41,10 @@ class Grammar(Comparisons):
         """One condition, as far as it goes."""
         start = self.position
         return self._condition(self._or(), start)
+
+    def operand(self) -> Node:
+        """What stands right of `=`: a value, or a client's condition in brackets."""
+        return self.value() if self._claims is not None or self.kind != "(" else self._primary()
 
     def _or(self) -> Node:
         return self._chain("or", "OR", Grammar._and)
@@ -86,7 +92,7 @@ class Grammar(Comparisons):
 
     def _primary(self) -> Node:
         if self.kind != "(":
-            return self.atom()
+            return self.constructed() if self.kind == "array" else self.atom()
         self.step()
         self.deeper()
         node = self._or()
@@ -95,15 +101,17 @@ class Grammar(Comparisons):
         return node
 
     def _condition(self, node: Node, start: int) -> Node:
-        if isinstance(node, _CONDITIONS) or node in TRUTHS:
+        if isinstance(node, _CONDITIONS) or node in TRUTHS or is_truth(node):
             return node
         raise self.fault("a value is not a condition: compare it with something", start)
 
     def _truth(self, node: Test, start: int) -> Test:
-        """IS TRUE and its like over a condition in brackets: the one test where the deparser keeps these brackets."""
-        operator = self.step().upper()
+        """A test of a condition in brackets. IS TRUE and its like are those where the deparser keeps the brackets."""
+        place, operator = self.position, self.step().upper().replace("!=", "<>")
         if operator == "IS":
             operator = self.is_operator()
+        if operator in ("=", "<>") and self._claims is None and self.kind != "any":
+            return self.equated(operator, node, self.operand(), place)
         if operator not in TRUTH_TESTS:
             raise self.fault(f"a condition cannot stand on the left of {operator}: operands are values", start)
         if isinstance(node, NullTest | TruthTest) or (isinstance(node, Comparison) and node.operator in IS_TESTS):

@@ -9,55 +9,59 @@ from typing import TypeAlias
 from proxy.core.filters.constants import IN_BRACKETS
 from proxy.core.filters.faults import FilterFault, FilterLimits
 
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# NUL cuts the text in Electric's parser binding (electric-protocol.md 10, row 7); a newline glues two literals
-# into one (4.1.2.1); surrogates have no UTF-8. The only white space of the language is the blank.
+_NEVER = re.compile(r"[\x00\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# NUL cuts the text in Electric's parser binding (electric-protocol.md 10, row 7); surrogates have no UTF-8.
 
 _JOINT = r"""(?![\w'"$])"""
 # What may not follow directly: PostgreSQL reads E'…', N'…', 1x, $1OR and 'a'b as something else than they seem.
 
 _TOKEN = re.compile(
-    rf"""\ *+(?:
-      (?P<word>    [A-Za-z_][A-Za-z0-9_]*+ {_JOINT} )
-    | (?P<quoted>  "(?:[^"]|"")++" {_JOINT} )
-    | (?P<string>  '(?:[^'\\]|'')*+' {_JOINT} )                     # 4.1.2.1; a backslash depends on a server setting
-    | (?P<number>  [-+]?+[0-9]++(?:\.[0-9]++)?+ (?![\w.'"$]) )      # 4.1.2.6 without hex, exponent, '_', '.5', '5.'
-    | (?P<param>   \$[0-9]++ {_JOINT} )
-    | (?P<sign>    <=|>=|<>|!=(?![-+])|[=<>]                        # 4.1.3: '!=-' is one operator, '<>-' is two
-                 | :: | [(),] )
-    | (?P<policy>  \{{[A-Za-z_][A-Za-z0-9_]*+\}} | \. )              # a policy's placeholder, and its schema.table
-    | (?P<bad>     [^\ ] )
+    rf"""[ \t\n\r]*(?:
+      (?P<word>    [A-Za-z_][A-Za-z0-9_]* {_JOINT} )
+    | (?P<quoted>  "(?:[^"\x00-\x1f\x7f-\x9f]|"")+" {_JOINT} )
+    | (?P<string>  '[^'\\]*(?:''[^'\\]*)*' {_JOINT} )               # 4.1.2.1; a backslash depends on a server setting
+    | (?P<number>  [-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)? (?![\w.'"$]) )  # 4.1.2.6, decimal only
+    | (?P<param>   \$[0-9]+ {_JOINT} )
+    | (?P<sign>    <=|>=|<>|!=(?![-+])|@>|<@|&&|[=<>]              # 4.1.3: '!=-' is one operator, '<>-' is two
+                 | :: | [(),\[\]] )
+    | (?P<policy>  \{{[A-Za-z_][A-Za-z0-9_]*\}} | \. )               # a policy's placeholder, and its schema.table
+    | (?P<bad>     [^ \t\n\r] )
     | (?P<end>     \Z )
     )""",
     re.VERBOSE,
 )
-# Every quantifier is possessive and some group takes whatever comes: no input makes the scan go back or search ahead.
+# Some group takes whatever comes, and a token that is "bad" ends the scan. Where a group gives back what it took, the
+# character behind is refused by what has to follow, so that going back is one pass over one token. (Possessive
+# quantifiers would say so, but they are broken before Python 3.11.5.)
 
 KEYWORDS = frozenset(
-    ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false", "any", "select")
+    ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false", "any", "array", "select")
 )
 """Words that are never columns unless quoted. Other words of the language are known by where they stand."""
 
 _AS_WRITTEN = frozenset(("number", "param", "end"))
-_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*+\}")
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 _FAULTS = (
     (re.compile(r"--|/\*"), "comments are not part of the filter language"),
     (re.compile(r";"), "a filter is one condition, without a semicolon"),
     (re.compile(r"\$\$|\$[A-Za-z_]"), "dollar quoting is not part of the filter language"),
-    (re.compile(r"'[^'\\]*+\\"), "a backslash cannot stand in a literal; send the text as a parameter"),
-    (re.compile(r"'(?:[^'\\]|'')*+'"), "a literal runs into what follows it"),
+    (re.compile(r"'[^'\\]*\\"), "a backslash cannot stand in a literal; send the text as a parameter"),
+    (re.compile(r"'[^'\\]*(?:''[^'\\]*)*'"), "a literal runs into what follows it"),
     (re.compile(r"'"), "the literal does not end"),
     (re.compile(r'""'), "a quoted name cannot be empty"),
-    (re.compile(r'"(?:[^"]|"")++"'), "a quoted name runs into what follows it"),
+    (re.compile(r'"(?:[^"\x00-\x1f\x7f-\x9f]|"")+"'), "a quoted name runs into what follows it"),
+    (re.compile(r'"[^"\x00-\x1f\x7f-\x9f]*[\x00-\x1f\x7f-\x9f]'), "a name holds no control characters"),
     (re.compile(r'"'), "the quoted name does not end"),
-    (re.compile(r"[A-Za-z_][A-Za-z0-9_]*+['\"]"), "a word runs into a quote"),
+    (re.compile(r"[A-Za-z_][A-Za-z0-9_]*['\"]"), "a word runs into a quote"),
     (re.compile(r"[A-Za-z_]"), "a word runs into what follows it"),
     (re.compile(r"\$[0-9]"), "a parameter runs into what follows it"),
-    (re.compile(r"[-+]?[0-9]"), "this is not a plain number: digits, with one point between digits at most"),
+    (re.compile(r"[-+]?\.?[0-9]"), "this is not a plain number: digits, one point at most, and an exponent at most"),
     (re.compile(r"[-+]"), "a sign stands directly before a number; arithmetic is not part of the filter language"),
-    (re.compile(r"\."), "names are not qualified, and numbers start with a digit"),
-    (re.compile(r"[\[\]{}]"), "arrays, subscripts and placeholders are not part of the filter language"),
+    (re.compile(r"\."), "names are not qualified"),
+    (re.compile(r"[{}]"), "placeholders are not part of the filter language"),
+    (re.compile(r"[\x01-\x1f\x7f-\x9f]"), "control characters stand in literals only"),
     (re.compile(r"[^\x00-\x7f]"), "outside literals and quoted names a filter is ASCII"),
 )
 
@@ -116,16 +120,22 @@ def _read(kind: str, said: str, at: int, text: str, policy: bool) -> tuple[str, 
 
 
 def is_unfit(text: str) -> bool:
-    """Whether the text holds a control character or a surrogate, which never go upstream."""
-    return _UNFIT.search(text) is not None
+    """Whether the text holds NUL or a surrogate, which PostgreSQL cannot store and which never go upstream."""
+    return _NEVER.search(text) is not None
+
+
+def control_in(text: str) -> int | None:
+    """Where the first control character or surrogate stands, for what must be on one line."""
+    found = _CONTROL.search(text)
+    return found and found.start()
 
 
 def _measure(text: str, limits: FilterLimits) -> None:
     # Characters first: a text that is far too long is not looked at.
     if len(text) > limits.bytes + limits.list_bytes:
         raise FilterFault(limits.bytes, f"a filter has at most {limits.bytes} bytes besides its lists")
-    if unfit := _UNFIT.search(text):
-        raise FilterFault(unfit.start(), "control characters and surrogates are not allowed")
+    if never := _NEVER.search(text):
+        raise FilterFault(never.start(), "NUL and lone surrogates are not allowed")
 
 
 def _count(tokens: list[Token], end: int, listed: int, limits: FilterLimits) -> None:

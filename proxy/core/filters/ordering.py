@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.core.filters.cursor import Cursor
-from proxy.core.filters.faults import DEFAULT_LIMITS, FilterLimits
-from proxy.core.filters.lexer import lex
+from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
+from proxy.core.filters.lexer import control_in, lex
 from proxy.core.names import quote
 
 MOST_KEYS: Final = 8
@@ -18,6 +18,8 @@ def order_by(text: str, columns: frozenset[str], limits: FilterLimits = DEFAULT_
 
     The text is 1 to 8 of `column [ASC|DESC] [NULLS FIRST|LAST]` with commas between; `columns` are the permitted ones.
     """
+    if (control := control_in(text)) is not None:
+        raise FilterFault(control, "an order holds no control characters")
     limits = replace(limits, tokens=min(limits.tokens, _MOST_TOKENS))
     cursor = Cursor(lex(text, limits), limits)
     keys = [_key(cursor, columns)]

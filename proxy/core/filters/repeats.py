@@ -17,7 +17,6 @@ from proxy.core.filters.tree import (
     Parameter,
     Subselect,
     Text,
-    Value,
     joined,
     parts_of,
     walk,
@@ -102,7 +101,7 @@ def _require(part: Node, filterable: Set[str]) -> None:
             raise FilterFault(node.at, "the filter uses a column that it may not use", "column")
 
 
-def _equality(part: Node) -> tuple[Column, Value] | tuple[None, None]:
+def _equality(part: Node) -> tuple[Column, Node] | tuple[None, None]:
     """The column and the value of `column = value` or `value = column`."""
     if isinstance(part, Comparison) and part.operator == "=":
         if isinstance(part.left, Column):
@@ -112,17 +111,17 @@ def _equality(part: Node) -> tuple[Column, Value] | tuple[None, None]:
     return None, None
 
 
-def _leaf(value: Value | None) -> Value | None:
+def _leaf(value: Node | None) -> Node | None:
     """The value without a cast."""
     return value.leaf if isinstance(value, Cast) else value
 
 
-def _uncast(value: Value | None) -> Value | None:
+def _uncast(value: Node | None) -> Node | None:
     """The value without a cast that keeps it the same."""
     return value.leaf if isinstance(value, Cast) and value.type in _SAME_WHEN_CAST else value
 
 
-def _said(value: Value | None, params: Mapping[int, str]) -> str | None:
+def _said(value: Node | None, params: Mapping[int, str]) -> str | None:
     """The text that the client compares with, or None if it is not one fixed value."""
     match _uncast(value):
         case Text(text):

@@ -8,18 +8,18 @@ never something that a client can repair.
 import re
 from typing import Final
 
-_NAME: Final = re.compile(r'"((?:[^"]++|"")++)"')
-_PARAMETER: Final = re.compile(r"\$([1-9][0-9]*+)")
+_NAME: Final = re.compile(r'"([^"]*(?:""[^"]*)*)"(?!")')
+_PARAMETER: Final = re.compile(r"\$([1-9][0-9]*)")
 _OUTSIDE_NAMES: Final = re.compile(
     r"""(?:
-      [()] | \ (?=[^ ),]) | "(?=[ ),.]) | ,(?=\ ) | (?<=")\.(?=")
-    | \$[1-9][0-9]*+ (?=[ ),:])
-    | (?:=|<>|<=|>=|<|>) (?=\ )
+      [()] | \ (?=[^ ),]) | "(?=[ ),.]|::text[ ),]) | ,(?=\ ) | (?<=")\.(?=")
+    | \$[1-9][0-9]* (?=[ ),:])
+    | (?:=|<>|<=|>=|<|>|@>|<@|&&) (?=\ )
     | (?:AND|OR|N(?:OT|ULL)|I(?:N|S|LIKE)|BETWEEN|LIKE|TRUE|FALSE|UNKNOWN|DISTINCT|FROM|SELECT|WHERE) (?=[ ),])
     | (?:ANY|lower|upper|coalesce|concat) (?=\()
     | ::(?:text|int2|int4|int8|float8|bool|uuid|date|timestamptz|timestamp) (?=[ ),])
-    | (?:(?<=\()-)?+ (?:0|[1-9][0-9]*+) (?:\.[0-9]++)?+ (?=[ ),])
-    )++""",
+    | (?:(?<=\()-)? (?:0|[1-9][0-9]*) (?:\.[0-9]+)? (?=[ ),])
+    )+""",
     re.VERBOSE,
 )
 

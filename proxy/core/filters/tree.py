@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from proxy.core.names import Table
+from proxy.core.types import ColumnType
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Column:
 
     name: str
     at: int = field(default=0, compare=False)
+    type: ColumnType | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,16 @@ class Constant:
     word: str
 
 
+@dataclass(frozen=True, slots=True)
+class Array:
+    """`ARRAY[…]` of constants: one parameter when it is sent, so that the column at its side gives it its type."""
+
+    items: "tuple[Text | Parameter | Number | Constant, ...]"
+
+
 Leaf: TypeAlias = Text | Parameter | Claim
+Source: TypeAlias = Leaf | Array
+"""What a parameter's value is taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +91,14 @@ Value: TypeAlias = Column | Text | Parameter | Claim | Number | Constant | Cast 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two values and an operator between them: `=`, `<`, …, `IS DISTINCT FROM`, `LIKE` and their negations."""
+    """Two values and an operator between them: `=`, `<`, …, `IS DISTINCT FROM`, `LIKE` and their negations.
+
+    As a client writes it, either side may be a condition; never as it is sent.
+    """
 
     operator: str
-    left: Value
-    right: Value
+    left: "Node"
+    right: "Node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +122,19 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """`value = ANY($n)`: the value of the parameter, or the text, is a PostgreSQL array literal."""
+    """`value = ANY(array)`. The value of a text or a parameter is a PostgreSQL array literal."""
 
     value: Value
-    array: Parameter | Text
+    array: Column | Parameter | Text
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTest:
+    """`array @> array`, `<@` or `&&`: at least one of them is a column."""
+
+    operator: str
+    left: Column | Parameter | Text | Array
+    right: Column | Parameter | Text | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +142,7 @@ class NullTest:
     """`value IS [NOT] NULL`."""
 
     operator: str
-    value: Value
+    value: "Node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +178,10 @@ class Subselect:
     where: "Node | None"
 
 
-Test: TypeAlias = Comparison | Between | Membership | AnyOf | NullTest | TruthTest | Not | Chain | Subselect
-Node: TypeAlias = Value | Test
+Test: TypeAlias = Comparison | Between | Membership | AnyOf | ArrayTest | NullTest | TruthTest | Not | Chain | Subselect
+Node: TypeAlias = Value | Array | Test
 
-TESTS = (Comparison, Between, Membership, AnyOf, NullTest, TruthTest, Not, Chain, Subselect)
+TESTS = (Comparison, Between, Membership, AnyOf, ArrayTest, NullTest, TruthTest, Not, Chain, Subselect)
 IS_TESTS = ("IS DISTINCT FROM", "IS NOT DISTINCT FROM")
 """Comparisons that are written with IS: nothing may be tested with IS on top of them."""
 
@@ -166,7 +189,7 @@ IS_TESTS = ("IS DISTINCT FROM", "IS NOT DISTINCT FROM")
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below, those of a policy's inner SELECT left out: its columns are another table's."""
     match node:
-        case Comparison():
+        case Comparison() | ArrayTest():
             return (node.left, node.right)
         case Between():
             return (node.value, node.low, node.high)
@@ -184,6 +207,8 @@ def _only(node: Node) -> tuple[Node, ...]:
             return node.parts
         case Call():
             return node.arguments
+        case Array():
+            return node.items
         case TruthTest() | Not():
             return (node.condition,)
         case NullTest():

@@ -6,7 +6,7 @@ from typing import Any
 from tests.core.filters.attacks import ATTACKS, POLICIES
 from tests.core.filters.corpus import ACCEPTED, REFUSED
 from tests.core.filters.reading import deparsed, flat, meant, seen
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import COLUMNS, TYPES
 from tests.core.filters.test_attacks import BEYOND_THE_LANGUAGE
 from tests.core.filters.test_conjoin import ARRAYS, NO_ORDERS, ORDERS
 from tests.core.filters.test_limits import EDGES, alternating, listed
@@ -42,12 +42,16 @@ def _refuses(filters: Filters, work: Callable[[], object]) -> bool:
     return False
 
 
+def _typed(filters: Filters) -> Any:
+    return filters.Columns.of(COLUMNS, TYPES)
+
+
 def _session(filters: Filters) -> Any:
     return filters.parse_policy("session_id = {session_id}", frozenset({"session_id"}))
 
 
 def _sent(filters: Filters, text: str, params: dict[int, str]) -> Any:
-    return filters.conjoin([_session(filters)], filters.parse(text, COLUMNS), {"session_id": "s1"}, params)
+    return filters.conjoin([_session(filters)], filters.parse(text, _typed(filters)), {"session_id": "s1"}, params)
 
 
 def sends_what_the_table_says(filters: Filters) -> Iterator[str]:
@@ -59,15 +63,18 @@ def sends_what_the_table_says(filters: Filters) -> Iterator[str]:
 
 def refuses_what_the_table_says(filters: Filters) -> Iterator[str]:
     for row in REFUSED:
-        if not _refuses(filters, lambda text=row.text: filters.parse(text, COLUMNS)):  # type: ignore[misc]
+        if not _refuses(filters, lambda text=row.text: filters.parse(text, _typed(filters))):  # type: ignore[misc]
             yield row.name
 
 
 def keeps_the_meaning_in_postgresql(filters: Filters) -> Iterator[str]:
     for row in ACCEPTED:
-        client = filters.parse(row.text, COLUMNS)
-        text = _sent(filters, row.text, row.params).text
-        if seen(text) != meant([_session(filters)], client) or flat(seen(deparsed(text))) != flat(seen(text)):
+        client = filters.parse(row.text, _typed(filters))
+        sent = _sent(filters, row.text, row.params)
+        text = sent.text
+        if seen(text, sent.params) != meant([_session(filters)], client, {"session_id": "s1"}, row.params) or flat(
+            seen(deparsed(text))
+        ) != flat(seen(text)):
             yield row.name
 
 
@@ -97,12 +104,15 @@ def judges_the_attacks(filters: Filters) -> Iterator[str]:
 
 def keeps_its_bounds(filters: Filters) -> Iterator[str]:
     for name, (most, more, _) in EDGES.items():
-        filters.parse(most, COLUMNS)
-        if not _refuses(filters, lambda text=more: filters.parse(text, COLUMNS)):  # type: ignore[misc]
+        filters.parse(most, _typed(filters))
+        if not _refuses(filters, lambda text=more: filters.parse(text, _typed(filters))):  # type: ignore[misc]
             yield name
-    if not _refuses(filters, lambda: filters.parse("(((1 = 1)))", COLUMNS, filters.FilterLimits(tokens=8))):
+    if not _refuses(filters, lambda: filters.parse("(((1 = 1)))", _typed(filters), filters.FilterLimits(tokens=8))):
         yield "tokens"
-    if not _refuses(filters, lambda: filters.parse(alternating(25), COLUMNS)):
+    large = filters.Columns.of({"role"}, {}, {"role"})
+    if not _refuses(filters, lambda: filters.parse("upper(role) = 'X'", large)):
+        yield "large columns"
+    if not _refuses(filters, lambda: filters.parse(alternating(25), _typed(filters))):
         yield "depth as sent"
     two = f"{listed(6000)} OR {listed(6000)}"
     if not _refuses(filters, lambda: filters.parse(two, COLUMNS)):
@@ -119,6 +129,9 @@ def judges_values(filters: Filters) -> Iterator[str]:
         ("role LIKE $1", {1: "a" * 257}),
         ("role LIKE $1", {1: "a\\"}),
         ("role = ANY($1)", {1: "a"}),
+        ("tags @> $1", {1: "{NULL}"}),
+        ("tags && ARRAY[$1]", {1: "a\x00"}),
+        ("role = $1 OR tenant = $1", {1: "a" * 1_100_000}),
         ("role = ANY($1)", {1: "{" + "a," * 10_000 + "a}"}),
         ("role = ANY($1)", {1: "{" + '"a",' * 10_000 + '"a"}'}),
         ("role = ANY($1)", {1: "{" + "a b," * 10_000 + "a}"}),
@@ -135,11 +148,7 @@ def judges_values(filters: Filters) -> Iterator[str]:
 
 def writes_arrays(filters: Filters) -> Iterator[str]:
     for literal, written in ARRAYS.items():
-        try:
-            sent = _sent(filters, "role = ANY($1)", {1: literal}).params[1]
-        except filters.FilterFault:
-            sent = None
-        if sent != written:
+        if filters.arrays.reread(literal, 100) != written:
             yield literal
 
 
@@ -148,7 +157,9 @@ def sends_policies(filters: Filters) -> Iterator[str]:
         predicate = filters.conjoin([filters.parse_policy(text, DECLARED)], None, VALUES, {})
         if predicate.text != f"{half} AND (TRUE)" or predicate.params != params:
             yield text
-    two = filters.conjoin([_session(filters)] * 2, filters.parse("is_final", COLUMNS), {"session_id": "s1"}, {})
+    if not _refuses(filters, lambda: filters.parse_policy('"a\nb" = 1', DECLARED)):
+        yield "a line in a name"
+    two = filters.conjoin([_session(filters)] * 2, filters.parse("is_final", _typed(filters)), {"session_id": "s1"}, {})
     if two.text != '(("session_id" = $1) AND ("session_id" = $1)) AND ("is_final")' or two.params != ("s1",):
         yield "narrowing"
     if filters.conjoin([], filters.parse('"%d" = 1', {"%d"}), {}, {}).text != '(TRUE) AND ("%d" = 1)':
@@ -207,7 +218,7 @@ def locks_a_second_time(filters: Filters) -> Iterator[str]:
 
 def locks_all_that_leaves(filters: Filters) -> Iterator[str]:
     """A condition whose text was spoiled after it was written does not get out."""
-    good = filters.parse("is_final", COLUMNS)
+    good = filters.parse("is_final", _typed(filters))
     fields = {name: getattr(good, name) for name in type(good).__slots__}
     spoiled = type(good)(**(fields | {"template": "(TRUE) OR (TRUE)"}))
     try:

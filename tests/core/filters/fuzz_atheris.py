@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["proxy.core.filters"]):
 
 from tests.core.filters.corpus import ACCEPTED, REFUSED
 from tests.core.filters.reading import deparsed, flat, meant, seen
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import COLUMNS, TYPED
 
 POLICY = parse_policy("session_id = {session_id} OR shared_with = {session_id}", frozenset({"session_id"}))
 PARAMS = {1: "a", 2: "b%", 3: "{a,b}", 4: "1"}
@@ -31,7 +31,7 @@ def measured(text: str) -> float:
     """Seconds that one reading takes, refused or not."""
     started = time.process_time()
     with suppress(FilterFault):
-        conjoin([POLICY], read(text, COLUMNS), {"session_id": "s1"}, PARAMS)
+        conjoin([POLICY], read(text, TYPED), {"session_id": "s1"}, PARAMS)
     return time.process_time() - started
 
 
@@ -45,7 +45,7 @@ def one_input(data: bytes) -> None:
     with suppress(FilterFault):
         parse_policy(text, frozenset({"session_id"}))
     try:
-        client = read(text, COLUMNS)
+        client = read(text, TYPED)
         predicate = conjoin([POLICY], client, {"session_id": "s1"}, PARAMS)
     except FilterFault:
         return

@@ -1,17 +1,22 @@
 """The second reader: PostgreSQL's own grammar, and what it must read in the text that we send.
 
-`seen` reads SQL with postgast. `meant` says what our tree means in the same terms, with parameters numbered by first
-use. Both are nested tuples; the two know nothing of each other.
+`seen` reads SQL with postgast, and says of each parameter the value that goes with it. `meant` says what our tree
+means in the same terms. Both are nested tuples; the two know nothing of each other.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import postgast
 
-from proxy.core.filters import Condition
+from proxy.core.filters import Condition, array_literal
+from proxy.core.filters.arrays import reread
 from proxy.core.filters.tree import (
     AnyOf,
+    Array,
+    ArrayTest,
     Between,
     Call,
     Cast,
@@ -35,9 +40,21 @@ Tree = tuple[Any, ...]
 SELECT = "SELECT 1 WHERE "
 
 
-def seen(where: str) -> Tree:
-    """What PostgreSQL reads, exactly one SELECT with nothing but this WHERE. Fails on anything else."""
-    return _statement(postgast.parse(SELECT + where))
+def seen(where: str, params: Sequence[str] | None = None) -> Tree:
+    """What PostgreSQL reads, exactly one SELECT with nothing but this WHERE. Fails on anything else.
+
+    With `params` every parameter is given as its value.
+    """
+    tree = _statement(postgast.parse(SELECT + where))
+    return tree if params is None else _valued(tree, params)
+
+
+def _valued(tree: Any, params: Sequence[str]) -> Any:
+    if not isinstance(tree, tuple):
+        return tree
+    if tree[:1] == ("param",):
+        return ("value", params[tree[1] - 1])
+    return tuple(_valued(part, params) for part in tree)
 
 
 def deparsed(where: str) -> str:
@@ -116,19 +133,20 @@ _SEEN: dict[str, Any] = {
         *_nodes(chain.args),
     ),
     "sub_link": _sublink,
+    "a_array_expr": lambda array: ("array", *_nodes(array.elements)),
 }
 
 
 class Meaning:
-    """Says trees in the terms of the second reader, numbering as it goes."""
+    """Says trees in the terms of the second reader."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._numbers: dict[object, int] = {}
+    def __init__(self, claims: Mapping[str, str], params: Mapping[int, str]) -> None:
+        self._claims = claims
+        self._params = params
+        self._lists = {number: reread(value, 10_000) for number, value in params.items()}
 
     def half(self, conditions: Iterable[Condition]) -> Tree:
         """All of these conditions, as PostgreSQL reads `((a) AND (b))`: it flattens an AND that comes first."""
-        self._numbers = {}  # numbers are shared inside a half, never between two
         first, *others = [self.of(condition.root) for condition in conditions]
         return _and(first, others) if others else first
 
@@ -139,7 +157,8 @@ class Meaning:
         return tuple(self.of(node) for node in nodes)
 
     def column(self, column: Column) -> Tree:
-        return ("column", column.name)
+        is_enum = column.type is not None and column.type.name == "enum"
+        return ("cast", ("column", column.name), "text") if is_enum else ("column", column.name)
 
     def constant(self, constant: Constant) -> Tree:
         return ("constant", constant.word)
@@ -147,22 +166,27 @@ class Meaning:
     def number(self, number: Number) -> Tree:
         return ("number", number.digits)
 
-    def _new(self) -> int:
-        self._count += 1
-        return self._count
-
-    def text(self, _: Text) -> Tree:
-        return ("param", self._new())
+    def text(self, text: Text) -> Tree:
+        return ("value", text.value)
 
     def parameter(self, parameter: Parameter) -> Tree:
-        if parameter.number not in self._numbers:
-            self._numbers[parameter.number] = self._new()
-        return ("param", self._numbers[parameter.number])
+        return ("value", self._params[parameter.number])
 
     def claim(self, claim: Claim) -> Tree:
-        if claim.name not in self._numbers:
-            self._numbers[claim.name] = self._new()
-        return ("param", self._numbers[claim.name])
+        return ("value", self._claims[claim.name])
+
+    def array(self, array: Array) -> Tree:
+        return ("value", array_literal([self._element(item) for item in array.items]))
+
+    def _element(self, item: Node) -> str:
+        kind, said = self.of(item)
+        return said.lower() if kind == "constant" else said  # type: ignore[no-any-return]
+
+    def list(self, array: Node) -> Tree:
+        """An array: the value of a parameter is sent with our own quotes."""
+        if type(array).__name__ != "Parameter":
+            return self.of(array)
+        return ("value", self._lists[array.number])  # type: ignore[union-attr]
 
     def cast(self, cast: Cast) -> Tree:
         return ("cast", self.of(cast.leaf), cast.type)
@@ -188,7 +212,18 @@ class Meaning:
         return ("IN", "=" if test.operator == "IN" else "<>", self.of(test.value), self.all(test.items))
 
     def anyof(self, test: AnyOf) -> Tree:
-        return ("OP_ANY", "=", self.of(test.value), self.of(test.array))
+        value, array = self.of(test.value), self.list(test.array)
+        if array == ("value", "{}"):
+            return ("constant", "FALSE")
+        if array[0] != "value" or not (nulls := re.findall(r"(?:(?<=\{)NULL,?|,NULL)(?=[,}\"])", array[1])):
+            return ("OP_ANY", "=", value, array)
+        unknown, rest = ("OP", "=", value, ("constant", "NULL")), array[1]
+        for null in nulls:
+            rest = rest.replace(null, "", 1)
+        return unknown if rest == "{}" else ("OR", ("OP_ANY", "=", value, ("value", rest)), unknown)
+
+    def arraytest(self, test: ArrayTest) -> Tree:
+        return ("OP", test.operator, self.list(test.left), self.list(test.right))
 
     def nulltest(self, test: NullTest) -> Tree:
         return ("null", test.operator == "IS NULL", self.of(test.value))
@@ -200,7 +235,9 @@ class Meaning:
         return ("NOT", self.of(test.condition))
 
     def chain(self, chain: Chain) -> Tree:
-        return (chain.operator, *self.all(chain.parts))
+        parts = self.all(chain.parts)
+        # a list with NULL is an OR of two, and PostgreSQL's grammar flattens an OR in an OR
+        return (chain.operator, *[p for part in parts for p in (part[1:] if part[0] == chain.operator else (part,))])
 
     def subselect(self, test: Subselect) -> Tree:
         where = self.of(test.where) if test.where else None
@@ -214,6 +251,15 @@ setattr(Meaning, "not", Meaning.not_)
 class AsWritten(Meaning):
     """The same with literals and the client's own numbers, to be compared with what PostgreSQL reads in its text."""
 
+    def __init__(self) -> None:
+        super().__init__({}, {})
+
+    def array(self, array: Array) -> Tree:
+        return ("array", *self.all(array.items))
+
+    def list(self, array: Node) -> Tree:
+        return self.of(array)
+
     def text(self, text: Text) -> Tree:
         return ("text", text.value)
 
@@ -222,9 +268,11 @@ class AsWritten(Meaning):
 
 
 def untyped(tree: Any) -> Any:
-    """The tree without casts to text: the client writes some, we put in others."""
+    """The tree without casts to text, of which the client writes some and we put in others; numbers as such."""
     if not isinstance(tree, tuple):
         return tree
+    if tree[:1] == ("number",):
+        return ("number", Decimal(tree[1]))
     if tree[:1] == ("cast",) and tree[2] == "text":
         return untyped(tree[1])
     return tuple(untyped(part) for part in tree)
@@ -234,11 +282,15 @@ def _and(first: Tree, others: Iterable[Tree]) -> Tree:
     return ("AND", *(first[1:] if first[0] == "AND" else (first,)), *others)
 
 
-def meant(policy: Iterable[Condition], client: Condition | None) -> Tree:
+def meant(
+    policy: Iterable[Condition],
+    client: Condition | None,
+    claims: Mapping[str, str],
+    params: Mapping[int, str] | None = None,
+) -> Tree:
     """What the whole predicate must be read as: the policy first in the top AND."""
-    meaning = Meaning()
-    enforced = meaning.half(policy)
-    return _and(enforced, [meaning.half([client]) if client else ("constant", "TRUE")])
+    enforced = Meaning(claims, {}).half(policy)
+    return _and(enforced, [Meaning(claims, params or {}).half([client]) if client else ("constant", "TRUE")])
 
 
 def flat(tree: Any) -> Any:

@@ -1,5 +1,8 @@
 """The table that filters are tried on: rows of many sessions whose ids are easily taken for one another."""
 
+from proxy.core.filters import Columns
+from proxy.core.types import ColumnType
+
 COLUMNS = frozenset(
     (
         "id",
@@ -14,8 +17,16 @@ COLUMNS = frozenset(
         "created_at",
         "msg_uuid",
         "Weird Col",
+        "tags",
+        "numbers",
+        "status",
+        "day",
+        "started",
     )
 )
+TYPES = {"status": ColumnType("enum")}
+TYPED = Columns.of(COLUMNS, TYPES)
+"""Of most columns nothing is known, as of a policy without types: an enum is one that says so."""
 HIDDEN = frozenset(("secret_note", "meta", "shared_with"))
 
 SESSIONS = (
@@ -40,10 +51,12 @@ SESSIONS = (
 """The session of each group of rows; None is NULL."""
 
 SCHEMA = """
+CREATE TYPE mood AS ENUM ('open', 'done', 'Open');
 CREATE TABLE chat_messages (
     id int PRIMARY KEY, session_id text, tenant text, seq int, role text, content text, is_final bool,
     tokens bigint, score float8, created_at timestamptz, msg_uuid uuid, "Weird Col" text,
-    secret_note text, meta jsonb, shared_with text);
+    secret_note text, meta jsonb, shared_with text,
+    tags text[], numbers int[], status mood, day date, started timestamp);
 CREATE TABLE secrets (id int PRIMARY KEY, secret text);
 CREATE TABLE members (thread_id int, sub text, kind text);
 CREATE ROLE reader;
@@ -53,6 +66,16 @@ GRANT SELECT ON chat_messages, secrets, members TO reader;
 
 def _literal(text: str | None) -> str:
     return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def _further(number: int) -> str:
+    """Arrays, an enum, a date and a time without a zone: NULL, empty, with and without NULL."""
+    tags = ("NULL", "'{}'", "'{user,a}'", "'{NULL,a}'", "'{it''s,\"b c\"}'")[number % 5]
+    numbers = ("'{1,2}'", "NULL", "'{2,NULL}'", "'{}'", "'{-2147483648,3}'")[number % 5]
+    status = ("'open'", "'done'", "NULL")[number % 3]
+    day = ("NULL", "'2024-01-01'", "'2024-01-02'", "'2024-01-01'")[number % 4]
+    started = ("'2024-01-01 00:00'", "NULL", "'2024-01-02 12:00'")[number % 3]
+    return f"{tags}, {numbers}, {status}, {day}, {started}"
 
 
 def _values() -> str:
@@ -73,7 +96,7 @@ def _values() -> str:
             rows.append(
                 f"({number}, {_literal(session)}, {_literal(tenant)}, {numbers[0]}, {_literal(role)}, "
                 f"{_literal(content)}, {final}, {numbers[1]}, {numbers[2]}, {when}, {uuid}, {_literal(weird)}, "
-                f"'note {number}', '{{\"k\": \"v\"}}', {shared})"
+                f"'note {number}', '{{\"k\": \"v\"}}', {shared}, {_further(number)})"
             )
     return ", ".join(rows)
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from tests.core.filters.corpus import ACCEPTED, REFUSED
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="\\"), max_size=6)
-PARAMS = {1: "user", 2: "a%", 3: "x", 4: "{a,user}", 5: "true"}
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",), exclude_characters="\\\x00"), max_size=6)
+PARAMS = {1: "user", 2: "a%", 3: "x", 4: "{a,user}", 5: "true", 6: "{a,NULL}", 7: "{ }", 8: "{2,3}"}
 
 
 def quoted(text: str) -> str:
@@ -16,9 +16,39 @@ texts = (st.sampled_from(["user", "assistant", "s1", "s2", "it's", "t1", ""]) | 
 parameters = st.sampled_from(["$1", "$3"])
 text_columns = st.sampled_from(["role", '"role"', "SESSION_ID", "tenant", "content", '"Weird Col"'])
 number_columns = st.sampled_from(["seq", "id", "tokens", "score"])
-numbers = st.integers(-(2**31), 2**31 - 1).map(str) | st.sampled_from(["0", "1", "-5", "+2", "0.5", "-0.25", "1.50"])
+numbers = st.integers(-(2**31), 2**31 - 1).map(str) | st.sampled_from(
+    ["0", "1", "-5", "+2", "0.5", "-0.25", "1.50", ".5", "-5.", "5e-1", "1.5E+1"]
+)
 bool_columns = st.sampled_from(["is_final", '"is_final"', "IS_FINAL"])
 comparators = st.sampled_from(["=", "<>", "!=", " < ", "<=", ">", ">= "])
+blanks = st.sampled_from([" ", "\n", "\t", "\r\n  "])
+arrays_of_texts = st.lists(st.sampled_from(["'a'", "'user'", "'b c'", "$1", "$3"]), min_size=1, max_size=3).map(
+    lambda items: f"ARRAY[{', '.join(items)}]"
+)
+arrays_of_numbers = st.lists(st.sampled_from(["1", "-2", "3", "-2147483648"]), min_size=1, max_size=3).map(
+    lambda items: f"ARRAY[{','.join(items)}]"
+)
+array_pairs = st.tuples(st.just("tags"), arrays_of_texts | st.sampled_from(["$4", "'{}'", "tags", "$7"])) | st.tuples(
+    st.just("numbers"), arrays_of_numbers | st.sampled_from(["$8", "'{\"1\"}'", "numbers"])
+)
+array_tests = (
+    st.tuples(array_pairs, st.sampled_from(["@>", "<@", "&&"]), st.booleans()).map(
+        lambda parts: f" {parts[1]} ".join(parts[0] if parts[2] else parts[0][::-1])
+    )
+    | st.sampled_from(["$1", "'a'", "role", "lower(content)"]).map("{} = ANY(tags)".format)
+    | st.sampled_from(["1", "seq", "$8", "-5"]).filter(lambda value: value != "$8").map("{} = ANY(numbers)".format)
+    | st.sampled_from(["$4", "$6", "$7", "'{\"user\",NULL}'", "'{}'"]).map("role = ANY({})".format)
+    | st.sampled_from(["$7", "$8", "'{NULL}'"]).map("seq = ANY({})".format)
+)
+enum_values = st.sampled_from(["status", '"status"', "'open'", "'done'", "CAST(status AS text)", "status::text"])
+enum_tests = st.tuples(
+    st.just("status"),
+    st.sampled_from(["= {}", "<> {}", "IN ({}, 'Open')", "NOT IN ({})", "IS DISTINCT FROM {}"]),
+    enum_values,
+).map(lambda parts: f"{parts[0]} {parts[1].format(parts[2])}")
+time_values = st.sampled_from(
+    ["day", "started", "date '2024-01-01'", "timestamp '2024-01-02 12:00'", "CAST('2024-01-01' AS date)", "NULL"]
+)
 spaced = st.sampled_from([" {} ", "{} ", " {}"])
 
 
@@ -35,11 +65,10 @@ def _calls(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-text_values = st.recursive(
-    bracketed(text_columns | texts | parameters | parameters.map("{}::text".format) | texts.map("{}::text".format)),
-    _calls,
-    max_leaves=4,
+plain_texts = bracketed(
+    text_columns | texts | parameters | parameters.map("{}::text".format) | texts.map("CAST({} AS text)".format)
 )
+text_values = plain_texts | _calls(plain_texts) | plain_texts.map("concat(coalesce(role, {}), 'x')".format)
 number_values = bracketed(number_columns | numbers) | st.tuples(number_columns, numbers).map(
     lambda pair: f"coalesce({pair[0]}, {pair[1]})"
 )
@@ -74,6 +103,10 @@ tests = (
     | tests_of(bool_values)
     | st.tuples(text_values, st.sampled_from(["LIKE", "NOT LIKE", "ilike", "NOT ILIKE"]), patterns).map(" ".join)
     | text_values.map("{} = ANY ( $4 )".format)
+    | array_tests
+    | enum_tests
+    | tests_of(time_values)
+    | st.sampled_from(["coalesce(is_final, false)", "coalesce(NULL, is_final, TRUE)"])
     | st.tuples(bool_columns, st.sampled_from(["IS TRUE", "IS NOT FALSE", "IS UNKNOWN"])).map(" ".join)
     | bracketed(bool_columns | st.sampled_from(["true", "false"]))
 )
@@ -87,13 +120,22 @@ def _conditions(conditions: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         | several.map(lambda parts: " OR ".join(f"({part})" for part in parts))
         | several.map(lambda parts: " AND ".join(f"({part})" for part in parts))
         | conditions.map("NOT ({})".format)
+        | st.tuples(
+            conditions,
+            st.sampled_from(["= true", "<> TRUE", "!= 'f'", "= $5", "<> is_final", "= (seq = 1)"]),
+        ).map(lambda pair: f"({pair[0]}) {pair[1]}")
+        | st.tuples(st.sampled_from(["true = ", "is_final <> ", "$5 = "]), conditions).map(
+            lambda pair: f"{pair[0]}({pair[1]})"
+        )
         | st.tuples(several, st.sampled_from(["IS TRUE", "IS NOT TRUE", "IS UNKNOWN"])).map(
             lambda pair: f"({' AND '.join(f'({part})' for part in pair[0])}) {pair[1]}"
         )
     )
 
 
-filters = st.recursive(tests, _conditions, max_leaves=6)
+filters = st.tuples(st.recursive(tests, _conditions, max_leaves=6), blanks).map(
+    lambda pair: pair[0] if "'" in pair[0] else pair[0].replace(" ", pair[1])
+)
 """Filters of the language. A few clash in types where a column cannot show it; the oracle leaves those out."""
 
 _FRAGMENTS = """

@@ -42,7 +42,7 @@ def judged(attack: Attack) -> bool:
             order_by(attack.order, columns)
     except FilterFault:
         return False
-    assert seen(predicate.text) == meant([policy], client)
+    assert seen(predicate.text, predicate.params) == meant([policy], client, claims, attack.params)
     return True
 
 

@@ -14,7 +14,7 @@ from proxy.core.filters import (
     parse_policy,
 )
 from proxy.core.filters.arrays import reread
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import COLUMNS, TYPED
 
 SESSION = parse_policy("session_id = {session_id}", frozenset({"session_id"}))
 THREAD = parse_policy("thread_id = {thread_id}", frozenset({"thread_id"}))
@@ -23,7 +23,7 @@ CLAIMS = {"session_id": "s-ada", "thread_id": "t9", "unused": "u"}
 
 
 def both(policy: list[Condition], text: str, params: dict[int, str]) -> Predicate:
-    return conjoin(policy, parse(text, COLUMNS), CLAIMS, params)
+    return conjoin(policy, parse(text, TYPED), CLAIMS, params)
 
 
 def test_the_policy_alone() -> None:
@@ -50,7 +50,7 @@ def test_parts_of_a_policy_share_the_number_of_a_claim_and_never_one_of_a_text()
 
 
 def test_a_public_policy_leaves_the_filter_in_its_brackets() -> None:
-    assert conjoin([], parse("seq = 1 OR is_final", COLUMNS), {}, {}).text == '(TRUE) AND (("seq" = 1) OR "is_final")'
+    assert conjoin([], parse("seq = 1 OR is_final", TYPED), {}, {}).text == '(TRUE) AND (("seq" = 1) OR "is_final")'
     assert conjoin([], None, {}, {}).text == "(TRUE) AND (TRUE)"
 
 
@@ -75,10 +75,21 @@ def test_a_missing_parameter_is_refused_where_it_stands() -> None:
         both([SESSION], "role = $1 OR role = $2", {1: "a", 3: "b"})
 
 
-@pytest.mark.parametrize("value", ["s1\x00", "a\nb", "\x7f", "\x85", "\ud800"])
-def test_a_value_with_a_control_character_is_refused(value: str) -> None:
-    with pytest.raises(FilterFault, match="the value of \\$1 holds a control character"):
+@pytest.mark.parametrize("value", ["s1\x00", "\ud800"])
+def test_a_value_that_postgresql_cannot_store_is_refused(value: str) -> None:
+    with pytest.raises(FilterFault, match="the value of \\$1 holds NUL or a lone surrogate"):
         both([SESSION], "role = $1", {1: value})
+    with pytest.raises(FilterFault, match="the value of \\$1 holds NUL or a lone surrogate"):
+        both([SESSION], "tags @> ARRAY[$1]", {1: value})
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\t", "\r\n", "\x7f", "\x85", "\u2028"])
+def test_any_other_value_is_sent_as_it_is(value: str) -> None:
+    assert both([SESSION], f"role = $1 OR role = '{value}'", {1: value}).params == ("s-ada", value, value)
+
+
+@pytest.mark.parametrize("value", ["s1\x00", "a\nb", "\x7f", "\x85", "\ud800"])
+def test_a_claim_with_a_control_character_is_refused(value: str) -> None:
     with pytest.raises(SecondLock, match="a claim's value holds a control character"):
         conjoin([SESSION], None, {"session_id": value}, {})
 
@@ -94,7 +105,7 @@ def test_a_claim_that_is_not_there_is_the_callers_fault() -> None:
 
 def test_halves_cannot_be_exchanged() -> None:
     with pytest.raises(SecondLock, match="a policy reads a client's parameter"):
-        conjoin([parse("role = $1", COLUMNS)], None, CLAIMS, {1: "x"})
+        conjoin([parse("role = $1", TYPED)], None, CLAIMS, {1: "x"})
     with pytest.raises(SecondLock, match="a client's filter reads a claim"):
         conjoin([SESSION], SESSION, CLAIMS, {})
 
@@ -106,7 +117,13 @@ def test_a_name_with_a_per_cent_sign_and_a_quote_is_written_whole() -> None:
 
 ARRAYS = {
     "{}": "{}",
-    " { } ": "{}",
+    "{ } ": "{}",
+    "{\n\t}": "{}",
+    " { } ": None,
+    "{\ta,\n b c\r\n}": '{"a","b c"}',
+    '{"a\nb"}': '{"a\nb"}',
+    "{a\nb}": '{"a\nb"}',
+    "{   ": None,
     "{s2,s3}": '{"s2","s3"}',
     "{ s2 , s 3 }": '{"s2","s 3"}',
     '{"a,b","c}"}': '{"a,b","c}"}',
@@ -182,6 +199,7 @@ NO_ORDERS = {
     "no_such": (0, "may not use", "column"),
     '"ID"': (0, "may not use", "column"),
     "id\nLIMIT 1": (2, "control", "malformed"),
+    "id\tDESC": (2, "control", "malformed"),
     "id\u00a0": (2, "ASCII", "malformed"),
     "id;": (2, "semicolon", "malformed"),
     "id -- x": (3, "comments", "malformed"),

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.core.filters import FilterFault, parse
 from tests.core.filters.corpus import ACCEPTED, ENFORCED, REFUSED, Accepted, Refused
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import TYPED
 
 
 def named(row: Accepted | Refused) -> str:
@@ -20,7 +20,7 @@ def test_an_accepted_filter_is_sent_like_this(row: Accepted) -> None:
 @pytest.mark.parametrize("row", REFUSED, ids=named)
 def test_a_refusal_names_the_place_and_the_fault(row: Refused) -> None:
     with pytest.raises(FilterFault) as caught:
-        parse(row.text, COLUMNS)
+        parse(row.text, TYPED)
     assert (caught.value.position, caught.value.kind) == (row.at, row.kind), str(caught.value)
     assert row.says in caught.value.sentence
     assert str(caught.value) == f"at {row.at}: {caught.value.sentence}"
@@ -30,7 +30,7 @@ def test_hidden_and_unknown_columns_are_refused_alike() -> None:
     sentences = set()
     for name in ("secret_note", "no_such_column", "xmin", '"Secret_Note"'):
         with pytest.raises(FilterFault) as caught:
-            parse(f"{name} = 'x'", COLUMNS)
+            parse(f"{name} = 'x'", TYPED)
         sentences.add(str(caught.value))
     assert len(sentences) == 1
 
@@ -38,28 +38,30 @@ def test_hidden_and_unknown_columns_are_refused_alike() -> None:
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 @pytest.mark.parametrize("junk", [";", "--", "\x00", ")", "(", "'", '"', "\\", " OR", "$$", "::", ",", ".", "🙂"])
 def test_an_accepted_filter_with_junk_before_or_behind_is_refused(row: Accepted, junk: str) -> None:
+    if junk == "." and (row.text[-1].isdigit() or row.text[0].isdigit()):
+        junk = ".."  # a point beside digits makes a decimal of them
     for text in (junk + row.text, row.text + junk):
         with pytest.raises(FilterFault):
-            parse(text, COLUMNS)
+            parse(text, TYPED)
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 def test_an_accepted_filter_doubled_is_refused(row: Accepted) -> None:
     for text in (row.text + row.text, f"{row.text} {row.text}", f"{row.text}, {row.text}", f"({row.text})({row.text})"):
         with pytest.raises(FilterFault):
-            parse(text, COLUMNS)
+            parse(text, TYPED)
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 def test_an_accepted_filter_in_capitals_means_the_same(row: Accepted) -> None:
     if '"' in "".join(row.text.split("'")[::2]):  # quoted names keep their case too: in capitals they are others
         with pytest.raises(FilterFault):
-            parse(row.text.upper(), COLUMNS)
+            parse(row.text.upper(), TYPED)
         return
     # literals are data and keep their case
     pieces = row.text.split("'")
     shouted = "'".join(piece if number % 2 else piece.upper() for number, piece in enumerate(pieces))
-    assert parse(shouted, COLUMNS) == row.condition
+    assert parse(shouted, TYPED) == row.condition
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)

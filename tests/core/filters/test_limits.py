@@ -2,12 +2,12 @@
 
 import pytest
 
-from proxy.core.filters import FilterFault, FilterLimits, conjoin, parse
+from proxy.core.filters import Columns, FilterFault, FilterLimits, conjoin, parse
 from proxy.core.filters.cursor import Cursor
 from proxy.core.filters.lexer import lex
 from tests.core.filters.corpus import CLAIMS, POLICY, sent
 from tests.core.filters.reading import deparsed, flat, seen
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import COLUMNS, TYPED, TYPES
 
 DEEP_VALUE = "{}role{} = 'x'"
 
@@ -37,14 +37,23 @@ def chained(count: int) -> str:
     return " OR ".join(f"seq = {number}" for number in range(count))
 
 
+def folds(count: int) -> str:
+    return " OR ".join(["lower(role) = 'x'"] * count)
+
+
+def called(function: str, count: int) -> str:
+    return f"{function}({', '.join(['role'] * count)}) = 'x'"
+
+
 EDGES = {
     "bytes": ("role = '" + "x" * 4087 + "'", "role = '" + "x" * 4088 + "'", 4096),
     "bytes of other scripts": ("role = '" + "é" * 2043 + "x'", "role = '" + "é" * 2044 + "'", 2053),
     "brackets": (nested(24), nested(25), 25),
     "brackets round values": (DEEP_VALUE.format("(" * 24, ")" * 24), DEEP_VALUE.format("(" * 25, ")" * 25), 25),
     "brackets on the right": ("'x' = " + "(" * 24 + "role" + ")" * 24, "'x' = " + "(" * 25 + "role" + ")" * 25, 31),
-    "calls": ("lower(" * 23 + "role" + ")" * 23 + " = 'x'", "lower(" * 25 + "role" + ")" * 25 + " = 'x'", 150),
-    "calls, as sent": ("lower(" * 23 + "role" + ")" * 23 + " = 'x'", "lower(" * 24 + "role" + ")" * 24 + " = 'x'", 0),
+    "calls of lower and upper": (folds(4), folds(5), 84),
+    "arguments of concat": (called("concat", 20), called("concat", 21), 0),
+    "arguments of coalesce": (called("coalesce", 20), called("coalesce", 21), 0),
     "nots": ("NOT " * 24 + "is_final", "NOT " * 25 + "is_final", 96),
     "nots, as sent": ("NOT " * 23 + "seq = 1", "NOT " * 24 + "seq = 1", 0),
     "brackets as sent": (alternating(24), alternating(25), 0),
@@ -62,19 +71,19 @@ EDGES = {
 
 @pytest.mark.parametrize(("most", "more", "at"), EDGES.values(), ids=EDGES.keys())
 def test_a_bound_holds_at_its_edge(most: str, more: str, at: int) -> None:
-    client = parse(most, COLUMNS)
+    client = parse(most, TYPED)
     text = sent(client, {99999: "x"}).text
     assert flat(seen(deparsed(text))) == flat(seen(text)), "PostgreSQL reads the largest too"
     with pytest.raises(FilterFault) as caught:
-        parse(more, COLUMNS)
+        parse(more, TYPED)
     assert caught.value.position == at
 
 
 def test_tokens_are_counted() -> None:
     few = FilterLimits(tokens=5)
-    assert parse("(seq = 1)", COLUMNS, few)
+    assert parse("(seq = 1)", TYPED, few)
     with pytest.raises(FilterFault, match="at 9: a filter has at most 5 words and signs besides its lists"):
-        parse("(seq = (1) )", COLUMNS, few)
+        parse("(seq = (1) )", TYPED, few)
 
 
 def test_nothing_is_taken_beyond_the_end() -> None:
@@ -85,7 +94,7 @@ def test_nothing_is_taken_beyond_the_end() -> None:
 
 
 def test_the_bound_on_patterns_holds_for_parameters_too() -> None:
-    client = parse("role LIKE $1 AND lower(role) LIKE $1::text", COLUMNS)
+    client = parse("role LIKE $1 AND lower(role) LIKE $1::text", TYPED)
     assert sent(client, {1: "%" * 8})
     for pattern in ("%" * 9, "x" * 257, "é" * 129, "x\\", "x\\\\\\"):
         with pytest.raises(FilterFault, match=r"at 10: \$1: a pattern"):
@@ -94,13 +103,37 @@ def test_the_bound_on_patterns_holds_for_parameters_too() -> None:
 
 
 def test_the_bound_on_lists_holds_for_arrays_too() -> None:
-    client = parse("seq = ANY($1)", COLUMNS)
+    client = parse("seq = ANY($1)", TYPED)
     for most, more in (("1" * 10_000, "1" * 10_001), (['"1"'] * 10_000, ['"1"'] * 10_001)):
         assert sent(client, {1: "{" + ",".join(most) + "}"})
         with pytest.raises(FilterFault, match=r"at 10: \$1 is not an array .* at most 10000 elements"):
             sent(client, {1: "{" + ",".join(more) + "}"})
     with pytest.raises(FilterFault):
         conjoin([POLICY], client, CLAIMS, {1: "{1,2,3}"}, FilterLimits(in_list=2))
+
+
+def test_lower_and_upper_do_not_read_columns_with_large_values() -> None:
+    columns = Columns.of({"role", "content"}, large={"content"})
+    assert parse("lower(role) = 'x' AND content LIKE 'x%' AND concat(content) = 'x'", columns)
+    for text in ("lower(content) = 'x'", "role = upper((content))"):
+        with pytest.raises(FilterFault, match=r"does not read this column: its values are large"):
+            parse(text, columns)
+
+
+def test_a_value_that_is_sent_several_times_is_bounded_as_it_is_sent() -> None:
+    once, twice = parse("role = $1", TYPED), parse("role = $1 OR tenant = $1", TYPED)
+    assert sent(once, {1: "x" * 2_000_000})
+    assert sent(twice, {1: "x" * 1_000_000})
+    with pytest.raises(FilterFault, match="the values of a filter have at most 2097152 characters"):
+        sent(twice, {1: "x" * 1_100_000})
+
+
+@pytest.mark.parametrize("text", ["tags @> $1", "$1 && tags", "role = ANY($1) AND tags <@ $1"])
+def test_null_in_an_array_that_is_compared_is_refused(text: str) -> None:
+    assert sent(parse(text, TYPED), {1: "{a}"})
+    assert sent(parse(text, TYPED), {1: "{}"})
+    with pytest.raises(FilterFault, match="never finds NULL: leave it out of the array"):
+        sent(parse(text, TYPED), {1: "{a,NULL}"})
 
 
 @pytest.mark.parametrize("depth", [0, 65])
@@ -111,16 +144,16 @@ def test_a_depth_that_could_reach_the_interpreters_limit_cannot_be_set(depth: in
 
 def test_the_deepest_filter_that_can_be_set_does_not_reach_the_interpreters_limit() -> None:
     roomy = FilterLimits(bytes=100_000, tokens=10_000, depth=64, nodes=10_000)
-    assert parse(nested(64), COLUMNS, roomy)
-    assert parse(alternating(64), COLUMNS, roomy)
+    assert parse(nested(64), TYPED, roomy)
+    assert parse(alternating(64), TYPED, roomy)
     with pytest.raises(FilterFault):
-        parse("(NOT " * 64 + "is_final" + ")" * 64, COLUMNS, roomy)
+        parse("(NOT " * 64 + "is_final" + ")" * 64, TYPED, roomy)
 
 
 def test_a_parsed_filter_is_remembered_by_text_columns_and_limits() -> None:
-    first = parse("seq = 1", COLUMNS)
-    assert parse("seq = 1", set(COLUMNS)) is first
-    assert parse("seq = 1", COLUMNS, FilterLimits(depth=5)) is not first
+    first = parse("seq = 1", TYPED)
+    assert parse("seq = 1", Columns.of(set(COLUMNS), TYPES)) is first
+    assert parse("seq = 1", TYPED, FilterLimits(depth=5)) is not first
     with pytest.raises(FilterFault):
         parse("seq = 1", frozenset({"role"}))
 

@@ -16,7 +16,7 @@ from proxy.core.filters import (
     parse_policy,
 )
 from tests.core.filters.reading import meant, seen
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import TYPED
 
 CLAIMS = frozenset({"session_id", "tenant"})
 VALUES = {"session_id": "s-ada", "tenant": "t1"}
@@ -36,6 +36,10 @@ SENT = {
         ("public", "t1"),
     ),
     "{tenant} = {session_id}": ("($1::text = $2::text)", ("t1", "s-ada")),
+    "session_id = {session_id}\n  AND\ttenant <> {tenant}\r\n": (
+        '(("session_id" = $1) AND ("tenant" <> $2))',
+        ("s-ada", "t1"),
+    ),
     "is_public": ('("is_public")', ()),
     '"100%""x" = {tenant}': ('("100%""x" = $1)', ("t1",)),
     "id IN (SELECT thread_id FROM public.members)": ('("id" IN (SELECT "thread_id" FROM "public"."members"))', ()),
@@ -57,7 +61,7 @@ def test_a_policys_predicate_is_sent_like_this(text: str) -> None:
     half, params = SENT[text]
     assert predicate.text == f"{half} AND (TRUE)"
     assert predicate.params == params
-    assert seen(predicate.text) == meant([condition], None)
+    assert seen(predicate.text, predicate.params) == meant([condition], None, VALUES)
 
 
 REFUSED = {
@@ -80,6 +84,15 @@ REFUSED = {
     "id IN (SELECT a FROM s." + "t" * 64 + ")": (23, "a name is missing"),
     "session_id.x = 1": (10, "is missing here"),
     "session_id = {session_id};": (25, "semicolon"),
+    "(session_id IS NULL) = true": (0, "left of =: operands are values"),
+    "is_final = (session_id IS NULL)": (23, "operands are values"),
+    "tags @> {session_id}": (8, "without a cast"),
+    "tags @> tags": (8, "without a cast"),
+    "tags @> ARRAY[1]": (8, "ARRAY is not part"),
+    "ARRAY[1] <@ tags": (0, "ARRAY is not part"),
+    "session_id = ANY(tags)": (17, "without a cast"),
+    "session_id = ANY('{}')": (17, "without a cast"),
+    "seq = -2147483648": (6, "as a text with a cast"),
 }
 
 
@@ -98,13 +111,13 @@ def test_what_a_condition_uses() -> None:
     assert claims_of(policy) == CLAIMS
     assert params_of(policy) == frozenset()
     client = parse(
-        "(role = $2 OR coalesce(tenant, $3) = 'x') IS TRUE AND NOT seq = ANY($5) AND seq BETWEEN id AND 1", COLUMNS
+        "(role = $2 OR coalesce(tenant, $3) = 'x') IS TRUE AND NOT seq = ANY($5) AND seq BETWEEN id AND 1", TYPED
     )
     assert columns_of(client) == {"role", "tenant", "seq", "id"}
     assert params_of(client) == {2, 3, 5}
     assert array_params_of(client) == {5}
     assert claims_of(client) == frozenset()
-    other = parse("seq IN (id, 1) AND role IS NULL AND $1::int4 = seq", COLUMNS)
+    other = parse("seq IN (id, 1) AND role IS NULL AND $1::int4 = seq", TYPED)
     assert columns_of(other) == {"seq", "id", "role"}
 
 
@@ -167,6 +180,8 @@ REPEATS = {
     "session_id = 's-ada' AND session_id = $1": None,
     "session_id = $1 AND tenant = 't1'": None,
     "seq = 7": None,
+    "(session_id = 's-ada') = true": None,
+    "TRUE = (session_id = 's-ada' AND seq = 7)": None,
     "seq = '7'::int4": None,
     "session_id = 's-ada' AND role = 'user'": "role = 'user'",
     "role = 'user' AND (session_id = 's-ada' AND seq > 1)": "role = 'user' AND seq > 1",
@@ -201,6 +216,10 @@ NOT_REPEATS = {
     "session_id = lower('s-ada')": (0, "column", "may not use"),
     "session_id = '2024-01-01'::date": (0, "column", "may not use"),
     "session_id <> 's-ada'": (0, "column", "may not use"),
+    "session_id >= 's-ada'": (0, "column", "may not use"),
+    "session_id @> ARRAY['s-ada']": (0, "column", "may not use"),
+    "'s-ada' = ANY(session_id)": (14, "column", "may not use"),
+    "(role = 'x') = (session_id = 's-ada')": (16, "column", "may not use"),
     "session_id = 's-ada' AND session_id IS NOT NULL": (25, "column", "may not use"),
 }
 

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.filters import Condition, FilterFault, FilterLimits, conjoin, order_by, parse, parse_policy
-from proxy.core.filters.condition import read
+from proxy.core.filters.condition import as_written, read
 from tests.core.filters.corpus import ACCEPTED, CLAIMS, POLICY, Accepted, sent
 from tests.core.filters.reading import AsWritten, deparsed, flat, meant, seen, untyped
-from tests.core.filters.rows import COLUMNS
+from tests.core.filters.rows import COLUMNS, TYPED
 from tests.core.filters.strategies import PARAMS, anything, filters, fragments
 
 MOST_CALLS = 30_000
@@ -32,7 +32,7 @@ NAME = re.compile(r'"([^"]*)"')
 WORD = re.compile(r"[^\s(),:]+")
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 WORDS = """
-AND OR NOT IN BETWEEN LIKE ILIKE IS NULL TRUE FALSE UNKNOWN DISTINCT FROM ANY lower upper coalesce concat
+AND OR NOT IN BETWEEN LIKE ILIKE IS NULL TRUE FALSE UNKNOWN @> <@ && DISTINCT FROM ANY lower upper coalesce concat
 = <> < <= > >= $%d text int2 int4 int8 float8 bool uuid date timestamp timestamptz
 """
 EVERY_CLAIM = {"session_id": "s1", "tenant": "t1"}
@@ -41,7 +41,7 @@ EVERY_CLAIM = {"session_id": "s1", "tenant": "t1"}
 def understood(text: str) -> Condition | None:
     """The condition, or None for a refusal: there is no third way."""
     try:
-        return parse(text, COLUMNS)
+        return parse(text, TYPED)
     except FilterFault as caught:
         fault = caught
     assert 0 <= fault.position <= len(text)
@@ -54,7 +54,7 @@ def test_postgresql_reads_what_we_mean_with_the_policy_first(text: str, policy: 
     client = understood(text)
     if client is not None:
         predicate = conjoin(policy, client, EVERY_CLAIM, PARAMS)
-        assert seen(predicate.text) == meant(policy, client)
+        assert seen(predicate.text, predicate.params) == meant(policy, client, EVERY_CLAIM, PARAMS)
 
 
 @given(anything)
@@ -65,28 +65,28 @@ def test_any_text_gives_a_condition_or_a_fault_and_postgresql_agrees_on_it(text:
             predicate = sent(client, PARAMS)
         except FilterFault:
             return
-        assert seen(predicate.text) == meant([POLICY], client)
+        assert seen(predicate.text, predicate.params) == meant([POLICY], client, CLAIMS, PARAMS)
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=lambda row: row.name)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_postgresql_reads_the_rows_of_the_table_as_meant(row: Accepted, policy: tuple[Condition, ...]) -> None:
     predicate = conjoin(policy, row.condition, EVERY_CLAIM, row.params)
-    assert seen(predicate.text) == meant(policy, row.condition)
+    assert seen(predicate.text, predicate.params) == meant(policy, row.condition, EVERY_CLAIM, row.params)
 
 
 @given(filters)
 def test_what_postgresql_reads_in_the_clients_own_text_is_what_we_mean(text: str) -> None:
     client = understood(text)
     if client is not None and "+" not in text:  # a plus is an operator there, and nothing here
-        assert flat(untyped(seen(text))) == flat(untyped(AsWritten().of(client.root)))
+        assert flat(untyped(seen(text))) == flat(untyped(AsWritten().of(as_written(text, TYPED))))
 
 
 @pytest.mark.parametrize(
     "row", [row for row in ACCEPTED if "+" not in row.text and not row.rewritten], ids=lambda row: row.name
 )
 def test_what_postgresql_reads_in_the_rows_of_the_table_is_what_we_mean(row: Accepted) -> None:
-    assert flat(untyped(seen(row.text))) == flat(untyped(AsWritten().of(row.condition.root)))
+    assert flat(untyped(seen(row.text))) == flat(untyped(AsWritten().of(as_written(row.text, TYPED))))
 
 
 @given(filters, st.sampled_from(POLICIES))
@@ -124,7 +124,7 @@ def test_the_clients_half_fed_back_gives_itself(text: str) -> None:
     if client is not None:
         predicate = sent(client, PARAMS)
         half = predicate.text.removeprefix('("session_id" = $1) AND ')
-        again = read(half, COLUMNS, ROOMY)
+        again = read(half, TYPED, ROOMY)
         values = dict(enumerate(predicate.params, 1))
         assert conjoin([POLICY], again, CLAIMS, values, ROOMY) == predicate
 
@@ -133,8 +133,8 @@ def test_the_clients_half_fed_back_gives_itself(text: str) -> None:
 def test_brackets_and_blanks_mean_nothing(text: str) -> None:
     client = understood(text)
     if client is not None:
-        assert read(f"({text})", COLUMNS, ROOMY) == client
-        assert read(f"  ( ( {text} ) ) ", COLUMNS, ROOMY) == client
+        assert read(f"({text})", TYPED, ROOMY) == client
+        assert read(f"  ( ( {text} ) ) ", TYPED, ROOMY) == client
 
 
 @given(anything)
@@ -177,7 +177,7 @@ def test_no_text_takes_much_work(text: str) -> None:
     sys.setprofile(count)
     try:
         with suppress(FilterFault):
-            sent(read(text, COLUMNS), PARAMS)
+            sent(read(text, TYPED), PARAMS)
     finally:
         sys.setprofile(None)
     assert calls < MOST_CALLS
