@@ -32,7 +32,8 @@ SETTINGS = StandInSettings(
     secret=SECRET, poll_seconds=0.01, long_poll_seconds=5, sse_seconds=5, chunk_bytes=300, hash_bits=HASH_BITS
 )
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
-BOUND, UNBOUND = "bound", "unbound"
+BOUND, UNBOUND, CHECKED = "bound", "unbound", "checked"
+"""With the binding; without it; and without it, but with the check of rows behind it."""
 TRIES = 64 * 2**HASH_BITS
 MARK = "candidate"
 Position = dict[str, str]
@@ -142,16 +143,21 @@ def dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def ground(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
-    """Four proxies in front of one stand-in."""
+    """Six proxies in front of one stand-in."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
         stand_in = await stack.enter_async_context(StandIn(dsn, SETTINGS))
         ground = Ground(dsn, stand_in, {}, database)
         for number_ in range(5):
             await ground.message(f"before {number_}", "s-bob")
-        for binding, handles in ((BOUND, None), (UNBOUND, Unbound())):
+        for binding, handles, check in (
+            (BOUND, None, "off"),
+            (UNBOUND, Unbound(), "off"),
+            (CHECKED, Unbound(), "live"),
+        ):
             for share in ("on", "off"):
                 said = {"PROXY_SHARE": share, "PROXY_CACHE_BYTES": "0", "PROXY_DRAIN_SECONDS": "1"}
+                said["PROXY_ROW_CHECK"] = check
                 starting = running(stand_in.url, tmp_path_factory.mktemp("proxy"), handles, **said)
                 ground.proxies[binding, share] = await stack.enter_async_context(starting)
         yield ground

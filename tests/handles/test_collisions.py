@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from proxy.core.handles import UNKNOWN
-from tests.handles.conftest import BOUND, UNBOUND, Ground, Position, Reader
+from tests.handles.conftest import BOUND, CHECKED, UNBOUND, Ground, Position, Reader
 from tests.harness.raw import until
 from tests.harness.shared import ON_MODULE_LOOP
 
@@ -102,6 +102,17 @@ async def test_without_the_binding_another_sessions_rows_are_read(ground, client
     answer = await pair.tries(attempt, pair.stands["handle"])
     assert answer.status_code == 200
     assert "s-bob" in answer.text
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+async def test_without_the_binding_the_check_of_rows_still_stops_them(ground, client, attempt, share, named):
+    pair = await paired(ground, client, CHECKED, share, named=named)
+    try:
+        answer = await pair.tries(attempt, pair.stands["handle"])
+    except httpx.RemoteProtocolError:
+        return  # the answer had begun, and was cut
+    assert "s-bob" not in answer.text
+    assert answer.status_code == 502 or not answer.text
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
