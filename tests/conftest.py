@@ -1,14 +1,39 @@
 """Fixtures that every folder may use."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from proxy.sandbox import EmbeddedPostgres
+from tests.harness.electric import Chosen, Real, databases
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream, scripted
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--electric` runs suites that need an Electric against a real one."""
+    parser.addoption("--electric", action="store_true", help="against the Electric of ELECTRIC_HTTP_URL, not ours")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Learns where the real Electric is, before any test is read. Missing settings are an error."""
+    if config.getoption("--electric"):
+        try:
+            Chosen.real = Real.of(os.environ)
+        except ValueError as fault:
+            raise pytest.UsageError(str(fault)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In front of a real Electric, leaves out what only the stand-in can do (stop PostgreSQL, change its times)."""
+    if Chosen.real is None:
+        return
+    ours = [item for item in items if item.get_closest_marker("stand_in")]
+    config.hook.pytest_deselected(items=ours)
+    items[:] = [item for item in items if item not in ours]
 
 
 @pytest.fixture
@@ -33,7 +58,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[Any]:
     """One PostgreSQL server for all tests; each makes its own database. A test that stops it starts it again."""
-    with EmbeddedPostgres() as server:
+    with databases() as server:
         yield server

@@ -7,13 +7,12 @@ import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 
-from . import live
+from . import live, subquery
 from .definition import Definition
 from .messages import Message, change, pick, place
 from .offset import Offset
 from .pgoutput import Change, Row, Transaction
 from .shape import Entry, Shape
-from .subquery import tag
 from .tables import Table
 
 Placed = tuple[int, Message]
@@ -83,7 +82,7 @@ def _messages(shape: Shape, one: Change, was: bool, now: bool) -> Iterator[Place
         case old, new if old and new and table.key_of(old) == table.key_of(new):
             yield from ((one.position, message) for message in _update(shape, old, new))
         case old, new if old and new:
-            yield one.position, _delete(shape, old, key_change_to=table.key_of(new))
+            yield one.position, _delete(shape, old, key_change_to=table.key_of(new), **_moved_tags(shape, old, new))
             yield one.position + 1, _insert(shape, new, key_change_from=table.key_of(old))
 
 
@@ -96,9 +95,8 @@ def _insert(shape: Shape, new: Row, **headers: Any) -> Message:
 def _delete(shape: Shape, old: Row, **headers: Any) -> Message:
     definition = shape.definition
     told = definition.selected if definition.replica == "full" else definition.table.key
-    return change(
-        definition.table, definition.table.key_of(old), pick(old, told), "delete", **headers, **_tags(shape, old)
-    )
+    every = _tags(shape, old) | headers
+    return change(definition.table, definition.table.key_of(old), pick(old, told), "delete", **every)
 
 
 def _update(shape: Shape, old: Row, new: Row) -> Iterator[Message]:
@@ -109,7 +107,9 @@ def _update(shape: Shape, old: Row, new: Row) -> Iterator[Message]:
         return
     full = definition.replica == "full"
     told = definition.selected if full else tuple({*definition.table.key, *changed})
-    message = change(definition.table, definition.table.key_of(new), pick(new, told), "update", **_tags(shape, new))
+    message = change(
+        definition.table, definition.table.key_of(new), pick(new, told), "update", **_updated(shape, old, new)
+    )
     yield message | ({"old_value": pick(old, changed)} if full else {})
 
 
@@ -118,7 +118,21 @@ def _tags(shape: Shape, row: Row) -> dict[str, Any]:
     inner = shape.definition.subquery
     if inner is None or inner.column is None:
         return {}
-    return {"active_conditions": [True], "tags": [tag(shape.handle, row[inner.column])]}
+    return subquery.headers(inner, shape.handle, row[inner.column])
+
+
+def _updated(shape: Shape, old: Row, new: Row) -> dict[str, Any]:
+    """Those of an updated row, with the tags that it has no more."""
+    headers = _tags(shape, new)
+    if not headers:
+        return {}
+    return headers | {"removed_tags": [tag for tag in _tags(shape, old)["tags"] if tag not in headers["tags"]]}
+
+
+def _moved_tags(shape: Shape, old: Row, new: Row) -> dict[str, Any]:
+    """Those of a row that is deleted under its old key: of what it becomes, then of what it was."""
+    headers = _updated(shape, old, new)
+    return {"tags": headers["tags"] + headers["removed_tags"]} if headers else {}
 
 
 def _composite(table: Table, row: Row) -> str:

@@ -65,7 +65,7 @@ class LogAnswers:
         headers = self._headers(found.end, etag, complete=found.complete, has_data=True)
         if self._is_known(etag):
             return Answer(304, [header for header in headers if header[0] != "electric-schema"])
-        end = [messages.up_to_date(self._seen(found.end))] if found.complete else []
+        end = [messages.up_to_date(self._read_to(found.end))] if found.complete else []
         return Answer(200, headers, array([*found.messages, *end]))
 
     def _nothing_new(self) -> Answer:
@@ -79,7 +79,7 @@ class LogAnswers:
         headers = self._headers(found.end, self._etag(found.end), complete=found.complete, has_data=True)
         headers.append(("connection", "keep-alive"))
         if found.messages:
-            end = [messages.up_to_date(self._seen(found.end))] if found.complete else []
+            end = [messages.up_to_date(self._read_to(found.end))] if found.complete else []
             return Answer(200, headers, frames([*found.messages, *end]))
         return Answer(200, headers, self._events())
 
@@ -96,7 +96,7 @@ class LogAnswers:
                 return
             found = self.shape.after(read, whole=True)
             read = found.end
-            async for part in frames([*found.messages, messages.up_to_date(self._seen(read))]):
+            async for part in frames([*found.messages, messages.up_to_date(self._read_to(read))]):
                 yield part
 
     def _headers(self, end: Offset, etag: str, *, complete: bool, has_data: bool) -> Headers:
@@ -131,6 +131,10 @@ class LogAnswers:
         """Whether the client has it already; weak etags never match."""
         given = self.inbound.header("if-none-match") or ""
         return etag in (one.strip() for one in given.split(","))
+
+    def _read_to(self, end: Offset) -> int:
+        """What an answer with changes is up to date with: a live one only with the shape's own log."""
+        return end.lsn if self.request.live else self._seen(end)
 
     def _seen(self, end: Offset) -> int:
         return max(self.stack.seen_lsn, end.lsn)

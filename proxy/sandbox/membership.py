@@ -27,13 +27,22 @@ async def entries(connection: Connection, shape: Shape, transaction: Transaction
         return []
     values = await snapshot.inner_values(connection, shape.definition)
     entered, left = values - shape.values, shape.values - values
+    if inner.negated:
+        entered, left = left, entered
     shape.values = values
     told: list[bytes] = []
     if left:
-        told.append(messages.move_out([tag(shape.handle, value) for value in sorted(left)], transaction.xid))
+        told.append(_event(shape, "move-out", left, transaction))
     if entered:
+        told.append(_event(shape, "move-in", entered, transaction))
         told += await _rows(connection, shape, inner.column, entered)
     return [(Offset(transaction.lsn, position + number), message) for number, message in enumerate(told)]
+
+
+def _event(shape: Shape, event: str, values: frozenset[str], transaction: Transaction) -> bytes:
+    inner = shape.definition.subquery
+    position = inner.position if inner else 0
+    return messages.event(event, position, [tag(shape.handle, value) for value in sorted(values)], transaction.xid)
 
 
 async def _rows(connection: Connection, shape: Shape, column: str, entered: frozenset[str]) -> list[bytes]:
@@ -41,4 +50,4 @@ async def _rows(connection: Connection, shape: Shape, column: str, entered: froz
     wanted = ", ".join(literal(value) for value in sorted(entered))
     tail = f"WHERE ({definition.snapshot_where}) AND {quote(column)}::text IN ({wanted})"
     found = await snapshot.query(connection, definition, tail)
-    return snapshot.rows_of(shape, found, is_move_in=True)
+    return snapshot.rows_of(shape, found, is_move_in=True) if found.rows else []

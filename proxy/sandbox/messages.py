@@ -48,10 +48,10 @@ def place(message: Message, *, lsn: int, position: int, xid: int, last: bool) ->
     return message | {"headers": ({"last": True} if last else {}) | fixed | told | rest}
 
 
-def move_out(values: list[str], xid: int) -> bytes:
-    """Rows with these tags may have left a shape whose filter has a subquery."""
-    patterns = [{"pos": 0, "value": value} for value in values]
-    return orjson.dumps({"headers": {"event": "move-out", "patterns": patterns, "txids": [xid]}})
+def event(name: str, position: int, tags: list[str], xid: int) -> bytes:
+    """Rows with these tags may have left (`move-out`) or entered (`move-in`) a shape whose filter has a subquery."""
+    patterns = [{"pos": position, "value": value} for value in tags]
+    return orjson.dumps({"headers": {"event": name, "patterns": patterns, "txids": [xid]}})
 
 
 def pick(row: Row, selected: tuple[str, ...]) -> Row:

@@ -71,6 +71,7 @@ class Service:
         values = query.parse_query(inbound.query)
         if not self._is_allowed(values):
             return answers.unauthorized(inbound)
+        await self._stack.until_ready()
         if inbound.method == "DELETE":
             return await self._delete(inbound, values)
         if inbound.method == "POST":

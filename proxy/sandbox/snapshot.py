@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncRawCursor, IsolationLevel
 
-from . import messages, where
+from . import messages, subquery, where
 from .connect import Connection
 from .definition import Definition, Resolved
 from .deparse import as_deparsed
@@ -15,7 +15,6 @@ from .names import cut, quote
 from .pgoutput import Row
 from .request import Invalid, Subset
 from .shape import Shape, Visible
-from .subquery import tag
 
 NOW = b"SELECT pg_current_snapshot()::text, (pg_current_wal_lsn() - '0/0')::bigint"
 
@@ -41,10 +40,10 @@ async def take(connection: Connection, shape: Shape) -> None:
 def rows_of(shape: Shape, found: Found, **headers: Any) -> list[bytes]:
     """The rows as inserts, and the mark of their end."""
     definition = shape.definition
-    inner = definition.subquery.column if definition.subquery else None
+    inner = definition.subquery
     told = []
     for row in found.rows:
-        extra = {"active_conditions": [True], "tags": [tag(shape.handle, row[inner])]} if inner else {}
+        extra = subquery.headers(inner, shape.handle, row[inner.column]) if inner and inner.column else {}
         told.append(messages.snapshot_row(definition.table, row, definition.selected, **extra, **headers))
     return [*told, end_of(found.visible)]
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 
 from . import changes, definition, live, membership, snapshot
-from .connect import Connection, work
+from .connect import Connection, NotReady, work
 from .definition import Definition, Resolved
 from .pgoutput import Change, Transaction, Truncation
 from .replication import Replication
@@ -67,6 +67,14 @@ class Stack:
         for shape in list(self._shapes.values()):
             self.remove(shape)
         await self.replication.drop()
+
+    async def until_ready(self) -> None:
+        """Wait for the database to be followed; NotReady if it is not in time. Every request waits here first."""
+        try:
+            async with asyncio.timeout(self._settings.ready_wait_seconds):
+                await self.replication.ready.wait()
+        except TimeoutError as error:
+            raise NotReady from error
 
     async def work(self, job: Callable[[Connection], Awaitable[T]]) -> T:
         """Do something in the database; NotReady when it cannot be reached in time."""

@@ -1,11 +1,12 @@
 """Filters with a subquery: which tables they look into, and the tags that mark their rows.
 
-One form is followed as Electric does, row by row: `column IN (SELECT c FROM t …)` joined to the rest by AND. With any
-other form a change of an inner table rotates the shape, so that clients start again.
+One form is followed as Electric does, row by row: `column [NOT] IN (SELECT c FROM t …)` joined to the rest by AND. With
+any other form a change of an inner table rotates the shape, so that clients start again.
 """
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from . import names
 from .where import tokens
@@ -24,6 +25,12 @@ class Subquery:
     """The column that must be among its values, or None for a form that is not followed."""
     query: str
     """The inner SELECT."""
+    negated: bool
+    """Whether the column must not be among its values."""
+    position: int
+    """Which of the filter's conditions joined by AND it is, from 0; BETWEEN is two conditions."""
+    conditions: int
+    """How many there are."""
 
 
 def find(sql: str) -> Subquery | None:
@@ -36,15 +43,27 @@ def find(sql: str) -> Subquery | None:
     start = lower.index("select")
     end = _closing(parts, start)
     around = lower[:start] + lower[end:]
+    negated = lower[max(0, start - 3) : start] == ["not", "in", "("]
+    place = start - 4 if negated else start - 3
+    if negated:
+        around.remove("not")
     followed = (
         lower.count("select") == 1
         and lower[max(0, start - 2) : start] == ["in", "("]
-        and start > 2
-        and parts[start - 3] not in (")", "not")
+        and place >= 0
+        and parts[place] not in (")", "not")
         and not {"or", "not"} & set(around)
     )
-    column = names.parse_columns(parts[start - 3])[0] if followed else None
-    return Subquery(tables, column, " ".join(parts[start:end]))
+    column = names.parse_columns(parts[place])[0] if followed else None
+    before, after = lower[:start].count("and"), lower[end:].count("and")
+    return Subquery(tables, column, " ".join(parts[start:end]), negated, before, before + after + 1)
+
+
+def headers(inner: Subquery, handle: str, value: str | None) -> dict[str, Any]:
+    """What a row of a shape with a subquery says: a place for each condition, the tag in the subquery's."""
+    places = ["1"] * inner.conditions
+    places[inner.position] = tag(handle, value)
+    return {"active_conditions": [True] * inner.conditions, "tags": ["/".join(places)]}
 
 
 def tag(handle: str, value: str | None) -> str:

@@ -1,5 +1,6 @@
 """The real clients of Electric shapes against the proxy. Packages are installed once; nothing here is ever skipped."""
 
+import fcntl
 import hashlib
 import inspect
 import subprocess
@@ -17,6 +18,7 @@ from tests.clients.backend import Backend, backend
 from tests.clients.peer import HERE, Browser, Client, peer, tool
 from tests.clients.record import wide_policies
 from tests.clients.world import World, free_port, world
+from tests.harness.electric import databases
 
 StartWorld = Callable[..., AbstractAsyncContextManager[World]]
 Visit = Callable[..., AbstractAsyncContextManager[tuple[Client, Backend]]]
@@ -32,12 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def unless_done(stamp: Path, sources: list[Path]) -> Iterator[bool]:
-    """Whether the sources are others than when the stamp was written; it is written anew at the end."""
+    """Whether the sources are others than when the stamp was written; it is written anew at the end.
+
+    Two test processes take turns, else both would install into one folder.
+    """
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
-    wanted = not stamp.is_file() or stamp.read_text() != digest
-    yield wanted
-    if wanted:
-        stamp.write_text(digest)
+    with (HERE / "tsconfig.json").open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        wanted = not stamp.is_file() or stamp.read_text() != digest
+        yield wanted
+        if wanted:
+            stamp.write_text(digest)
 
 
 def command(arguments: list[str]) -> None:
@@ -69,7 +76,7 @@ def built(packages: None) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One server for all tests of this folder."""
-    with EmbeddedPostgres() as server:
+    with databases() as server:
         yield server
 
 

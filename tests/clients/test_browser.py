@@ -69,6 +69,7 @@ async def test_a_hidden_tab_lets_go_and_catches_up_when_it_is_shown(app: World, 
         assert len([one for one in user.all("request") if one["query"]["offset"] == "-1"]) == 1
 
 
+@pytest.mark.stand_in  # its polls last a second
 @pytest.mark.parametrize("sse", [False, True], ids=["long-poll", "sse"])
 async def test_a_network_that_comes_back_brings_what_was_missed(start: StartWorld, visit: Visit, sse: bool) -> None:
     async with start(long_poll_seconds=1, sse_seconds=1) as app, visit(app) as (user, _):

@@ -163,6 +163,7 @@ async def test_two_users_side_by_side_never_see_each_other(app: World, visit: Vi
         assert not [one for one in ada.all("change") + bob.all("change") if "content" in one["value"]]
 
 
+@pytest.mark.stand_in  # its polls last a second
 async def test_ten_collections_share_each_token(start: StartWorld, visit: Visit) -> None:
     async with start(long_poll_seconds=1) as app, visit(app) as (user, backend):
         backend.seconds = 3

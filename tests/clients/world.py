@@ -15,6 +15,7 @@ import psycopg
 from proxy.keys import new_keys
 from proxy.observe import RequestEnded, RequestOpened
 from proxy.sandbox import StandIn, StandInSettings
+from tests.harness.electric import electric
 from tests.harness.running import SECRET, Proxy, running
 
 Database = psycopg.AsyncConnection[Any]
@@ -39,7 +40,7 @@ class World:
 
     async def start_stand_in(self) -> None:
         """Starts the stand-in; a second time on the port that it had."""
-        made = StandIn(self.dsn, self.stand_in_settings, self.stand_in_port)
+        made = electric(self.dsn, self.stand_in_settings, self.stand_in_port)
         self.stand_in = await self._stand_in_runs.enter_async_context(made)
 
     async def stop_stand_in(self) -> None:

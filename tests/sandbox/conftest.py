@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
+from tests.harness.electric import Chosen, electric
 from tests.sandbox.quick import QUICK, Start
 
 
@@ -40,7 +41,7 @@ def start(database: str) -> Start:
     """Make a stand-in over the database, settings changed by name: `async with start(secret="x") as stand_in`."""
 
     def begin(**changes: object) -> StandIn:
-        return StandIn(database, replace(QUICK, **changes))  # type: ignore[arg-type]
+        return electric(database, replace(QUICK, **changes))  # type: ignore[arg-type]
 
     return begin
 
@@ -50,3 +51,12 @@ async def stand_in(start: Start) -> AsyncIterator[StandIn]:
     """A stand-in with quick times, without a secret."""
     async with start() as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In front of a real Electric each weakness is told: XPASS, it is there; XFAIL, this Electric has it no more."""
+    if Chosen.real is None:
+        return
+    for item in items:
+        if item.path.name == "test_weaknesses.py":
+            item.add_marker(pytest.mark.xfail(strict=False, raises=AssertionError, reason="a weakness of Electric's"))

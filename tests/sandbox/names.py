@@ -58,9 +58,9 @@ class Names:
         return value
 
     def text(self, text: str) -> str:
-        """A piece of a body: what is JSON is compared as JSON, members in order."""
+        """A piece of a body: what is JSON is compared as JSON, by members, whatever their order."""
         try:
-            return json.dumps(self._json(json.loads(text)), ensure_ascii=False)
+            return json.dumps(self._json(json.loads(text)), ensure_ascii=False, sort_keys=True)
         except json.JSONDecodeError:
             return text
 

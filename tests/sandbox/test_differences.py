@@ -46,11 +46,43 @@ async def brackets_make_two_shapes(stand_in: StandIn, _: Sql) -> bool:
     return plain.handle != bracketed.handle
 
 
-async def not_in_rotates(stand_in: StandIn, sql: Sql) -> bool:
-    reader = Reader(stand_in.url, table="sessions", where="id NOT IN (SELECT session_id FROM session_members)")
+async def an_alternative_rotates(stand_in: StandIn, sql: Sql) -> bool:
+    where = "title = 'x' OR id IN (SELECT session_id FROM session_members)"
+    reader = Reader(stand_in.url, table="sessions", where=where)
     await reader.first()
     answer = await written(reader, sql, "DELETE FROM session_members WHERE session_id = 's-bob'")
     return answer.status == 409
+
+
+async def spellings_are_one_shape(stand_in: StandIn, _: Sql) -> bool:
+    plain, other = (Reader(stand_in.url, table="todos", where=text) for text in ("done = true", "DONE=true -- same\n"))
+    await plain.next()
+    await other.next()
+    return plain.handle == other.handle
+
+
+async def a_type_change_rotates(stand_in: StandIn, sql: Sql) -> bool:
+    reader = Reader(stand_in.url, table="misalignments", where="severity = 1")
+    await reader.first()
+    await asyncio.to_thread(
+        sql, "ALTER TABLE misalignments ALTER severity DROP DEFAULT, ALTER severity TYPE boolean USING true"
+    )
+    row = "'00000000-0000-4000-8000-0000000000aa', 's', 'x', true"
+    answer = await written(reader, sql, f"INSERT INTO misalignments (id, session_id, kind, severity) VALUES ({row})")
+    return answer.status != 400
+
+
+async def times_have_no_precision(stand_in: StandIn, sql: Sql) -> bool:
+    await asyncio.to_thread(sql, "CREATE TABLE p (id int PRIMARY KEY, at timestamptz(3))")
+    answer = await ask(stand_in.url, {"table": "p", "offset": "-1"})
+    return "precision" not in answer["electric-schema"]
+
+
+async def streams_end_when_settings_say(stand_in: StandIn, _: Sql) -> bool:
+    reader = Reader(stand_in.url)
+    await reader.first()
+    async with asyncio.timeout(stand_in.settings.sse_seconds + 5):
+        return (await reader.live(live_sse="true")).status == 200 and stand_in.settings.sse_seconds < 60
 
 
 async def partitions_are_not_found(stand_in: StandIn, sql: Sql) -> bool:
@@ -108,11 +140,46 @@ DIFFERENCES = [
         brackets_make_two_shapes,
     ),
     Difference(
-        "a subquery other than `column IN (SELECT …)` joined by AND",
+        "a subquery other than `column [NOT] IN (SELECT …)` joined by AND",
         "is followed row by row",
         "rotates the shape when an inner table changes",
         "small; clients end with the same rows",
-        not_in_rotates,
+        an_alternative_rotates,
+    ),
+    Difference(
+        "one filter in two spellings",
+        "is two shapes",
+        "is one shape: its words are compared",
+        "clients end with the same rows",
+        spellings_are_one_shape,
+    ),
+    Difference(
+        "a filter that a changed column type breaks",
+        "is refused (400)",
+        "rotates the shape",
+        "PostgreSQL is asked only when a shape is made",
+        a_type_change_rotates,
+    ),
+    Difference(
+        "`length()` in a filter",
+        "is an unknown function (400)",
+        "is run",
+        "PostgreSQL is the judge",
+        answers("length(label) > 0", 200),
+    ),
+    Difference(
+        "the precision of times in `electric-schema`",
+        "is told",
+        "is not told",
+        "no client reads it",
+        times_have_no_precision,
+    ),
+    Difference(
+        "the length of a stream of events",
+        "is 60 s",
+        "is a setting",
+        "a test must not take a minute",
+        streams_end_when_settings_say,
     ),
     Difference(
         "partitioned tables",

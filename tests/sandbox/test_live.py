@@ -25,9 +25,9 @@ CASES = [
     ("body ILIKE 'ABC'", "'abc'", {"snapshot", "live"}),
     ("upper(body) = 'STRASSE'", "'straße'", {"live"}),
     ("lower(body) = 'a'", "'A'", {"snapshot", "live"}),
-    ("amount = 9007199254740992", "'x', 9007199254740993", {"live"}),
-    ("amount IN (1, 9007199254740992)", "'x', 9007199254740993", {"live"}),
-    ("amount > 9007199254740992", "'x', 9007199254740993", {"snapshot"}),
+    ("amount = '9007199254740992'", "'x', 9007199254740993", {"live"}),
+    ("amount IN ('1', '9007199254740992')", "'x', 9007199254740993", {"live"}),
+    ("amount > '9007199254740992'", "'x', 9007199254740993", {"snapshot"}),
     ("amount <> 1.5", "'x', 2", {"snapshot", "live"}),
 ]
 """A filter, a row, and where the row is seen."""
@@ -47,6 +47,7 @@ async def test_a_change_is_judged_by_electrics_evaluator_and_a_snapshot_by_postg
     assert found == seen
 
 
+@pytest.mark.stand_in
 async def test_live_operators_leave_nothing_behind(start: Start, database: str, sql: Sql) -> None:
     async with start() as stand_in:
         await Reader(stand_in.url, table="todos", where="label LIKE 'x'").next()

@@ -174,6 +174,7 @@ async def test_other_paths_are_not_found(stand_in: StandIn, path: str) -> None:
     assert (answer.status, answer.body) == (404, "Not found")
 
 
+@pytest.mark.stand_in
 async def test_anybody_deletes_a_shape_by_its_handle_where_deletion_is_on(start: Start) -> None:
     async with start(allow_delete=True) as stand_in:
         reader = Reader(stand_in.url)
@@ -183,6 +184,7 @@ async def test_anybody_deletes_a_shape_by_its_handle_where_deletion_is_on(start:
         assert (await ask(stand_in.url, {"handle": "1-2"}, method="DELETE")).status == 404
 
 
+@pytest.mark.stand_in
 async def test_deletion_is_off_by_default(stand_in: StandIn) -> None:
     answer = await ask(stand_in.url, {"handle": "1-2"}, method="DELETE")
     assert (answer.status, answer.json) == (405, {"message": "DELETE not allowed"})
