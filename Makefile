@@ -9,8 +9,10 @@ SHOWN  := $(VENV)/.demo-installed
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CORE   := --include='proxy/core/*' --fail-under=100
 REST   := --omit='proxy/core/*,proxy/sandbox/*' --fail-under=95
+ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
+  sandbox/test_facts.py clients differential)
 
-.PHONY: venv demo lint types check test test-pythons test-long bench bench-quick clean
+.PHONY: venv demo lint types check test test-pythons test-electric test-long bench bench-quick clean
 
 venv: $(STAMP)
 
@@ -51,8 +53,15 @@ test: lint types
 test-pythons:
 	@.ci/test-pythons
 
+# In front of a real Electric, told by ELECTRIC_HTTP_URL, ELECTRIC_SECRET and DATABASE_URL; `make test` runs the same
+# suites in front of the stand-in. The recordings are played alone: they show whatever else is written.
+test-electric: venv
+	$(BIN)/pytest --electric --timeout 900 tests/sandbox/test_transcripts.py
+	$(BIN)/pytest --electric -n 2 --dist loadfile --timeout 900 $(ELECTRIC)
+
 test-long: venv
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/share
+	$(BIN)/pytest -n 2 --timeout 1800 -m long tests/differential
 	$(PIP) -e '.[fuzz]'
 	$(BIN)/python -m tests.core.filters.fuzz_atheris
 
