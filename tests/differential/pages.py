@@ -93,7 +93,9 @@ async def compared(proxy: Proxy, oracle: Oracle, questions: Iterable[Question]) 
 
         async def one(question: Question) -> None:
             async with turn:
-                report.add(_judged(question, await _answer(client, proxy, question), oracle))
+                answer = await _answer(client, proxy, question)
+                # in a thread: a stand-in on this loop may hold the lock that the oracle waits for
+                report.add(await asyncio.to_thread(_judged, question, answer, oracle))
 
         await asyncio.gather(*(one(question) for question in questions))
     return report

@@ -1,7 +1,7 @@
 """Live streams of many policies and filters while rows move between sessions."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 import httpx
@@ -35,7 +35,7 @@ async def followed(
     followed = [one for one in followers if not one.refused]
     assert len(followed) > len(followers) / 2
     assert sum(one.messages for one in followed) > len(followed)
-    return findings or [wrong for one in followed for wrong in _at_the_end(one, oracle)]
+    return findings or await asyncio.to_thread(_at_the_end, followed, oracle)
 
 
 def _follower(rule: Rule, writer: Writer, name: str, *, sse: bool) -> Follower:
@@ -63,10 +63,13 @@ async def _together(proxy: Proxy, followers: list[Follower], writer: Writer, tra
                 raise ended
 
 
-def _at_the_end(one: Follower, oracle: Oracle) -> list[str]:
-    alone = oracle.of_filter(one.filter)
-    assert alone is not None, one.filter
-    wanted = sorted(oracle.of_rule(one.rule) & alone)
-    if one.ids == wanted:
-        return []
-    return [f"{one.name} {one.filter}: holds {one.ids}, PostgreSQL {wanted}"]
+def _at_the_end(followers: Iterable[Follower], oracle: Oracle) -> list[str]:
+    """Whose rows are not those of PostgreSQL."""
+    wrong: list[str] = []
+    for one in followers:
+        alone = oracle.of_filter(one.filter)
+        assert alone is not None, one.filter
+        wanted = sorted(oracle.of_rule(one.rule) & alone)
+        if one.ids != wanted:
+            wrong.append(f"{one.name} {one.filter}: holds {one.ids}, PostgreSQL {wanted}")
+    return wrong
