@@ -99,7 +99,7 @@ DISAGREED = {
     "{c} LIKE 'a%'": ("", "LIKE"),
     "lower(t) = {c}": ("t", "lower"),
     "t = upper({c})": ("", "upper"),
-    "coalesce(lower(unknown), 'x') IN ({c})": ("unknown", "lower"),
+    "lower(unknown) IN ({c})": ("unknown", "lower"),
     "lower(t) IS NULL": ("t", "lower"),
     "NOT (t = {c} OR (upper(vc) = {c}) IS TRUE)": ("vc", "upper"),
     "t < {c}": ("t", "<"),
