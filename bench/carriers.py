@@ -19,7 +19,7 @@ from statistics import median
 import uvloop
 
 from proxy.carriers.carrier import Carrier
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 
 LARGE, HELD = 10_000_000, 2000
 FIELDS = {"accept-encoding": "identity"}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from proxy.core.filters import Columns, FilterFault, conjoin, parse, parse_policy
-from proxy.core.filters.condition import read
+from proxy.core.filters.predicate import read
 
 COLUMNS = Columns.of(
     {"thread_id", "mode", "role", "seq", "tokens", "content", "is_final", "created_at"},

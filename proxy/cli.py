@@ -10,15 +10,19 @@ from typing import Any, NoReturn
 
 import click
 
-from proxy import explanation, policy_files, replay, settings, tokens
+from proxy import settings
+from proxy.audit import explain as explanation
+from proxy.audit import replay
+from proxy.audit.replay import Inputs, Recorded, Replay, ReplayFault
+from proxy.auth import policy_loader as policy_files
+from proxy.auth import tokens
+from proxy.auth.database_check import DatabaseFault
+from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.policy_loader import BookFault, LoadedBook
+from proxy.auth.revocation import RevocationFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.rule_limits import RuleLimits
-from proxy.database_check import DatabaseFault
-from proxy.keys import KeyRing, KeysFault
-from proxy.policy_files import BookFault, LoadedBook
-from proxy.replay import Inputs, Recorded, Replay, ReplayFault
-from proxy.revocation import RevocationFault
 from proxy.settings import SettingsFault
 
 
@@ -40,7 +44,7 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve clients on PROXY_LISTEN, and /live, /ready, /metrics on PROXY_ADMIN_LISTEN."""
-    from proxy import serve as server  # the event loop is not needed to check or mint
+    from proxy.runtime import server  # the event loop is not needed to check or mint
 
     with _faults_are_lines():
         sys.exit(server.run(settings.load()))
@@ -207,7 +211,7 @@ def demo(clients: int) -> None:
     """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
     click.echo("shape-proxy demo: starting …")
     try:
-        from proxy.sandbox.demo import DemoFault, run
+        from proxy.demo.demo import DemoFault, run
     except ModuleNotFoundError as missing:
         raise click.ClickException(f"{missing}: pip install 'shape-proxy[sandbox]'") from None
     try:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from proxy.core.filters import FilterLimits
+from proxy.core.identifiers import Table
 from proxy.core.limits import Limits
-from proxy.core.names import Table
 from proxy.core.rule_limits import RuleLimits
-from proxy.share.bounds import Bounds
+from proxy.sharing.bounds import Bounds
 
 PREFIX = "PROXY_"
 MAX_PORT = 65535

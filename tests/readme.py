@@ -6,8 +6,8 @@ from pathlib import Path
 from prometheus_client import Metric
 
 from proxy.core.errors import Code
-from proxy.metrics import Metrics
 from proxy.settings import Settings, shown, variable
+from proxy.telemetry.metrics import Metrics
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.gate import MOST_ARRIVING
-from proxy.keys import new_keys
-from proxy.observe import BookLoaded, RequestEnded
+from proxy.auth.authorizer import MOST_ARRIVING
+from proxy.auth.keys import new_keys
+from proxy.telemetry.events import BookLoaded, RequestEnded
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy import settings
+from proxy.auth.keys import KeyRing, new_keys
+from proxy.auth.tokens import TokenRules, Verifier
 from proxy.cli import main
-from proxy.keys import KeyRing, new_keys
 from proxy.sandbox import EmbeddedPostgres, app_schema
-from proxy.tokens import TokenRules, Verifier
 from tests.tree import ROOT
 
 POLICIES = ROOT / "policies"
@@ -343,7 +343,7 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
 
 
 def test_a_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "proxy.sandbox.demo", None)
+    monkeypatch.setitem(sys.modules, "proxy.demo.demo", None)
     result = run("demo")
     assert result.exit_code == 1
     assert result.stderr.endswith(": pip install 'shape-proxy[sandbox]'\n")

@@ -6,16 +6,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from proxy import database_check, policy_files
+from proxy.auth import database_check
+from proxy.auth import policy_loader as policy_files
+from proxy.auth.database_check import DatabaseFault
+from proxy.auth.policy_loader import BookFault
 from proxy.core.agreement import KnownTypes
 from proxy.core.document import PolicyDocument
 from proxy.core.drift import ColumnFacts, TableFacts, examined, findings
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 from proxy.core.policy import Policy
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.types import ColumnType
-from proxy.database_check import DatabaseFault
-from proxy.policy_files import BookFault
 from proxy.sandbox import EmbeddedPostgres, app_schema
 from tests.core.samples import DOCUMENT, policy
 from tests.test_policy_files import CASES, GOOD, changed, folder

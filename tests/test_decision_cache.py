@@ -4,12 +4,12 @@ import tracemalloc
 
 import pytest
 
+from proxy.auth.decision_cache import SHARE, DecisionCache, size_of
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import ShapeRequest, parse
-from proxy.decision_cache import SHARE, DecisionCache, size_of
 from tests.core.samples import book
 
 BOOK = book()

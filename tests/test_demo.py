@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from proxy import serve
+from proxy.runtime import server as serve
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
 from proxy.settings import Address
 from tests.harness.processes import SECONDS, Running, command

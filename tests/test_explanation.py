@@ -2,9 +2,9 @@
 
 import json
 
+from proxy.audit.explain import Explanation, explain
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from proxy.explanation import Explanation, explain
 from tests.core.samples import DOCUMENT, book, claims, query
 
 

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import settings
-from proxy.exposition import STATES, merged
-from proxy.metrics import Metrics
+from proxy.telemetry.aggregation import STATES, merged
+from proxy.telemetry.metrics import Metrics
 
 disable_created_metrics()
 NAN = float("nan")

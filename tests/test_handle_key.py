@@ -6,11 +6,11 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from proxy import serve
-from proxy.handle_key import handle_key, is_guessable
-from proxy.keys import new_keys
-from proxy.observe import Lifecycle
+from proxy.auth.handle_key import handle_key, is_guessable
+from proxy.auth.keys import new_keys
+from proxy.runtime import server as serve
 from proxy.settings import Settings, SettingsFault, load
+from proxy.telemetry.events import Lifecycle
 from tests.harness.running import environment, running
 
 OWN = "0123456789abcdef" * 2

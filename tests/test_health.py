@@ -1,6 +1,6 @@
 """When the process should get traffic, and what it says when it should not."""
 
-from proxy.health import Readiness
+from proxy.health.readiness import Readiness
 
 
 def ready_one(failures: int = 3, *, requires_electric: bool = False) -> Readiness:

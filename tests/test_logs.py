@@ -8,12 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from proxy import logs, observe
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
 from proxy.core.request import parse
-from proxy.logs import logger, members
-from proxy.observe import (
+from proxy.telemetry import events as observe
+from proxy.telemetry import logs
+from proxy.telemetry.events import (
     ElectricSeen,
     Lifecycle,
     Observation,
@@ -27,7 +27,8 @@ from proxy.observe import (
     UpstreamRetried,
     both,
 )
-from proxy.outlet import Outlet
+from proxy.telemetry.log_writer import Outlet
+from proxy.telemetry.logs import logger, members
 from tests.core.samples import book, claims, outcome, query
 
 KINDS: tuple[type, ...] = get_args(Observation)

@@ -10,16 +10,19 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import policy_files, tokens, wiring
+from proxy.auth import policy_loader as policy_files
+from proxy.auth import tokens
+from proxy.auth.keys import KeyRing, new_keys
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
-from proxy.ends import End
-from proxy.exchange import RELAYED, UPSTREAM_BROKE
-from proxy.inbound import GONE
-from proxy.keys import KeyRing, new_keys
-from proxy.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
-from proxy.observe import (
+from proxy.gateway.ends import End
+from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
+from proxy.gateway.routes import GONE
+from proxy.runtime import compose as wiring
+from proxy.runtime.server import Parts
+from proxy.settings import load
+from proxy.telemetry.events import (
     BookLoaded,
     ClientFilterRefused,
     ElectricSeen,
@@ -37,8 +40,7 @@ from proxy.observe import (
     UpstreamFailed,
     UpstreamRetried,
 )
-from proxy.serve import Parts
-from proxy.settings import load
+from proxy.telemetry.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
 from tests.tree import ROOT
 
 KINDS = [kind.value for kind in Kind]

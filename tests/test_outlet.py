@@ -15,8 +15,8 @@ from select import PIPE_BUF, select
 
 import pytest
 
-from proxy import outlet as module
-from proxy.outlet import BATCH_SECONDS, MAX_WAITING_BYTES, Outlet, unbuffered
+from proxy.telemetry import log_writer as module
+from proxy.telemetry.log_writer import BATCH_SECONDS, MAX_WAITING_BYTES, Outlet, unbuffered
 
 LINE = b"x" * 1023
 
@@ -166,7 +166,7 @@ def test_a_batch_is_written_in_whole_lines_of_what_a_pipe_takes_at_once(lengths:
 
 WRITER = """
 import asyncio, sys
-from proxy.outlet import Outlet, unbuffered
+from proxy.telemetry.log_writer import Outlet, unbuffered
 outlet = Outlet(unbuffered(1))
 async def write():
     for number in range(1500):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy import policy_files
-from proxy.policy_files import BookFault, CaseResult
+from proxy.auth import policy_loader as policy_files
+from proxy.auth.policy_loader import BookFault, CaseResult
 from tests.tree import ROOT
 
 GOOD = """

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy import tokens
-from proxy.keys import KeyRing, new_keys
-from proxy.logs import members
-from proxy.observe import BookLoaded, BookRejected, DecisionMade, KeysLoaded, ReloadRefused
+from proxy.auth import tokens
+from proxy.auth.keys import KeyRing, new_keys
+from proxy.telemetry.events import BookLoaded, BookRejected, DecisionMade, KeysLoaded, ReloadRefused
+from proxy.telemetry.logs import members
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES, Proxy, running

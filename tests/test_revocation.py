@@ -10,11 +10,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from proxy import revocation
+from proxy.auth import revocation
+from proxy.auth.revocation import RevocationFault, Revocations, Revoked
 from proxy.cli import main
 from proxy.core.claims import Claims
-from proxy.observe import RevocationFaulty, RevocationsRead
-from proxy.revocation import RevocationFault, Revocations, Revoked
+from proxy.telemetry.events import RevocationFaulty, RevocationsRead
 from tests.harness.processes import serving_environment
 from tests.harness.raw import Answered, Raw, connected, request, until
 from tests.harness.refusals import assert_refused

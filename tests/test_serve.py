@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy import serve
-from proxy.observe import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
+from proxy.runtime import server as serve
 from proxy.settings import Address, load
+from proxy.telemetry.events import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
 from tests.harness.processes import Running, serving, serving_environment
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused

@@ -7,8 +7,8 @@ from pydantic_core import PydanticUndefined
 
 from proxy import settings
 from proxy.core.filters import FilterLimits
+from proxy.core.identifiers import Table
 from proxy.core.limits import Limits
-from proxy.core.names import Table
 from proxy.settings import Address, Settings, SettingsFault, load, variable
 from tests.tree import ROOT
 

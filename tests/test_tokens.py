@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy import tokens
+from proxy.auth import tokens
+from proxy.auth.keys import Key, KeyRing, KeysFault, new_keys
+from proxy.auth.tokens import TokenRules, Verifier
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from proxy.keys import Key, KeyRing, KeysFault, new_keys
 from proxy.settings import load
-from proxy.tokens import TokenRules, Verifier
 from tests.core.samples import outcome, refused
 
 NOW = 1_800_000_000.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.core.filters import Condition
-from proxy.core.filters.tree import (
+from proxy.core.filters.ast import (
     AnyOf,
     Between,
     Call,
@@ -35,7 +35,7 @@ from proxy.core.filters.tree import (
     TruthTest,
     walk,
 )
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 from proxy.core.types import ColumnType
 
 INTEGERS: Final = frozenset(("int2", "int4", "int8"))

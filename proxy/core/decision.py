@@ -13,7 +13,7 @@ from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
-from proxy.core.names import split_list
+from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicyBook
 from proxy.core.request import ShapeRequest
 from proxy.core.subset import Subset

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.core.agreement import KnownTypes, Types, contradictions
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 from proxy.core.policy import Policy
 from proxy.core.suggestions import did_you_mean
 from proxy.core.types import ColumnType

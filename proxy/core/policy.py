@@ -15,7 +15,7 @@ from proxy.core.claims import ClaimSpec, ClaimType
 from proxy.core.document import CaseDocument, ClaimDocument, PolicyDocument
 from proxy.core.errors import Code
 from proxy.core.filters import Condition, FilterFault
-from proxy.core.names import Table, is_name
+from proxy.core.identifiers import Table, is_name
 from proxy.core.suggestions import did_you_mean
 from proxy.core.type_guard import TypeGuard
 from proxy.core.types import SPELLINGS, ColumnType

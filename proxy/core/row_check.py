@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from proxy.core.bound import Bound
-from proxy.core.frames import BOUNDARY
+from proxy.core.sse import BOUNDARY
 
 MESSAGE_BYTES: Final = 16_777_216
 """The longest message that is held back until it is whole. A longer one cannot be checked, so it does not pass."""

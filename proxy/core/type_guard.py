@@ -14,7 +14,7 @@ from proxy.core.agreement import (
     reported_types,
 )
 from proxy.core.filters import Condition
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
 from proxy.core.handles import TrustedPosition
-from proxy.core.names import Table
-from proxy.core.names import quote as quote_name
+from proxy.core.identifiers import Table
+from proxy.core.identifiers import quote as quote_name
 from proxy.core.request import Kind, Position, ShapeRequest
 from proxy.core.type_guard import TypeGuard
 

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from proxy.carriers.carrier import Carrier
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 from tests.carriers.asking import Outcome, asked
 from tests.carriers.origin import Origin, Script, origin
 

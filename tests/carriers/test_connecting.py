@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from proxy.carriers.carrier import TimedOut, Unreachable
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 from tests.carriers.asking import asked, send
 
 

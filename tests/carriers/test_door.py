@@ -9,9 +9,9 @@ from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, Position
 from proxy.core.upstream import UpstreamRequest
-from proxy.electric import FAULT_BYTES, BodyBroken, Conditions, Electric, Whole
-from proxy.observe import OwnFilterRefused, SchemaLeak, UpstreamAnswered, UpstreamRetried
+from proxy.electric.client import FAULT_BYTES, BodyBroken, Conditions, Electric, Whole
 from proxy.settings import Settings
+from proxy.telemetry.events import OwnFilterRefused, SchemaLeak, UpstreamAnswered, UpstreamRetried
 from tests.carriers.origin import Link, answering, origin, saying_then_closing
 from tests.carriers.streams import CHUNKED, OK
 

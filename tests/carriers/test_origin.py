@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.carriers.carrier import Unreachable
 from proxy.carriers.origin import Origin
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 from tests.carriers.asking import asked, read, send
 from tests.carriers.origin import Link, answering, origin
 from tests.carriers.streams import CHUNKED, GOOD

@@ -8,7 +8,7 @@ from proxy.carriers.carrier import Stale
 from proxy.carriers.connection import Connection
 from proxy.carriers.incoming import Incoming
 from proxy.carriers.pool import MOST_USES
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 from tests.carriers.asking import FIELDS, Got, asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent
 from tests.carriers.streams import CHUNKED, GOOD, OK

@@ -8,7 +8,7 @@ import pytest
 from proxy.carriers.carrier import Broken, TimedOut
 from proxy.carriers.connection import AHEAD_BYTES, Connection
 from proxy.carriers.incoming import Incoming
-from proxy.electric import CARRIERS
+from proxy.electric.client import CARRIERS
 from tests.carriers.asking import asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent
 from tests.carriers.streams import CHUNKED, GOOD, OK

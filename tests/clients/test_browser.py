@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.observe import RequestEnded, RequestOpened
+from proxy.telemetry.events import RequestEnded, RequestOpened
 from tests.clients.conftest import StartWorld, Visit
 from tests.clients.edges import EDGE, edge
 from tests.clients.peer import Client

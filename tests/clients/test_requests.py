@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import policy_files
+from proxy.auth import policy_loader as policy_files
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide

@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 
-from proxy.keys import new_keys
-from proxy.observe import RequestEnded, RequestOpened
+from proxy.auth.keys import new_keys
 from proxy.sandbox import StandIn, StandInSettings
+from proxy.telemetry.events import RequestEnded, RequestOpened
 from tests.harness.electric import electric
 from tests.harness.running import SECRET, Proxy, running
 

@@ -15,8 +15,8 @@ from proxy.core.agreement import (
     subselects,
 )
 from proxy.core.filters import Condition, parse_policy
-from proxy.core.filters.tree import AnyOf, Call, Column, Comparison, Node, Parameter, Text
-from proxy.core.names import Table
+from proxy.core.filters.ast import AnyOf, Call, Column, Comparison, Node, Parameter, Text
+from proxy.core.identifiers import Table
 from proxy.core.type_guard import TypeGuard
 from proxy.core.types import ColumnType
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.frames import BOUNDARY, MAX_HELD_BYTES, Frames
+from proxy.core.sse import BOUNDARY, MAX_HELD_BYTES, Frames
 
 FEEDS: dict[str, tuple[list[bytes], list[bytes], bytes]] = {
     "one event": ([b"data: 1\n\n"], [b"data: 1\n\n"], b""),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from proxy.core import messages
-from proxy.core.lag import MOST_WAITING, Beats, LagFault, Lsn, SlotLag
-from proxy.core.messages import Change, MessagesFault
+from proxy.electric import messages
+from proxy.electric.messages import Change, MessagesFault
+from proxy.health.lag import MOST_WAITING, Beats, LagFault, Lsn, SlotLag
 
 
 def test_a_beat_that_comes_back_ends_its_own_lag() -> None:

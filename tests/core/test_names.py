@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.names import MAX_BYTES, Table, fold, is_name, quote, split_list
+from proxy.core.identifiers import MAX_BYTES, Table, fold, is_name, quote, split_list
 
 ONE = {
     "plain": ("todos", "todos"),

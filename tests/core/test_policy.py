@@ -7,7 +7,7 @@ import pytest
 
 from proxy.core.claims import ClaimType
 from proxy.core.document import PolicyDocument
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 from proxy.core.policy import CHECKS, NAME, ClientRights, Policy, PolicyBook, PolicyFault, bounded, evaluated_alike
 from proxy.core.types import ColumnType
 from tests.core.samples import DOCUMENT, policy

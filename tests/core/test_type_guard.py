@@ -4,7 +4,7 @@ import pytest
 
 from proxy.core.agreement import KnownTypes
 from proxy.core.filters import parse_policy
-from proxy.core.names import Table
+from proxy.core.identifiers import Table
 from proxy.core.type_guard import TypeGuard
 from proxy.core.types import ColumnType
 from proxy.core.upstream import schema_request

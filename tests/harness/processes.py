@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from proxy.keys import KeyRing, new_keys
+from proxy.auth.keys import KeyRing, new_keys
+from proxy.auth.tokens import mint, rules
 from proxy.settings import load
-from proxy.tokens import mint, rules
 from tests.harness.running import environment
 
 SECONDS = 60

@@ -14,17 +14,19 @@ from urllib.parse import urlencode
 
 import httpx
 
-from proxy import serve, settings, tokens
+from proxy import settings
+from proxy.auth import tokens
+from proxy.auth.keys import KeyRing, new_keys
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
 from proxy.core.handles import Handles
 from proxy.core.request import parse
-from proxy.keys import KeyRing, new_keys
-from proxy.observe import Observation, RequestEnded, RequestOpened
+from proxy.runtime import server as serve
+from proxy.runtime.compose import Served
 from proxy.settings import Settings
-from proxy.wiring import Served
+from proxy.telemetry.events import Observation, RequestEnded, RequestOpened
 
 POLICIES = Path(__file__).parents[2] / "policies"
 ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&=, and as long as a secret should be"

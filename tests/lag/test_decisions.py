@@ -10,15 +10,17 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy import decisions, policy_files, settings
+from proxy import settings
+from proxy.audit import decision_log as decisions
+from proxy.audit.decision_file import DecisionFile
+from proxy.auth import policy_loader as policy_files
+from proxy.auth.authorizer import Steps
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
-from proxy.decision_file import DecisionFile
-from proxy.gate import Steps
-from proxy.inbound import GONE, Inbound
-from proxy.logs import members
-from proxy.observe import DecisionMade, DecisionsDropped, Observation
+from proxy.gateway.routes import GONE, Inbound
 from proxy.settings import SettingsFault
+from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observation
+from proxy.telemetry.logs import members
 from tests.harness.running import POLICIES, Proxy, environment, running
 from tests.harness.upstream import Connection, Upstream
 

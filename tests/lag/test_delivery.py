@@ -10,9 +10,9 @@ import httpx
 import psycopg
 import pytest
 
-from proxy.observe import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
-from proxy.probes import Database, SlotProbe
+from proxy.health.probes import Database, SlotProbe
 from proxy.sandbox import EmbeddedPostgres, StandIn
+from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
 from tests.harness.raw import until
 from tests.harness.running import Proxy
 from tests.lag.conftest import Starting

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from proxy import settings
-from proxy.core.messages import Change
-from proxy.core.names import Table
-from proxy.electric import Electric
-from proxy.follower import Followed, Follower
-from proxy.observe import FollowerFailed, FollowerRestarted, Observation, UpstreamAnswered
+from proxy.core.identifiers import Table
+from proxy.electric.client import Electric
+from proxy.electric.follower import Followed, Follower
+from proxy.electric.messages import Change
+from proxy.telemetry.events import FollowerFailed, FollowerRestarted, Observation, UpstreamAnswered
 from tests.harness.raw import until
 from tests.harness.running import environment
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream

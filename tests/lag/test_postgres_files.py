@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, errors
 
-from proxy.policy_files import load
+from proxy.auth.policy_loader import load
 from proxy.sandbox import EmbeddedPostgres, app_schema
 from tests.harness.running import POLICIES
 from tests.lag.conftest import DEPLOY, Starting

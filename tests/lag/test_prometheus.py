@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from proxy.metrics import Metrics
+from proxy.telemetry.metrics import Metrics
 from tests.harness.running import running
 from tests.harness.upstream import Upstream
 from tests.lag.conftest import DEPLOY

@@ -4,8 +4,8 @@ import math
 
 import psycopg
 
-from proxy.observe import LagKnown
 from proxy.sandbox import StandIn
+from proxy.telemetry.events import LagKnown
 from tests.lag.conftest import SLOT, Starting
 from tests.lag.scrape import readiness, when
 

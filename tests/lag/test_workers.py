@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from proxy.exposition import merged
-from proxy.metrics import Metrics
-from proxy.observe import BookRejected, DeliveryMeasured, LagKnown, Observation, ReplicationMeasured
+from proxy.telemetry.aggregation import merged
+from proxy.telemetry.events import BookRejected, DeliveryMeasured, LagKnown, Observation, ReplicationMeasured
+from proxy.telemetry.metrics import Metrics
 from tests.lag.scrape import Scrape
 
 

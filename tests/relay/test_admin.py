@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.observe import ElectricSeen, ReadinessChanged, ShapesChanged
+from proxy.telemetry.events import ElectricSeen, ReadinessChanged, ShapesChanged
 from tests.harness.raw import connected, request, until
 from tests.harness.shared import ON_MODULE_LOOP
 from tests.harness.upstream import plain

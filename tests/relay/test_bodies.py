@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.observe import (
+from proxy.telemetry.events import (
     ClientFilterRefused,
     OwnFilterRefused,
     RequestEnded,

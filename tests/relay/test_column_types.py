@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.observe import PolicyTypeUnsafe
+from proxy.telemetry.events import PolicyTypeUnsafe
 from tests.harness.raw import connected
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from proxy import settings, tokens
-from proxy.keys import KeyRing, new_keys
+from proxy import settings
+from proxy.auth import tokens
+from proxy.auth.keys import KeyRing, new_keys
 from tests.harness.raw import SECONDS, connected, request
 from tests.harness.running import environment
 from tests.harness.shared import ON_MODULE_LOOP

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from proxy.core.request import Kind
-from proxy.observe import RowLeak, SchemaLeak, UpstreamFailed
-from proxy.row_tripwire import SNAPSHOT_BYTES
+from proxy.electric.row_tripwire import SNAPSHOT_BYTES
+from proxy.telemetry.events import RowLeak, SchemaLeak, UpstreamFailed
 from tests.harness.raw import Broken, connected, until
 from tests.harness.refusals import assert_refused
 from tests.harness.shared import ON_MODULE_LOOP

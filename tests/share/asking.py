@@ -3,7 +3,7 @@
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, Position
 from proxy.core.upstream import UpstreamRequest
-from proxy.share.heads import Head
+from proxy.sharing.freshness import Head
 
 HANDLE = "1-2"
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.observe import RiderBoarded, RiderLetGo
+from proxy.telemetry.events import RiderBoarded, RiderLetGo
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.running import Proxy
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from proxy.core.errors import Code, Refusal
-from proxy.share.bounds import Bounds
-from proxy.share.desk import Desk, How
-from proxy.share.flight import Flight, Step
-from proxy.share.window import PIECE_BYTES, Rider
+from proxy.sharing.bounds import Bounds
+from proxy.sharing.buffer import PIECE_BYTES, Rider
+from proxy.sharing.coalescer import Desk, How
+from proxy.sharing.fetch import Flight, Step
 from tests.share.asking import asking, head
 
 BOUNDS = Bounds(cache_bytes=14_000, cache_entry_bytes=9_000, flight_bytes=2_500)

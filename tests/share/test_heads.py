@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.core.request import Kind
-from proxy.share.heads import Head, joined, not_modified, read
-from proxy.share.hub import cut, position_after
+from proxy.sharing.broadcast import cut, position_after
+from proxy.sharing.freshness import Head, joined, not_modified, read
 from tests.share.asking import asking
 
 BASE = {

@@ -8,10 +8,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
-from proxy.share.cache import Cache
-from proxy.share.flight import Step
-from proxy.share.hub import Hub, Hubs
-from proxy.share.window import PIECE_BYTES, Rider
+from proxy.sharing.broadcast import Hub, Hubs
+from proxy.sharing.buffer import PIECE_BYTES, Rider
+from proxy.sharing.cache import Cache
+from proxy.sharing.fetch import Step
 from tests.share.asking import asking, head
 
 LIMIT = 3_000

@@ -2,11 +2,11 @@
 
 from proxy.core.handles import UNKNOWN
 from proxy.core.request import Kind
-from proxy.share.bounds import Bounds
-from proxy.share.cache import MOST_DEAD, Cache
-from proxy.share.desk import Desk, How
-from proxy.share.flight import Step
-from proxy.share.hub import Hubs
+from proxy.sharing.bounds import Bounds
+from proxy.sharing.broadcast import Hubs
+from proxy.sharing.cache import MOST_DEAD, Cache
+from proxy.sharing.coalescer import Desk, How
+from proxy.sharing.fetch import Step
 from tests.share.asking import asking, head
 from tests.share.clients import up_to_date
 

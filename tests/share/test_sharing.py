@@ -7,11 +7,11 @@ import pytest
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
-from proxy.electric import BodyBroken, Conditions
-from proxy.observe import RiderLetGo
-from proxy.share.bounds import Bounds
-from proxy.share.sharing import Sharing
-from proxy.share.trip import Bell
+from proxy.electric.client import BodyBroken, Conditions
+from proxy.sharing.bounds import Bounds
+from proxy.sharing.delivery import Bell
+from proxy.sharing.source import Sharing
+from proxy.telemetry.events import RiderLetGo
 from tests.share.asking import asking
 
 FIELDS = [

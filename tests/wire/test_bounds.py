@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.observe import ProtocolRefused
+from proxy.telemetry.events import ProtocolRefused
 from tests.harness.raw import connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import running

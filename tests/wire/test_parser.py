@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.observe import ProtocolRefused
+from proxy.telemetry.events import ProtocolRefused
 from tests.harness.raw import connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.shared import ON_MODULE_LOOP

@@ -6,9 +6,14 @@ is generated here, from a tree in which operands are values and never conditions
     parse, parse_policy → Condition → drop_repeats → conjoin → Predicate
 """
 
+from proxy.core.filters.analysis import bindings, drop_repeats, is_bounded
 from proxy.core.filters.arrays import written as array_literal
 from proxy.core.filters.columns import Columns
-from proxy.core.filters.condition import (
+from proxy.core.filters.conjunction import Predicate, conjoin
+from proxy.core.filters.equalities import equality_columns
+from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
+from proxy.core.filters.order_by import order_by
+from proxy.core.filters.predicate import (
     Condition,
     array_params_of,
     claims_of,
@@ -17,12 +22,7 @@ from proxy.core.filters.condition import (
     parse,
     parse_policy,
 )
-from proxy.core.filters.conjunction import Predicate, conjoin
-from proxy.core.filters.equalities import equality_columns
-from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
-from proxy.core.filters.ordering import order_by
-from proxy.core.filters.repeats import bindings, drop_repeats, is_bounded
-from proxy.core.filters.second_lock import SecondLock
+from proxy.core.filters.verify import SecondLock
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -5,11 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.core.filters.arrays import has_null, reread, written
-from proxy.core.filters.constants import count, texts, tokens
-from proxy.core.filters.cursor import NOT_HERE
-from proxy.core.filters.faults import FilterLimits
-from proxy.core.filters.operands import NULL, Operands
-from proxy.core.filters.tree import (
+from proxy.core.filters.ast import (
     IS_TESTS,
     TESTS,
     AnyOf,
@@ -33,8 +29,12 @@ from proxy.core.filters.tree import (
     TruthTest,
     Value,
 )
+from proxy.core.filters.constants import count, texts, tokens
+from proxy.core.filters.cursor import NOT_HERE
+from proxy.core.filters.errors import FilterLimits
+from proxy.core.filters.operands import NULL, Operands
 from proxy.core.filters.types import ANY, ARRAY, TEXT, UNTYPED, clash, family, is_enum, is_truth, settled
-from proxy.core.names import Table, is_name
+from proxy.core.identifiers import Table, is_name
 
 TRUTHS: Final = (Constant("TRUE"), Constant("FALSE"))
 TRUTH_WORDS: Final = {"t": TRUTHS[0], "true": TRUTHS[0], "f": TRUTHS[1], "false": TRUTHS[1]}

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.core.filters.arrays import has_null, reread, without_null, written
+from proxy.core.filters.ast import Array, ArrayTest, Claim, Constant, Number, Parameter, Text, walk
 from proxy.core.filters.comparisons import pattern_fault
-from proxy.core.filters.condition import Condition
-from proxy.core.filters.faults import DEFAULT_LIMITS, FilterFault, FilterLimits
+from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
+from proxy.core.filters.predicate import Condition
 from proxy.core.filters.rewriting import listed
-from proxy.core.filters.second_lock import SecondLock, check
-from proxy.core.filters.tree import Array, ArrayTest, Claim, Constant, Number, Parameter, Text, walk
+from proxy.core.filters.verify import SecondLock, check
 
 _NOTHING: Final = "(TRUE)"
 _MOST_SENT: Final = 2_097_152

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from proxy.core.filters.faults import FilterFault, FilterLimits, Kind
+from proxy.core.filters.errors import FilterFault, FilterLimits, Kind
 from proxy.core.filters.lexer import Token
 
 # Reserved words of PostgreSQL (manual, appendix C), those reserved except as a function or a type included: they mean

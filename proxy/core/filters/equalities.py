@@ -4,8 +4,7 @@ PostgreSQL chooses the order in which it evaluates conditions. A costly or faili
 rows that the inner SELECT would remove, and its time or its error would tell what they hold. An equality does not.
 """
 
-from proxy.core.filters.condition import Condition
-from proxy.core.filters.tree import (
+from proxy.core.filters.ast import (
     AnyOf,
     Cast,
     Column,
@@ -18,6 +17,7 @@ from proxy.core.filters.tree import (
     Text,
     parts_of,
 )
+from proxy.core.filters.predicate import Condition
 
 _CONSTANTS = (Text, Parameter, Number, Constant)
 

@@ -15,8 +15,8 @@ form (rewriting.py), for what is sent has values as operands.
 from collections.abc import Callable
 from typing import Final
 
+from proxy.core.filters.ast import IS_TESTS, TESTS, Column, Comparison, Node, Not, NullTest, Test, TruthTest, joined
 from proxy.core.filters.comparisons import OPERATORS, TRUTH_TESTS, TRUTHS, Comparisons
-from proxy.core.filters.tree import IS_TESTS, TESTS, Column, Comparison, Node, Not, NullTest, Test, TruthTest, joined
 from proxy.core.filters.types import is_truth
 
 _CONDITIONS: Final = (*TESTS, Column)

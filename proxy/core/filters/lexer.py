@@ -7,7 +7,7 @@ import re
 from typing import TypeAlias
 
 from proxy.core.filters.constants import IN_BRACKETS
-from proxy.core.filters.faults import FilterFault, FilterLimits
+from proxy.core.filters.errors import FilterFault, FilterLimits
 
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.core.filters import decimals
+from proxy.core.filters.ast import Call, Cast, Claim, Column, Constant, Leaf, Number, Parameter, Text, Value
 from proxy.core.filters.columns import Columns
 from proxy.core.filters.cursor import NOT_HERE, Cursor
-from proxy.core.filters.faults import FilterLimits
+from proxy.core.filters.errors import FilterLimits
 from proxy.core.filters.lexer import Token
-from proxy.core.filters.tree import Call, Cast, Claim, Column, Constant, Leaf, Number, Parameter, Text, Value
 from proxy.core.filters.types import ANY, SPELLINGS, TEXT, UNTYPED, as_text, clash, family, is_enum, settled
 from proxy.core.suggestions import did_you_mean
 

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from proxy.core.filters.arrays import has_null, without_null
-from proxy.core.filters.comparisons import TRUTH_WORDS, TRUTHS
-from proxy.core.filters.operands import LOWEST, NULL
-from proxy.core.filters.tree import (
+from proxy.core.filters.ast import (
     IS_TESTS,
     TESTS,
     AnyOf,
@@ -32,6 +30,8 @@ from proxy.core.filters.tree import (
     Value,
     joined,
 )
+from proxy.core.filters.comparisons import TRUTH_WORDS, TRUTHS
+from proxy.core.filters.operands import LOWEST, NULL
 from proxy.core.filters.types import BOOL, NUMBER, TEXT, UUID, family
 
 TRUE, FALSE = TRUTHS[:2]

@@ -7,7 +7,7 @@ step 2a; 10.5, step 3). So where all sides are untyped the proxy writes `::text`
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.core.filters.tree import Array, Call, Cast, Claim, Column, Constant, Node, Number, Parameter, Text, Value
+from proxy.core.filters.ast import Array, Call, Cast, Claim, Column, Constant, Node, Number, Parameter, Text, Value
 from proxy.core.types import ColumnType
 
 ANY: Final = "a column"

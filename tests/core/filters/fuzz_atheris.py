@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["proxy.core.filters"]):
     from proxy.core.filters import FilterFault, conjoin, order_by, parse_policy
-    from proxy.core.filters.condition import read
+    from proxy.core.filters.predicate import read
 
 from tests.core.filters.corpus import ACCEPTED, REFUSED
 from tests.core.filters.reading import deparsed, flat, meant, seen

@@ -13,7 +13,7 @@ import postgast
 
 from proxy.core.filters import Condition, array_literal
 from proxy.core.filters.arrays import reread
-from proxy.core.filters.tree import (
+from proxy.core.filters.ast import (
     AnyOf,
     Array,
     ArrayTest,

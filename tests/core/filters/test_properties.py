@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.filters import Condition, FilterFault, FilterLimits, conjoin, order_by, parse, parse_policy
-from proxy.core.filters.condition import as_written, read
+from proxy.core.filters.predicate import as_written, read
 from tests.core.filters.corpus import ACCEPTED, CLAIMS, POLICY, Accepted, sent
 from tests.core.filters.reading import AsWritten, deparsed, flat, meant, seen, untyped
 from tests.core.filters.rows import COLUMNS, TYPED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.core.filters.second_lock import SecondLock, check
+from proxy.core.filters.verify import SecondLock, check
 from tests.core.filters.corpus import ACCEPTED, Accepted
 
 NAMES = frozenset({"a", "b", 'x"y', "s", "t"})

@@ -1,0 +1,1 @@
+"""Audit: the log of decisions, and deciding again what was decided."""

@@ -1,0 +1,130 @@
+"""One event a decision: every refusal, and a sample of what is allowed. The log gets the masked form; the inputs, by
+which it can be decided again, go to a file of the operator's, if there is one."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from proxy.audit.decision_file import DecisionFile
+from proxy.auth.authorizer import Steps
+from proxy.auth.policy_loader import LoadedBook
+from proxy.core.errors import Code, Refusal
+from proxy.core.outcome import AFTER_RULES, Outcome
+from proxy.gateway.routes import Inbound
+from proxy.settings import Settings
+from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observe
+
+MOST_INPUT_BYTES = 65_536
+"""So much of a body is recorded: the whole of a long one would push out what others' decisions were made by."""
+
+Hashed = Callable[[str], str]
+ALLOWED, EVENT = "ok", "decision"
+_SAMPLE_DIGITS = 8
+
+
+class Refusals:
+    """Which refusals are told: of each code so many at once, and then so many a minute. Times are an argument."""
+
+    def __init__(self, a_minute: int) -> None:
+        self._a_minute = a_minute
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def may_be_told(self, code: str, now: float) -> bool:
+        """Whether one more of this code is told now, at a time in seconds."""
+        left, since = self._left.get(code, (float(self._a_minute), now))
+        left = min(float(self._a_minute), left + (now - since) * self._a_minute / 60)
+        told = left >= 1
+        self._left[code] = (left - told, now)
+        return told
+
+
+class Decisions:
+    """Tells of decisions. `loaded` is the book in force."""
+
+    def __init__(self, settings: Settings, loaded: LoadedBook, observe: Observe) -> None:
+        self.loaded = loaded
+        self._filter_limits = settings.filter_limits
+        self._sampled_below = settings.decision_sample * 16**_SAMPLE_DIGITS
+        self._observe = observe
+        self._refusals = Refusals(settings.decision_refusals)
+        self._file: DecisionFile | None = None
+        if settings.decision_file is not None:
+            self._file = DecisionFile(settings.decision_file, settings.decision_file_bytes, settings.decision_files)
+
+    def close(self) -> None:
+        """Closes the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def allowed(self, request_id: str, inbound: Inbound, steps: Steps, hashed: Hashed) -> None:
+        """A request was allowed; told if its id, which is random, falls into the sample."""
+        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and steps.shape is not None:
+            made = self._event(request_id, ALLOWED, "", Outcome.of_shape(steps.shape), _subject(steps, hashed))
+            self._tell(made, inbound, steps)
+
+    def refused(self, request_id: str, inbound: Inbound, steps: Steps, refusal: Refusal, hashed: Hashed) -> None:
+        """A request was refused, by a rule or after them all; told unless too many are of its code."""
+        if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
+            self._observe(DecisionsDropped(refusal.code.name))
+            return
+        outcome = self._refusal(steps, refusal)
+        made = self._event(request_id, refusal.code.name, refusal.reason, outcome, _subject(steps, hashed))
+        self._tell(made, inbound, steps)
+
+    def _refusal(self, steps: Steps, refusal: Refusal) -> Outcome:
+        if steps.shape is not None:
+            return Outcome.of_shape(steps.shape, f"{AFTER_RULES}: {refusal.code.name}")
+        if refusal.code is Code.internal_error:  # what failed would fail again
+            return Outcome((f"{AFTER_RULES}: {refusal.code.name}",))
+        return Outcome.of_refusal(refusal, steps.claims, steps.request, self.loaded.book, self._filter_limits)
+
+    def _event(self, request_id: str, code: str, reason: str, outcome: Outcome, subject: str) -> DecisionMade:
+        return DecisionMade(
+            request_id=request_id,
+            allowed=code == ALLOWED,
+            code=code,
+            policy=outcome.policy,
+            book=self.loaded.digest,
+            subject=subject,
+            reason=reason,
+            rules=outcome.rules,
+            predicate=outcome.predicate,
+        )
+
+    def _tell(self, made: DecisionMade, inbound: Inbound, steps: Steps) -> None:
+        self._observe(made)
+        if self._file is not None:
+            self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, steps)})
+
+
+def _subject(steps: Steps, hashed: Hashed) -> str:
+    return "" if steps.claims is None else hashed(steps.claims.subject)
+
+
+def _inputs(inbound: Inbound, steps: Steps) -> dict[str, Any]:
+    """What the rules were given; the token itself is never kept, only what it said."""
+    return {
+        "claims": None if steps.claims is None else dict(steps.claims.values),
+        "shape": inbound.name,
+        "query": _text(inbound.query),
+        "body": None if steps.body is None else _text(steps.body[:MOST_INPUT_BYTES]),
+        "body_bytes": 0 if steps.body is None else len(steps.body),
+    }
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def lines(file: Path) -> Iterable[dict[str, Any]]:
+    """The decisions among the JSON lines of a file: a decision file or a log. Raises OSError."""
+    for line in file.read_text("utf-8", "surrogateescape").splitlines():
+        try:
+            members = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(members, dict) and members.get("event") == EVENT:
+            yield members

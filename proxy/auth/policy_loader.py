@@ -1,0 +1,174 @@
+"""A directory of TOML files becomes a policy book, all or nothing. The only module that reads policy files; it runs
+every case by the same `decide` that serves."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from proxy.auth.database_check import DatabaseFault, examine
+from proxy.core import upstream
+from proxy.core.claims import Claims
+from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.document import CaseDocument, PolicyDocument
+from proxy.core.errors import Refusal
+from proxy.core.handles import TrustedPosition
+from proxy.core.policy import CHECKS, Check, Policy, PolicyBook, PolicyFault
+from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
+
+
+class BookFault(Exception):
+    """The policies must not load; `lines` are one `file: sentence` each."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case of one policy, and what is wrong with it, if anything."""
+
+    policy: str
+    case: str
+    expect: str
+    wrong: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBook:
+    """A book, the results of its cases, and the digest of its files (the first 12 hexadecimal digits of a SHA-256).
+
+    `warnings` are one `file: sentence` each, for what does not keep a policy from being in force.
+    """
+
+    book: PolicyBook
+    results: tuple[CaseResult, ...]
+    digest: str
+    warnings: tuple[str, ...] = ()
+
+
+def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterable[Check] = CHECKS) -> LoadedBook:
+    """The book of a folder, its cases judged by these limits. Raises BookFault with every reason against it."""
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise BookFault([f"{folder}: there are no policies here"])
+    policies: list[Policy] = []
+    lines: list[str] = []
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            policies.append(_read(file, digest, checks))
+        except PolicyFault as fault:
+            lines += [f"{file}: {sentence}" for sentence in fault.sentences]
+    lines += _shadowed(policies, folder)
+    book = PolicyBook.of(policies)
+    results = tuple(_results(policies, book, limits))
+    lines += [
+        f"{folder / result.policy}.toml: case {result.case!r}: {result.wrong}" for result in results if result.wrong
+    ]
+    if lines:
+        raise BookFault(lines)
+    warnings = tuple(_line(folder, policy.name, warning) for policy in policies for warning in policy.warnings)
+    return LoadedBook(book, results, digest.hexdigest()[:12], warnings)
+
+
+def differences(loaded: LoadedBook, folder: Path, dsn: str) -> tuple[LoadedBook, tuple[str, ...]]:
+    """The same book with what the database knows of the types, and one `file: sentence` for each difference.
+
+    Raises DatabaseFault.
+    """
+    found = examine(dsn, loaded.book.by_name.values())
+    lines = tuple(_line(folder, name, sentence) for name, sentence in found.differences)
+    return replace(loaded, book=PolicyBook.of(found.policies)), lines
+
+
+def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: bool) -> LoadedBook:
+    """The book of a folder, held against a database if there is one.
+
+    A difference, or a database that cannot be asked, is a warning, or with `strict` a BookFault.
+    """
+    loaded = load(folder, limits)
+    if dsn is None:
+        return loaded
+    try:
+        loaded, lines = differences(loaded, folder, dsn)
+    except DatabaseFault as fault:
+        lines = (f"{folder}: not held against the database: {fault}",)
+    if strict and lines:
+        raise BookFault(lines)
+    return replace(loaded, warnings=(*loaded.warnings, *lines))
+
+
+def _line(folder: Path, policy: str, sentence: str) -> str:
+    return f"{folder / policy}.toml: {sentence}"
+
+
+def _read(file: Path, digest: "hashlib._Hash", checks: Iterable[Check]) -> Policy:
+    try:
+        text = file.read_bytes()
+        digest.update(b"%b\0%d\0%b" % (file.name.encode(), len(text), text))
+        document = PolicyDocument.model_validate(tomllib.loads(text.decode("utf-8")))
+    except (OSError, ValueError, RecursionError, OverflowError, MemoryError) as fault:
+        raise PolicyFault(_sentences(fault)) from None
+    return Policy.of(file.stem, document, checks)
+
+
+def _sentences(fault: Exception) -> Iterator[str]:
+    if not isinstance(fault, ValidationError):
+        yield str(fault)
+        return
+    for error in fault.errors(include_url=False, include_context=False, include_input=False):
+        place = ".".join(str(part) for part in error["loc"])
+        yield f"{place}: {'there is no such member' if error['type'] == 'extra_forbidden' else error['msg']}"
+
+
+def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:
+    """Of several policies over one table one must have its name, or a request by table would be ambiguous."""
+    tables = {policy.table for policy in policies}
+    for table in sorted(tables, key=lambda table: table.quoted):
+        names = [policy.name for policy in policies if policy.table == table]
+        if len(names) > 1 and table.name not in names:
+            yield f"{folder}: {', '.join(names)} are all over {table.quoted}; call one of them {table.name}"
+
+
+def _results(policies: Iterable[Policy], book: PolicyBook, limits: RuleLimits) -> Iterator[CaseResult]:
+    for policy in policies:
+        for case in policy.cases:
+            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, book, limits))
+
+
+def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook, limits: RuleLimits) -> str | None:
+    claims = Claims("case", float("inf"), case.claims)
+    named = "table=" not in case.request
+    try:
+        request = parse(
+            policy.name if named else None,
+            case.request.encode(),
+            None if case.body is None else case.body.encode(),
+            limits.request,
+        )
+        shape = decide(request, claims, book, limits.filter)
+        upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
+    except Refusal as refusal:
+        came = refusal.code.name
+        return None if came == case.expect else f"expected {case.expect}, came {came} ({refusal.reason})"
+    return _difference(case, shape)
+
+
+def _difference(case: CaseDocument, shape: AuthorizedShape) -> str | None:
+    if case.expect != "allow":
+        return f"expected {case.expect}, came allow"
+    predicate = shape.predicate
+    for what, expected, came in (
+        ("where", case.where, predicate.text),
+        ("params", case.params, list(predicate.params)),
+        ("columns", case.columns, list(shape.columns)),
+    ):
+        if expected is not None and expected != came:
+            return f"expected {what} {expected!r}, came {came!r}"
+    return None

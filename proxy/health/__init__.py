@@ -1,0 +1,1 @@
+"""Health: readiness, and the lag between PostgreSQL and the clients."""

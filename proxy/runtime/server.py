@@ -1,0 +1,184 @@
+"""One process: everything is wired here by hand, two listeners run on one loop, and a signal drains them."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from proxy.auth import revocation
+from proxy.auth.handle_key import handle_key, is_guessable
+from proxy.auth.keys import KeyRing
+from proxy.core.handles import BoundHandles
+from proxy.gateway.wire import wire_class
+from proxy.runtime import watchers as reload
+from proxy.runtime import workers
+from proxy.runtime.compose import Parts, Served, create_app
+from proxy.settings import Address, Settings, SettingsFault, variable
+from proxy.telemetry.events import Lifecycle, Observe
+from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.logs import logger
+
+BACKLOG = 4096
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s of the usual load balancers, so that they close first and never meet a closed connection."""
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listening(address: Address, *, shared: bool = False) -> socket.socket:
+    """A bound socket; a `shared` address may be bound several times. Raises OSError if the address is taken."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, reuse_port=shared)
+    bound.setblocking(False)
+    # Inherited by what it accepts: an answer's head and body are two writes, and the second must not wait for the
+    # client's delayed acknowledgement of the first (asyncio itself leaves sockets alone that are handed to it).
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
+
+
+def bound(setting: str, address: Address, *, shared: bool = False) -> socket.socket:
+    """A socket bound as a setting says. Raises SettingsFault, which names the setting."""
+    try:
+        return listening(address, shared=shared)
+    except OSError as fault:
+        why = fault.strerror if isinstance(fault, socket.gaierror) else os.strerror(fault.errno or 0)
+        raise SettingsFault(f"{variable(setting)}: cannot listen on {address}: {why}") from None
+
+
+def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=wire_class(settings, observe),
+        ws="none",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=True,
+        backlog=BACKLOG,  # else uvicorn listens once more, with less
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=1,
+    )
+
+
+async def serve(
+    settings: Settings,
+    what: Served,
+    sockets: tuple[socket.socket, socket.socket],
+    stop: asyncio.Event,
+    observe: Observe,
+    hangup: asyncio.Event | None = None,
+) -> None:
+    """Serves on two bound sockets, the public and the private one, until `stop`; then drains. `hangup` reloads."""
+    public, private = sockets
+    if is_guessable(settings):
+        observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
+    with public, private:
+        async with create_app(settings, what, observe, hangup or asyncio.Event()) as parts:
+            await _listen(settings, parts, public, private, stop)
+        observe(Lifecycle("stopped"))
+
+
+async def _listen(
+    settings: Settings, parts: Parts, public: socket.socket, private: socket.socket, stop: asyncio.Event
+) -> None:
+    servers = [
+        (_Server(_config(app, settings, parts.observe)), [bound])
+        for app, bound in ((parts.public, public), (parts.admin, private))
+    ]
+    running = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
+    parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
+    await stop.wait()
+    await _drain(parts, settings.drain_seconds)
+    for server, _ in servers:
+        server.should_exit = True
+    await asyncio.gather(*running)
+
+
+async def _drain(parts: Parts, seconds: float) -> None:
+    """Refuses newcomers, ends the streams at once and the polls when they are due, at the latest after `seconds`."""
+    parts.readiness.draining = True
+    parts.observe(Lifecycle("draining", f"{len(parts.streams)} open"))
+    parts.streams.drain(everything=False)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await parts.streams.empty()
+    parts.streams.drain(everything=True)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await parts.streams.empty()
+
+
+def _shown(bound: socket.socket) -> str:
+    if bound.family is socket.AF_UNIX:
+        return "to its supervisor"
+    return str(Address(*bound.getsockname()[:2]))
+
+
+def load(settings: Settings) -> Served:
+    """What is served, by which keys. Raises SettingsFault, BookFault, KeysFault, RevocationFault."""
+    if settings.revocations is not None:
+        revocation.read(settings.revocations)
+    handles = BoundHandles(handle_key(settings))
+    return Served(reload.read_policies(settings), KeyRing.read(settings.token_keys), handles)
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP reads policies and keys again. Returns the exit code.
+
+    Raises BookFault, KeysFault, RevocationFault, SettingsFault.
+    """
+    what = load(settings)
+    # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
+    if settings.workers > 1:
+        publics, private = _shared(settings.listen, settings.workers), bound("admin_listen", settings.admin_listen)
+        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
+    _work(settings, what, (bound("listen", settings.listen), bound("admin_listen", settings.admin_listen)))
+    return 0
+
+
+def _shared(address: Address, count: int) -> list[socket.socket]:
+    first = bound("listen", address, shared=True)
+    same = Address(address.host, first.getsockname()[1])
+    return [first, *(bound("listen", same, shared=True) for _ in range(count - 1))]
+
+
+def _work(settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket]) -> None:
+    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    try:
+        uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
+    finally:
+        outlet.flush()
+
+
+async def _until_signal(
+    settings: Settings,
+    what: Served,
+    sockets: tuple[socket.socket, socket.socket],
+    observe: Observe,
+) -> None:
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, workers.SIGNALS)
+    await serve(settings, what, sockets, stop, observe, hangup)

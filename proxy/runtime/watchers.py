@@ -1,0 +1,65 @@
+"""SIGHUP: new policies and keys are read beside the old ones, and put in force only if they are whole."""
+
+import asyncio
+
+from proxy.audit.decision_log import Decisions
+from proxy.auth import policy_loader as policy_files
+from proxy.auth.authorizer import Gate
+from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.policy_loader import BookFault, LoadedBook
+from proxy.health.readiness import Readiness
+from proxy.settings import Settings
+from proxy.telemetry.events import BookLoaded, BookRejected, KeysLoaded, Observe, PolicyWarned, ReloadRefused
+
+
+def read_policies(settings: Settings) -> LoadedBook:
+    """The policies that the settings name, held against the database if they name one. Raises BookFault."""
+    dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
+    strict = settings.database_check == "strict"
+    return policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
+
+
+def observe_loaded(loaded: LoadedBook, observe: Observe) -> None:
+    """Reports the policies that are in force now, and what their authors should know."""
+    observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+    for warning in loaded.warnings:
+        observe(PolicyWarned(warning))
+
+
+class Reload:
+    """Replaces what a running process judges by. Requests under way go on as they were admitted."""
+
+    def __init__(
+        self, settings: Settings, gate: Gate, decisions: Decisions, readiness: Readiness, observe: Observe
+    ) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._decisions = decisions
+        self._readiness = readiness
+        self._observe = observe
+
+    async def on(self, hangup: asyncio.Event) -> None:
+        """Reloads whenever the event is set, for ever."""
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            await self.now()
+
+    async def now(self) -> None:
+        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
+        try:
+            loaded, ring = await asyncio.to_thread(self._read)
+        except (BookFault, KeysFault) as fault:
+            lines = str(fault).splitlines()
+            self._observe(BookRejected(len(lines)))
+            for line in lines:
+                self._observe(ReloadRefused(line))
+            return
+        self._gate.replace(loaded.book, ring)
+        self._decisions.loaded = loaded
+        self._readiness.policies = len(loaded.book.by_name)
+        observe_loaded(loaded, self._observe)
+        self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
+
+    def _read(self) -> tuple[LoadedBook, KeyRing]:
+        return read_policies(self._settings), KeyRing.read(self._settings.token_keys)

@@ -1,0 +1,1 @@
+"""Telemetry: the events that everything worth telling becomes, and the logs and metrics made of them."""

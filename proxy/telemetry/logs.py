@@ -1,0 +1,160 @@
+"""Observations as JSON lines on standard output, by structlog. No token, claim value or query text is ever in one."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+import structlog
+
+from proxy.telemetry.events import (
+    BookLoaded,
+    BookRejected,
+    ClientFilterRefused,
+    DecisionMade,
+    DecisionsDropped,
+    DeliveryMeasured,
+    ElectricSeen,
+    FollowerFailed,
+    FollowerRestarted,
+    KeysLoaded,
+    LagKnown,
+    Lifecycle,
+    Observation,
+    Observe,
+    OwnFilterRefused,
+    PolicyTypeUnsafe,
+    PolicyWarned,
+    ProtocolRefused,
+    ReadinessChanged,
+    ReloadRefused,
+    ReplicationMeasured,
+    RequestEnded,
+    RequestOpened,
+    RevocationFaulty,
+    RevocationsRead,
+    RiderBoarded,
+    RiderLetGo,
+    RowLeak,
+    SchemaLeak,
+    ShapesChanged,
+    UpstreamAnswered,
+    UpstreamFailed,
+    UpstreamRetried,
+)
+from proxy.telemetry.log_writer import Outlet
+
+_LEVELS: Mapping[type, str] = {
+    RequestEnded: "info",
+    RequestOpened: "",
+    ProtocolRefused: "info",
+    UpstreamRetried: "debug",
+    UpstreamAnswered: "",
+    UpstreamFailed: "warning",
+    RiderBoarded: "",
+    RiderLetGo: "debug",
+    OwnFilterRefused: "error",
+    ClientFilterRefused: "warning",
+    SchemaLeak: "error",
+    RowLeak: "error",
+    PolicyTypeUnsafe: "error",
+    PolicyWarned: "warning",
+    ElectricSeen: "",
+    ReadinessChanged: "warning",
+    ShapesChanged: "warning",
+    BookLoaded: "info",
+    KeysLoaded: "info",
+    BookRejected: "error",
+    ReloadRefused: "error",
+    RevocationsRead: "info",
+    RevocationFaulty: "error",
+    DecisionMade: "info",
+    DecisionsDropped: "",
+    DeliveryMeasured: "",
+    ReplicationMeasured: "",
+    LagKnown: "warning",
+    FollowerFailed: "warning",
+    FollowerRestarted: "info",
+    Lifecycle: "info",
+}
+"""At which level each observation is a line; an empty level is none: it is only counted."""
+
+_EVENTS: Mapping[type, str] = {
+    RequestEnded: "request",
+    ProtocolRefused: "connection_refused",
+    UpstreamRetried: "upstream_retried",
+    UpstreamFailed: "upstream_failed",
+    RiderLetGo: "rider_let_go",
+    OwnFilterRefused: "own_filter_refused",
+    ClientFilterRefused: "client_filter_refused",
+    SchemaLeak: "schema_leak",
+    RowLeak: "row_leak",
+    PolicyTypeUnsafe: "policy_type_unsafe",
+    PolicyWarned: "policy_warning",
+    ReadinessChanged: "readiness",
+    ShapesChanged: "shapes",
+    BookLoaded: "policies_loaded",
+    KeysLoaded: "keys_loaded",
+    BookRejected: "policies_rejected",
+    ReloadRefused: "reload_refused",
+    RevocationsRead: "revocations",
+    RevocationFaulty: "revocation_faulty",
+    DecisionMade: "decision",
+    LagKnown: "lag",
+    FollowerFailed: "follower_failed",
+    FollowerRestarted: "follower_restarted",
+    Lifecycle: "process",
+}
+
+
+def logger(level: str, outlet: Outlet) -> Observe:
+    """A reader that writes each observation of at least this level as one line to the outlet."""
+    # The server's and the clients' own loggers print URLs and tracebacks: they stay silent, and ours speak.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    lines = structlog.wrap_logger(
+        outlet,
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=_serialized),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+    ).bind()  # once: the lazy proxy would put the logger together for every line
+    say = {kind: (getattr(lines, level), _EVENTS[kind]) for kind, level in _LEVELS.items() if level}
+
+    def write(observation: Observation) -> None:
+        if found := say.get(type(observation)):
+            line, event = found
+            if isinstance(observation, ReadinessChanged) and observation.ready:
+                line = lines.info
+            line(event, **members(observation))
+
+    return write
+
+
+def members(observation: Observation) -> dict[str, Any]:
+    """What a line says of an observation: its fields that say something, times in milliseconds."""
+    said: dict[str, Any] = {}
+    for field, key, in_seconds in _KEYS[type(observation)]:
+        value = getattr(observation, field)
+        if value is not None and value != "" and value != ():
+            said[key] = round(value * 1000, 2) if in_seconds else value
+    return said
+
+
+def _keys_of(kind: type) -> tuple[tuple[str, str, bool], ...]:
+    """Field, key in the line, and whether it is a time, of each field of an observation."""
+    names: Iterable[str] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return tuple(
+        (name, "what" if name == "event" else re.sub("_seconds$", "_ms", name), name.endswith("_seconds"))
+        for name in names
+    )
+
+
+_KEYS: Mapping[type, tuple[tuple[str, str, bool], ...]] = {kind: _keys_of(kind) for kind in _LEVELS}
+
+
+def _serialized(event: dict[str, Any], **_: Any) -> bytes:
+    return orjson.dumps(event)
