@@ -1,6 +1,6 @@
 """The row check: every row of an answer must hold the values that the policy binds. Bytes in, checked bytes out.
 
-A second lock behind the predicate: Electric was asked for rows of one session only, so a row of another one is a fault
+A second check behind the predicate: Electric was asked for rows of one session only, so a row of another one is a fault
 of Electric's, or a handle that reads another shape. Bytes go out a whole message at a time, after the message was
 checked; the incomplete message at the end is held back. An answer has one of three forms: an array of messages, a page
 of a subset (an object whose `data` is such an array), or server-sent events with a message each.

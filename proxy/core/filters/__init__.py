@@ -22,7 +22,7 @@ from proxy.core.filters.predicate import (
     parse,
     parse_policy,
 )
-from proxy.core.filters.verify import SecondLock
+from proxy.core.filters.verify import Unverified
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -31,7 +31,7 @@ __all__ = [
     "FilterFault",
     "FilterLimits",
     "Predicate",
-    "SecondLock",
+    "Unverified",
     "array_literal",
     "array_params_of",
     "bindings",

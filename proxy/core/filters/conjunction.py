@@ -11,7 +11,7 @@ from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
 from proxy.core.filters.predicate import Condition
 from proxy.core.filters.rewriting import listed
-from proxy.core.filters.verify import SecondLock, check
+from proxy.core.filters.verify import Unverified, check
 
 _NOTHING: Final = "(TRUE)"
 _MOST_SENT: Final = 2_097_152
@@ -39,7 +39,7 @@ def conjoin(
     keeps a top-level OR of the policy in brackets, because Electric ANDs a subset onto the base without any.
     `params` are the client's values by number. A number is never shared between the halves; inside one, a claim or
     a parameter that is used twice has one number.
-    Raises FilterFault for the client's values, KeyError for a claim that is not there, SecondLock for our own bugs.
+    Raises FilterFault for the client's values, KeyError for a claim that is not there, Unverified for our own bugs.
     """
     values: list[str] = []
     enforced = _policy_half(policy, claims, values)
@@ -66,7 +66,7 @@ def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str
             own.append(len(values))
             continue
         if not isinstance(source, Claim):
-            raise SecondLock("a policy reads a client's parameter")
+            raise Unverified("a policy reads a client's parameter")
         if source.name not in numbers:
             values.append(_claim(claims[source.name]))
             numbers[source.name] = len(values)
@@ -77,7 +77,7 @@ def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str
 def _claim(value: str) -> str:
     # NUL cuts the value behind it: s1\0x would be the session s1 (electric-protocol.md 10, row 7)
     if control_in(value) is not None:
-        raise SecondLock("a claim's value holds a control character")
+        raise Unverified("a claim's value holds a control character")
     return value
 
 
@@ -93,7 +93,7 @@ def _client_half(client: Condition, params: Mapping[int, str], limits: FilterLim
         elif isinstance(source, Array):
             values.append(written([_item(item, client, params, limits) for item in source.items]))
         else:
-            raise SecondLock("a client's filter reads a claim")
+            raise Unverified("a client's filter reads a claim")
     _check_size(client, values)
     return client.template % tuple([first + index for index in client.order])
 

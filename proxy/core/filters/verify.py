@@ -1,4 +1,4 @@
-"""The second lock: what goes out is looked at once more, by rules that know nothing of the grammar.
+"""The second check: what goes out is looked at once more, by rules that know nothing of the grammar.
 
 It takes the text as characters: are there only words, names, numbers and signs of a closed list, do both halves
 stay in their brackets, are the parameters 1…n, are all names the policy's? A no here is a bug of the proxy's own,
@@ -24,12 +24,12 @@ _OUTSIDE_NAMES: Final = re.compile(
 )
 
 
-class SecondLock(Exception):
+class Unverified(Exception):
     """Text that must not leave. A bug of the proxy: the request is refused with a 5xx, and nothing is sent."""
 
 
 def check(text: str, columns: frozenset[str], params: int) -> None:
-    """Raises SecondLock unless the text is `(…) AND (…)` by the rules above.
+    """Raises Unverified unless the text is `(…) AND (…)` by the rules above.
 
     `columns` are the names that may occur, `params` how many parameters go with the text.
     """
@@ -38,12 +38,12 @@ def check(text: str, columns: frozenset[str], params: int) -> None:
     if '""' in text:
         names = [name.replace('""', '"') for name in names]
     if not columns.issuperset(names):
-        raise SecondLock("a name is not the policy's")
+        raise Unverified("a name is not the policy's")
     bare = '"'.join(between[::2])
     if not _OUTSIDE_NAMES.fullmatch(bare):
-        raise SecondLock("something is outside the alphabet")
+        raise Unverified("something is outside the alphabet")
     if {*map(int, _PARAMETER.findall(bare))} != set(range(1, params + 1)):
-        raise SecondLock("the parameters are not 1…n")
+        raise Unverified("the parameters are not 1…n")
     _check_halves(bare)
 
 
@@ -51,7 +51,7 @@ def _check_halves(bare: str) -> None:
     """Two outermost pairs of brackets, ` AND ` between them, nothing before or behind, no SELECT in the second."""
     pieces = bare.split(")")
     if pieces.pop() or not bare.startswith("("):
-        raise SecondLock("the text does not start and end with a bracket")
+        raise Unverified("the text does not start and end with a bracket")
     depth = 0
     closed = []
     for number, piece in enumerate(pieces):
@@ -59,9 +59,9 @@ def _check_halves(bare: str) -> None:
         if depth <= 0:
             closed.append(number)
     if depth or len(closed) != 2:
-        raise SecondLock("there are not two halves in brackets")
+        raise Unverified("there are not two halves in brackets")
     client = pieces[closed[0] + 1 :]
     if not client[0].startswith(" AND ("):
-        raise SecondLock("the halves are not joined by AND")
+        raise Unverified("the halves are not joined by AND")
     if any("SELECT" in piece for piece in client):
-        raise SecondLock("there is a SELECT in the client's half")
+        raise Unverified("there is a SELECT in the client's half")

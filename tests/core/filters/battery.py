@@ -14,7 +14,7 @@ from tests.core.filters.test_policies import BOUND, BOUNDED, FILTERABLE, NOT_REP
 from tests.core.filters.test_policies import CLAIMS as DECLARED
 from tests.core.filters.test_policies import ENFORCED as TOKENS_OWN
 from tests.core.filters.test_policies import REFUSED as BAD_POLICIES
-from tests.core.filters.test_second_lock import NAMES, OPEN, SHUT
+from tests.core.filters.test_verify import NAMES, OPEN, SHUT
 
 Filters = Any
 """`proxy.core.filters`, or a package with the same names."""
@@ -142,7 +142,7 @@ def judges_values(filters: Filters) -> Iterator[str]:
     try:
         filters.conjoin([_session(filters)], None, {"session_id": "s1\x00x"}, {})
         yield "a claim that is cut"
-    except filters.SecondLock:
+    except filters.Unverified:
         pass
 
 
@@ -207,12 +207,12 @@ def orders_by_names_only(filters: Filters) -> Iterator[str]:
 
 def locks_a_second_time(filters: Filters) -> Iterator[str]:
     for text, params in OPEN:
-        filters.second_lock.check(text, NAMES, params)
+        filters.verify.check(text, NAMES, params)
     for name, (text, params) in SHUT.items():
         try:
-            filters.second_lock.check(text, NAMES, params)
+            filters.verify.check(text, NAMES, params)
             yield name
-        except filters.SecondLock:
+        except filters.Unverified:
             pass
 
 
@@ -224,7 +224,7 @@ def locks_all_that_leaves(filters: Filters) -> Iterator[str]:
     try:
         filters.conjoin([_session(filters)], spoiled, {"session_id": "s1"}, {})
         yield "a break-out"
-    except filters.SecondLock:
+    except filters.Unverified:
         pass
 
 

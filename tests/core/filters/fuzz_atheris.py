@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the language: `python -m tests.core.filters.fuzz_atheris [-runs=200000]`.
 
 For the long test run; pytest does not collect it, and atheris is not among the development dependencies. It fails on
-any exception but FilterFault (a trip of the second lock is one), on text that PostgreSQL does not read as meant, and
+any exception but FilterFault (a trip of the second check is one), on text that PostgreSQL does not read as meant, and
 on a text that takes long. Every option is libFuzzer's; without any it makes 200,000 runs.
 """
 

@@ -6,7 +6,7 @@ from proxy.core.filters import (
     Condition,
     FilterFault,
     Predicate,
-    SecondLock,
+    Unverified,
     array_literal,
     conjoin,
     order_by,
@@ -90,7 +90,7 @@ def test_any_other_value_is_sent_as_it_is(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["s1\x00", "a\nb", "\x7f", "\x85", "\ud800"])
 def test_a_claim_with_a_control_character_is_refused(value: str) -> None:
-    with pytest.raises(SecondLock, match="a claim's value holds a control character"):
+    with pytest.raises(Unverified, match="a claim's value holds a control character"):
         conjoin([SESSION], None, {"session_id": value}, {})
 
 
@@ -104,9 +104,9 @@ def test_a_claim_that_is_not_there_is_the_callers_fault() -> None:
 
 
 def test_halves_cannot_be_exchanged() -> None:
-    with pytest.raises(SecondLock, match="a policy reads a client's parameter"):
+    with pytest.raises(Unverified, match="a policy reads a client's parameter"):
         conjoin([parse("role = $1", TYPED)], None, CLAIMS, {1: "x"})
-    with pytest.raises(SecondLock, match="a client's filter reads a claim"):
+    with pytest.raises(Unverified, match="a client's filter reads a claim"):
         conjoin([SESSION], SESSION, CLAIMS, {})
 
 

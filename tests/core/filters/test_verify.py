@@ -1,8 +1,8 @@
-"""The second lock on its own: texts that no parser of ours would write."""
+"""The second check on its own: texts that no parser of ours would write."""
 
 import pytest
 
-from proxy.core.filters.verify import SecondLock, check
+from proxy.core.filters.verify import Unverified, check
 from tests.core.filters.corpus import ACCEPTED, Accepted
 
 NAMES = frozenset({"a", "b", 'x"y', "s", "t"})
@@ -68,7 +68,7 @@ def test_what_we_mean_to_send_passes(text: str, params: int) -> None:
 
 @pytest.mark.parametrize(("text", "params"), SHUT.values(), ids=SHUT.keys())
 def test_anything_else_does_not(text: str, params: int) -> None:
-    with pytest.raises(SecondLock):
+    with pytest.raises(Unverified):
         check(text, NAMES, params)
 
 
@@ -82,5 +82,5 @@ def test_one_character_more_or_less_is_noticed_wherever_brackets_are(row: Accept
                 predicate.text[:at] + predicate.text[at + 1 :],
                 predicate.text[:at] + sign + predicate.text[at:],
             ):
-                with pytest.raises(SecondLock):
+                with pytest.raises(Unverified):
                     check(text, names, len(predicate.params))
