@@ -147,12 +147,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._spoil()
             return
         piece = parser.feed(self._buffer[:nbytes])
-        if parser.over:
-            self._deadlines.set(self, NEVER)
-            if not (parser.complete and parser.keep):
-                self._spoil()
-        elif not self._paused:
-            self.deadline = self._loop.time() + self._silence  # later than it was: the entry's slot is right
+        self._go_on(parser)
         self._report(parser, piece)
 
     def eof_received(self) -> None:
@@ -170,6 +165,14 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Nothing has come for too long."""
         self._end(lambda parser: parser.fail(SILENCE))
         self._spoil()
+
+    def _go_on(self, parser: ResponseParser) -> None:
+        if parser.over:
+            self._deadlines.set(self, NEVER)
+            if not (parser.complete and parser.keep):
+                self._spoil()
+        elif not self._paused:
+            self.deadline = self._loop.time() + self._silence  # later than it was: the entry's slot is right
 
     def _end(self, end: Callable[[ResponseParser], None]) -> None:
         parser = self._parser

@@ -18,8 +18,10 @@ written behind an answer that was cut.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from enum import Enum
 from typing import Final, Protocol, cast
 
@@ -36,8 +38,10 @@ from proxy.http1.request import (
     fault_of_part,
     repeated,
 )
+from proxy.http1.response import FieldLines, ResponseHead
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 FRAMING_BYTES: Final = 65_536
 """Chunk sizes, extensions and trailers that a body may have beside eight times its own bytes."""
 
@@ -76,8 +80,8 @@ class Exchange(Protocol):
         """The client has not read for `write_seconds`; the exchange is to end."""
         ...
 
-    def slow(self) -> None:
-        """The body did not arrive in time; the exchange is to end."""
+    def unreadable(self, why: Unreadable) -> None:
+        """The body is malformed, or did not arrive in time; the exchange is to refuse the request."""
         ...
 
     def lost(self) -> None:
@@ -95,9 +99,13 @@ class Application(Protocol):
         """Begins to answer a request; None if the answer is written already."""
         ...
 
-    def refuse(self, why: Unreadable, received: bytes) -> bytes:
+    def refuse(self, why: Unreadable, received: bytes) -> "Refusal":
         """The response to bytes that are no request; the connection closes behind it."""
         ...
+
+
+Refusal = tuple[ResponseHead, FieldLines, bytes, bytes]
+"""Head, own fields, request id and body of a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +134,25 @@ class Listener:
         self.connections: set[ServerConnection] = set()
         self.refused_connections = 0
         self.closing = False
+        self._date = (0, b"")
+        self._framed = (b"", b"")
 
     def accept(self) -> "ServerConnection":
         """A protocol for one more connection."""
         return ServerConnection(self)
+
+    def date(self) -> bytes:
+        """The date header (RFC 9110 6.6.1), rendered once a second."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, b"date: %b\r\n" % formatdate(now, usegmt=True).encode())
+        return self._date[1]
+
+    def framed(self, piece: bytes) -> bytes:
+        """A piece as a chunk. Thousands send the very same piece one after another: it is framed once."""
+        if self._framed[0] is not piece:
+            self._framed = (piece, b"%x\r\n%b\r\n" % (len(piece), piece))
+        return self._framed[1]
 
     def close(self) -> None:
         """Closes the connections that wait for a request; the others close behind their answers."""
@@ -149,12 +172,16 @@ class ServerConnection(asyncio.Protocol):
     """The protocol of one connection. What an exchange may use has no underscore."""
 
     __slots__ = (
+        "_bodiless",
+        "_chunked",
         "_exchange",
         "_framing",
-        "_head",
         "_held",
+        "_keep",
+        "_keepable",
         "_left",
         "_listener",
+        "_old",
         "_parser",
         "_state",
         "_transport",
@@ -168,35 +195,56 @@ class ServerConnection(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
-        self._head: Head | None = None
         self._parser: MessageParser | None = None
         self._state = State.idle
         self._held = b""
         self._left: int | None = None
         self._framing = 0
         self._wanted = NEVER
+        self._bodiless = self._old = self._keepable = self._chunked = self._keep = False
         self.paused = False
         self.deadline = NEVER
         self.slot = NOWHERE
 
-    # What an exchange does.
+    # What an exchange does: respond once, or start, send … and finish.
 
-    @property
-    def keeps(self) -> bool:
-        """Whether another request may follow: if not, the answer is to say `connection: close`."""
-        head = self._head
-        return (
-            head is not None
-            and head.keep_alive
-            and self._state is not State.body
-            and (self._parser is None or not self._parser.overrun)
-            and not self._listener.closing
+    def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
+        """Sends a whole response in one write. `own` are fields of this client's."""
+        request, listener = self._head, self._listener
+        self._keep = self._keeps()
+        if request is not None and request.method == "HEAD":
+            body = b""
+        parts = (
+            head.wire,
+            listener.date(),
+            own.wire,
+            b"x-request-id: ",
+            request_id,
+            self._closing(),
+            b"\r\n\r\n",
+            body,
         )
+        self._write(b"".join(parts))
+        self._answered()
 
-    def write(self, data: bytes) -> None:
-        """Sends bytes of an answer."""
-        if self._transport is not None:
-            self._transport.write(data)
+    def start(self, head: ResponseHead, own: FieldLines, request_id: bytes) -> None:
+        """Sends the head of a response whose body follows in pieces. HTTP/1.0 knows no chunks: there, and only there,
+        the end of the connection is the end of a body without a length."""
+        self._chunked = head.chunked and not self._bodiless and not self._old
+        self._keep = self._keeps() and (not head.chunked or self._chunked or self._bodiless)
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        parts = (head.wire, self._listener.date(), own.wire, framing, b"x-request-id: ", request_id, self._closing())
+        self._write(b"".join(parts) + b"\r\n\r\n")
+
+    def send(self, piece: bytes) -> None:
+        """Sends a piece of the body, which must not be empty."""
+        self._write(self._listener.framed(piece) if self._chunked else piece)
+
+    def finish(self) -> None:
+        """Sends the end of the body."""
+        if self._chunked:
+            self._write(LAST_CHUNK)
+        self._answered()
 
     def expect(self, when: float) -> None:
         """Sets the deadline of the exchange, by the loop's clock; NEVER if its answer has an end of its own."""
@@ -204,25 +252,9 @@ class ServerConnection(asyncio.Protocol):
         if not self.paused and self._state is State.answering:
             self._listener.deadlines.set(self, when)
 
-    def answered(self, *, keep: bool) -> None:
-        """The last byte of the answer is written. Without `keep` nothing follows it."""
-        unread = self._state is State.body
-        self._exchange = self._head = self._parser = None
-        self._wanted = NEVER
-        if self._state is State.lost:
-            return
-        if unread or not keep:
-            self._close(unread=unread)
-            return
-        self._state = State.idle
-        if not self.paused:
-            self._set(self._listener.config.keep_alive_seconds)
-            if self._held:
-                self._listener.loop.call_soon(self._next)
-
     def abort(self) -> None:
         """Resets the connection: an answer that was cut must not be taken for a whole one."""
-        self._exchange = self._head = self._parser = None
+        self._exchange = self._parser = None
         self._held = b""
         if self._state is not State.lost:
             self._state = State.closing
@@ -253,7 +285,7 @@ class ServerConnection(asyncio.Protocol):
         """The client is gone, or the connection was closed here."""
         listener, exchange = self._listener, self._exchange
         self._state = State.lost
-        self._transport = self._exchange = self._head = self._parser = None
+        self._transport = self._exchange = self._parser = None
         self._held = b""
         listener.connections.discard(self)
         listener.deadlines.forget(self)
@@ -302,7 +334,7 @@ class ServerConnection(asyncio.Protocol):
         elif state is State.answering and exchange is not None:
             exchange.expired()
         elif state is State.body and exchange is not None:
-            exchange.slow()
+            exchange.unreadable(Unreadable.too_slow)
         elif state is State.head:
             self._refuse(Unreadable.too_slow)
         else:
@@ -359,11 +391,11 @@ class ServerConnection(asyncio.Protocol):
 
     def _open(self, head: Head) -> None:
         listener = self._listener
-        self._head = head
+        self._bodiless, self._old, self._keepable = head.method == "HEAD", head.version == "1.0", head.keep_alive
         self._state = State.body if head.has_body else State.answering
         listener.deadlines.set(self, NEVER)
         exchange = listener.application.open(head, self)
-        if exchange is None or self._head is not head:
+        if exchange is None:
             return
         self._exchange = exchange
         if not head.has_body:
@@ -374,7 +406,7 @@ class ServerConnection(asyncio.Protocol):
             data, self._held = self._held, b""
             self._read_body(data)
         elif head.expects_continue:
-            self.write(CONTINUE)
+            self._write(CONTINUE)
 
     def _read_body(self, data: bytes) -> None:
         parser, exchange, left = self._parser, self._exchange, self._left
@@ -386,11 +418,11 @@ class ServerConnection(asyncio.Protocol):
         try:
             piece = parser.body(data)
         except Refused as refused:
-            self._spoil(exchange, refused.why, data)
+            exchange.unreadable(refused.why)
             return
         self._framing += len(data) - 9 * len(piece)
         if self._framing > FRAMING_BYTES:
-            self._spoil(exchange, Unreadable.malformed, data)
+            exchange.unreadable(Unreadable.malformed)
             return
         if piece:
             exchange.body(piece)
@@ -405,17 +437,43 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._held += data
 
+    # Writing.
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _keeps(self) -> bool:
+        """Whether another request may follow."""
+        overrun = self._parser is not None and self._parser.overrun
+        return self._keepable and self._state is State.answering and not overrun and not self._listener.closing
+
+    def _closing(self) -> bytes:
+        return b"" if self._keep else b"\r\nconnection: close"
+
+    def _answered(self) -> None:
+        """The last byte of the answer is written."""
+        unread = self._state is State.body
+        self._exchange = self._parser = None
+        self._wanted = NEVER
+        if self._state is State.lost:
+            return
+        if unread or not self._keep:
+            self._close(unread=unread)
+            return
+        self._state = State.idle
+        if not self.paused:
+            self._set(self._listener.config.keep_alive_seconds)
+            if self._held:
+                self._listener.loop.call_soon(self._next)
+
     # Ending.
 
-    def _spoil(self, exchange: Exchange, why: Unreadable, data: bytes) -> None:
-        """A body that cannot be read: its request is refused, as one that cannot be read itself."""
-        self._exchange = None
-        exchange.lost()
-        self._refuse(why, data)
-
     def _refuse(self, why: Unreadable, received: bytes = b"") -> None:
-        self.write(self._listener.application.refuse(why, received))
-        self._head = self._parser = None
+        application, self._keep = self._listener.application, False
+        head, own, request_id, body = application.refuse(why, received)
+        self._write(b"".join((head.wire, self._listener.date(), own.wire, b"x-request-id: ", request_id)))
+        self._write(b"".join((self._closing(), b"\r\n\r\n", body)))
         self._close(unread=why is not Unreadable.no_room)  # a connection too many must not linger
 
     def _stall(self, exchange: Exchange | None) -> None:
