@@ -210,21 +210,11 @@ class ServerConnection(asyncio.Protocol):
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
         """Sends a whole response in one write. `own` are fields of this client's."""
-        request, listener = self._head, self._listener
         self._keep = self._keeps()
-        if request is not None and request.method == "HEAD":
+        date, closing = self._listener.date(), self._closing()
+        if self._bodiless:
             body = b""
-        parts = (
-            head.wire,
-            listener.date(),
-            own.wire,
-            b"x-request-id: ",
-            request_id,
-            self._closing(),
-            b"\r\n\r\n",
-            body,
-        )
-        self._write(b"".join(parts))
+        self._write(b"".join((head.wire, date, own.wire, b"x-request-id: ", request_id, closing, b"\r\n\r\n", body)))
         self._answered()
 
     def start(self, head: ResponseHead, own: FieldLines, request_id: bytes) -> None:
