@@ -5,7 +5,7 @@ to clear it, is an assignment: the entry is looked at when its old slot is due, 
 becomes earlier changes slots at once.
 
 Invariants: an entry is in at most one slot, the one that its `slot` names, and that slot is never later than the one of
-its deadline.
+its deadline; what one entry does when it expires, an exception included, costs no other entry its deadline.
 """
 
 import asyncio
@@ -37,6 +37,8 @@ class Deadlines:
         self._loop = loop
         self._slots: dict[int, set[Entry]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._reached = 0
+        self._closed = False
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
@@ -50,10 +52,12 @@ class Deadlines:
         if slot >= entry.slot:
             return
         self._leave_slot(entry)
+        if self._closed:
+            return
+        slot = max(slot, self._reached + 1)  # a time that has passed already is due with the next tick
         self._slots.setdefault(slot, set()).add(entry)
         entry.slot = slot
-        if self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._start_timer()
 
     def forget(self, entry: Entry) -> None:
         """Removes an entry for good."""
@@ -61,7 +65,8 @@ class Deadlines:
         self._leave_slot(entry)
 
     def close(self) -> None:
-        """Stops the timer; nothing expires any more."""
+        """Stops the timer for good; nothing expires any more."""
+        self._closed = True
         self._slots.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -75,21 +80,28 @@ class Deadlines:
                 del self._slots[entry.slot]
         entry.slot = NOWHERE
 
+    def _start_timer(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
-        reached = int(now / TICK_SECONDS)
-        for slot in [slot for slot in self._slots if slot <= reached]:
+        self._reached = max(self._reached, int(now / TICK_SECONDS))
+        for slot in [slot for slot in self._slots if slot <= self._reached]:
             for entry in self._slots.pop(slot, ()):
                 if entry.slot == slot:  # else it was moved or forgotten by one that has just expired
                     entry.slot = NOWHERE
                     self._look_at(entry, now)
-        if self._slots and self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        if self._slots:
+            self._start_timer()
 
     def _look_at(self, entry: Entry, now: float) -> None:
-        if entry.deadline <= now:
-            entry.deadline = NEVER
-            entry.expire()
-        else:
+        if entry.deadline > now:
             self.set(entry, entry.deadline)
+            return
+        entry.deadline = NEVER
+        try:
+            entry.expire()
+        except Exception as fault:
+            self._loop.call_exception_handler({"message": "a deadline's callback failed", "exception": fault})

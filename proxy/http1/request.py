@@ -11,7 +11,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
-from httptools import HttpParserError, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields in order, names in lower case."""
@@ -23,6 +23,7 @@ _LONE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 """A line feed or carriage return by itself, or NUL; a carriage return at the end may still get its line feed."""
 
 _GET: Final = re.compile(rb"GET /[!\"$-~]*")  # an origin-form target: visible ASCII without a fragment
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 
 
 class Unreadable(Enum):
@@ -77,8 +78,14 @@ class Head:
     expects_continue: bool = False
 
 
+_UNUSED: Final = HttpRequestParser(object())
+
+
 class MessageParser:
-    """llhttp on one message: its head in one go, and if it has a body, the pieces of that as they come."""
+    """llhttp on one message: its head in one go, and if it has a body, the pieces of that as they come.
+
+    `complete` is set with the end of the message, `overrun` by bytes behind it.
+    """
 
     __slots__ = ("_begun", "_body", "_fields", "_headed", "_keep_alive", "_parser", "_url", "complete", "overrun")
 
@@ -117,10 +124,15 @@ class MessageParser:
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:  # what follows is of another protocol, which is not taken
+            self.overrun = upgrade.args[0] < len(data)
         except HttpParserError:
             if not self.complete:
+                self._parser = _UNUSED
                 raise Refused(Unreadable.malformed) from None
             self.overrun = True
+        if self.complete:
+            self._parser = _UNUSED  # it and this object hold each other
 
     def _judged(self, method: str, target: bytes, version: str) -> Head:
         if not target.startswith(b"/") or b"#" in target:  # origin-form alone (RFC 9112 3.2.1)
@@ -128,22 +140,24 @@ class MessageParser:
         lengths, codings = self._values(b"content-length"), self._values(b"transfer-encoding")
         if codings and (codings != [b"chunked"] or version != "1.1"):  # RFC 9112 6.1, 7
             raise Refused(Unreadable.malformed)
+        if lengths and lengths[0] != b"%d" % int(lengths[0]):  # zeros before it: octal, to some
+            raise Refused(Unreadable.malformed)
         expects = self._values(b"expect")
-        if expects and [value.lower() for value in expects] != [b"100-continue"]:
+        if expects and expects != [b"100-continue"]:  # RFC 9110 10.1.1
             raise Refused(Unreadable.malformed)
         return Head(
             method=method,
             target=target,
             block=Block(self._fields),
             version=version,
-            keep_alive=self._keep_alive,
+            keep_alive=self._keep_alive and version == "1.1",
             has_body=bool(codings) or lengths not in ([], [b"0"]),
             length=int(lengths[0]) if lengths else None,
             expects_continue=bool(expects) and version == "1.1",
         )
 
     def _values(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self._fields if key == name]
+        return [value.lower() for key, value in self._fields if key == name]
 
     # What llhttp calls.
 
@@ -176,19 +190,35 @@ class MessageParser:
         self.complete = True
 
 
-def fault_of_part(data: bytes, bounds: Bounds) -> Unreadable | None:
-    """What is wrong already with the beginning of a head, or None: nobody waits for the rest of nonsense."""
+def without_empty_lines(data: bytes) -> bytes:
+    """What follows the empty lines that may stand before a request (RFC 9112 2.2)."""
+    found = _EMPTY_LINES.match(data)
+    return data[found.end() :] if found else data
+
+
+def fault_of_part(data: bytes, looked_at: int, bounds: Bounds) -> Unreadable | None:
+    """What is wrong already with the beginning of a head, or None: nobody waits for the rest of nonsense.
+
+    So many bytes of it were `looked_at` before: a head that comes byte by byte must not cost its length for each.
+    """
     if len(data) > bounds.head_bytes:
         return Unreadable.too_large
-    if _LONE.search(data) or (b"\r\n" in data and _LINE.match(data) is None):
+    start = max(looked_at - 1, 0)  # a carriage return may have been the last
+    if _LONE.search(data, start) or (data.find(b"\r\n") >= start and _LINE.match(data) is None):
         return Unreadable.malformed
     return None
+
+
+def may_repeat(head: Head) -> bool:
+    """Whether the header fields of a request may be remembered: those of a GET that ask nothing of the connection."""
+    plain = head.method == "GET" and head.version == "1.1" and head.keep_alive
+    return plain and head.length is None and not head.has_body and not head.expects_continue
 
 
 def repeated(data: bytes, blocks: Mapping[bytes, Block]) -> Head | None:
     """The head of a GET whose fields are, byte for byte, those of a block that was read before.
 
-    Such blocks have no body, no upgrade and keep the connection, so only the first line is left to read.
+    Only fields that `may_repeat` are among those, so only the first line is left to read.
     """
     line, _, fields = data.partition(b" HTTP/1.1\r\n")
     block = blocks.get(_digest(fields))
