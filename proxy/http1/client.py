@@ -4,10 +4,12 @@
                  │             │          │         │
                  └─────────────┴──────────┴─────────┴──▶ end(fault), or cancelled
 
-A request whose connection closed before anything came is sent once more, on a new connection.
+A request whose connection closed before anything came is sent once more, on a new connection. While a call is paused,
+what one read has brought of the body is held, and its connection reads no more.
 
 Invariants: `head` is called at most once, `data` only behind it and not while paused, `end` exactly once unless the
-call was cancelled, and nothing behind `end` or `cancel`; nothing is called from inside `send`.
+call was cancelled, behind all data, and nothing behind `end` or `cancel`; nothing is called from inside `send`,
+`pause`, `resume` or `cancel`; every call ends when its client closes.
 """
 
 import asyncio
@@ -39,8 +41,22 @@ class Listener(Protocol):
         ...
 
     def end(self, fault: Fault | None) -> None:
-        """The response is whole, or never will be: before its head with any fault but Broken, behind it with Broken."""
+        """The response is whole, or never will be: before its head with any fault but Broken, behind it with Broken.
+        May come while paused, if no data is held."""
         ...
+
+
+class _Nobody:
+    """Stands for the listener of a call that is over: the two would hold each other."""
+
+    def head(self, status: int, fields: Fields) -> None: ...
+
+    def data(self, piece: bytes) -> None: ...
+
+    def end(self, fault: Fault | None) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
 
 
 class Call:
@@ -53,6 +69,7 @@ class Call:
         "_connection",
         "_done",
         "_headed",
+        "_held",
         "_listener",
         "_paused",
         "_request",
@@ -68,64 +85,100 @@ class Call:
         self._bodiless = bodiless
         self._connection: ClientConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._held: tuple[ResponseParser, bytes] | None = None  # what was read before a pause, and not told
         self._done = self._headed = self._tried = self._paused = False
 
     def pause(self) -> None:
-        """No more data for now. What has been read already may still end the response."""
+        """No more data for now."""
         self._paused = True
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
         """More data may come."""
+        if not self._paused:
+            return
         self._paused = False
-        if self._connection is not None:
+        if self._held is not None:
+            self._client.soon(self._go_on)
+        elif self._connection is not None:
             self._connection.resume()
 
     def cancel(self) -> None:
         """Gives the request up, and closes its connection. Nothing to do if it has ended."""
         if self._done:
             return
-        self._done = True
+        connection = self._over()[1]
         if self._connecting is not None:
             self._connecting.cancel()
-        if (connection := self._released()) is not None:
+            self._connecting = None
+        if connection is not None:
             connection.abandon()
+
+    # What the client and the connection do.
 
     def start(self, *, fresh: bool) -> None:
         """Sends the request, on a new connection if `fresh`."""
         connection = None if fresh else self._client.pool.take()
-        if connection is None:
-            self._connecting = self._client.run(self._connected())
-        else:
+        if connection is not None:
             self._carry(connection)
+        elif self._client.closed:
+            self._client.soon(self._refused)
+        else:
+            self._connecting = self._client.run(self._connected())
 
     def arrived(self, parser: ResponseParser, piece: bytes) -> None:
         """What the connection reports."""
         if not self._headed:
-            if not parser.status:
+            if not parser.status or parser.fault is not None:
                 if parser.fault is not None:
-                    self._headless(parser)
+                    self._headless(parser, parser.fault)
                 return
             self._headed = True
             self._listener.head(parser.status, parser.fields)
-        if piece and not self._done:
+        if not self._done:
+            self._tell(parser, piece)
+
+    def _tell(self, parser: ResponseParser, piece: bytes) -> None:
+        """Passes on a piece, or holds it, and what comes behind it, while the listener takes none."""
+        if self._held is not None:
+            piece = self._held[1] + piece
+        self._held = (parser, piece) if piece and self._paused else None
+        if self._held is not None:
+            return
+        if piece:
             self._listener.data(piece)
         if parser.over and not self._done:
             self._end(None if parser.fault is None else Broken(parser.fault))
+
+    def _go_on(self) -> None:
+        """Passes on what was held; the connection reads on if the listener still takes more."""
+        if self._done or self._paused or self._held is None:
+            return
+        self._tell(self._held[0], b"")
+        if not self._paused and self._connection is not None:
+            self._connection.resume()
 
     async def _connected(self) -> None:
         try:
             connection = await self._client.pool.connect()
         except Fault as fault:
             if not self._done:
-                self._end(fault)
+                self._end(fault.with_traceback(None))
             return
+        except asyncio.CancelledError:
+            self._refused()
+            raise
         self._connecting = None
         if self._done:
             self._client.pool.give(connection)
         else:
             self._carry(connection)
+
+    def _refused(self) -> None:
+        """The client has closed."""
+        if not self._done:
+            self._end(Unreachable("closed here"))
 
     def _carry(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -133,12 +186,11 @@ class Call:
         if self._paused:
             connection.pause()
 
-    def _headless(self, parser: ResponseParser) -> None:
+    def _headless(self, parser: ResponseParser, why: str) -> None:
         """There is no response. One that is known to be broken when its head is whole is never begun."""
-        why = parser.fault or ""
         if why == SILENCE:
             self._end(TimedOut(why))
-        elif parser.received:
+        elif parser.received or self._client.closed:
             self._end(Unreachable(why))
         elif self._tried:
             self._end(Stale(why))
@@ -147,21 +199,24 @@ class Call:
 
     def _retry(self) -> None:
         self._tried = True
-        if (connection := self._released()) is not None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.abandon()
         self._client.retried()
         self.start(fresh=True)
 
     def _end(self, fault: Fault | None) -> None:
-        self._done = True
+        listener, connection = self._over()
         self._connecting = None
-        if (connection := self._released()) is not None:
+        if connection is not None:
             self._client.pool.give(connection)
-        self._listener.end(fault)
+        listener.end(fault)
 
-    def _released(self) -> ClientConnection | None:
-        connection, self._connection = self._connection, None
-        return connection
+    def _over(self) -> tuple[Listener, ClientConnection | None]:
+        """Nothing more is told. Whom it would be told, and the connection, are let go."""
+        listener, connection = self._listener, self._connection
+        self._done, self._listener, self._connection, self._held = True, _NOBODY, None, None
+        return listener, connection
 
 
 class Client:
@@ -186,14 +241,17 @@ class Client:
         self._connect_seconds = connect_seconds
         self._host = f" HTTP/1.1\r\nhost: {self._origin.authority}\r\n"
         self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         self.pool = Pool(self._origin, self._connect_seconds, self._idle_seconds)
         return self
 
     async def __aexit__(
         self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
     ) -> None:
+        self.closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -213,7 +271,8 @@ class Client:
 
         `target` is what follows the origin and is sent byte for byte. `headers` are all but host and content-length.
         `silence` is the longest wait in seconds for the next byte, before the head and in the body; time in which the
-        call is paused does not count. Raises ValueError for a part that would end a line.
+        call is paused does not count. Raises ValueError for a part that would end a line. Once the client is closed,
+        every call ends with Unreachable.
         """
         request = self._written(method, target, headers, body)
         call = Call(self, request, listener, silence, bodiless=method == "HEAD")
@@ -222,10 +281,14 @@ class Client:
 
     def run(self, connecting: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Runs what connects, as long as the client lives."""
-        task = asyncio.get_running_loop().create_task(connecting)
+        task = self._loop.create_task(connecting)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back in the loop's next turn."""
+        self._loop.call_soon(callback)
 
     def _written(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
         """The bytes of a request. Raises ValueError if a part of it would end a line (RFC 9112 11.1): the last check,

@@ -8,7 +8,8 @@
 While the reader pauses it (`paused`), the clock of a response stops: what is read and not taken is at most one read.
 
 Invariants: a response is reported to one receiver at most, its end exactly once, and never after `abandon`; bytes that
-belong to no response, or follow one, close the connection.
+belong to no response, or follow one, close the connection; while a response is waited for, not paused, there is a
+deadline.
 """
 
 import asyncio
@@ -114,7 +115,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             if self._transport is not None and not self._transport.is_closing():
-                self._wait()
+                if self._parser is not None and not self._parser.over:
+                    self._wait()
                 self._transport.resume_reading()
 
     def rest(self) -> None:
@@ -125,10 +127,17 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def abandon(self) -> None:
         """Closes at once; nothing of the response is reported after this."""
+        if self._parser is not None:
+            self._parser.fail("abandoned")  # which also takes apart what holds each other
         self._parser = self._receiver = None
         self._deadlines.forget(self)
         if self._transport is not None:
             self._transport.abort()
+
+    def close(self) -> None:
+        """Closes at once; a response that is not over ends with a fault."""
+        self._end(lambda parser: parser.fail("closed here"))
+        self.abandon()
 
     # What the loop calls.
 

@@ -60,7 +60,7 @@ class Pool:
                 return await self._first(await self._origin.addresses())
         except TimeoutError:
             raise TimedOut("connecting") from None
-        except OSError as fault:
+        except (OSError, UnicodeError) as fault:  # the second for a name that no resolver takes
             raise Unreachable(type(fault).__name__) from None
 
     async def _first(self, addresses: Iterable[str]) -> ClientConnection:
@@ -106,13 +106,13 @@ class Pool:
             connection.abandon()
 
     async def close(self) -> None:
-        """Closes all connections, and waits until they are gone."""
+        """Closes all connections, ends what they carry, and waits until they are gone."""
         self._emptied = asyncio.Event()
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._origin.close()
         for connection in list(self._open):
-            connection.abandon()
+            connection.close()
         if self._open:
             await self._emptied.wait()
         self._deadlines.close()

@@ -141,8 +141,7 @@ class ServerConnection(asyncio.Protocol):
     # What an exchange does: respond once, or start, send … and finish.
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
-        """Sends a whole response in one write. `own` are fields of this client's. Raises ValueError if the body has
-        another length than its head tells."""
+        """Sends a whole response in one write. Raises ValueError if its length is not what the head tells."""
         if self._bodiless or head.bodiless:
             body = b""
         elif len(body) != head.length:
@@ -184,8 +183,7 @@ class ServerConnection(asyncio.Protocol):
         self._answered()
 
     def expect(self, when: float) -> None:
-        """Sets the deadline of the exchange, by the loop's clock; NEVER if its answer has an end of its own. It counts
-        from when the request is whole."""
+        """Sets the deadline of the exchange, which counts from when the request is whole."""
         self._wanted = when
         if self._state is State.answering:
             self._until(when)
@@ -355,11 +353,8 @@ class ServerConnection(asyncio.Protocol):
             self.lose()
             return
         head = repeated(whole, application.blocks) if end <= config.bounds.head_bytes else None
-        if head is None:
-            head = self._parsed(whole)
-            if head is None:
-                return
-        self._open(head)
+        if head := head or self._parsed(whole):
+            self._open(head)
 
     def _await_head(self, data: bytes) -> None:
         if fault := fault_of_part(data, len(self._held), self._listener.config.bounds):
@@ -457,12 +452,14 @@ class ServerConnection(asyncio.Protocol):
 
     def _keeps(self) -> bool:
         """Whether another request may follow."""
-        overrun = self._parser is not None and self._parser.overrun
-        return self._keepable and self._state is State.answering and not overrun and not self._listener.closing
+        return self._keepable and self._state is State.answering and not self._overrun() and not self._listener.closing
+
+    def _overrun(self) -> bool:
+        return self._parser is not None and self._parser.overrun
 
     def _answered(self) -> None:
         """The last byte of the answer is written."""
-        state, parser = self._state, self._parser
+        state, unread = self._state, bool(self._held) or self._overrun()
         self._exchange = self._parser = None
         self._wanted = NEVER
         if state is not State.answering and state is not State.body:
@@ -470,8 +467,8 @@ class ServerConnection(asyncio.Protocol):
         if state is State.answering and self._keep and not self._listener.closing:
             self._state = State.idle
             self._wait()
-            return
-        self._close(unread=state is State.body or bool(self._held) or (parser is not None and parser.overrun))
+        else:
+            self._close(unread=unread or state is State.body)
 
     def _wait(self) -> None:
         """Waits for the next request, or goes on with the one that is held; not while the client does not read."""
@@ -490,16 +487,12 @@ class ServerConnection(asyncio.Protocol):
     def _close(self, *, unread: bool) -> None:
         """Closes behind what is written. Bytes that nobody has read would turn that into a reset, and the client could
         lose the answer (RFC 9112 9.6): so they are read, and dropped, until the client closes or the time is over."""
-        transport = self._transport
+        transport, config = self._transport, self._listener.config
         self._state, self._held = State.closing, b""
-        if transport is None:
-            return
-        if unread and transport.can_write_eof():
-            transport.write_eof()
-            self._set(self._listener.config.linger_seconds)
-        else:
-            transport.close()
-            self._set(self._listener.config.write_seconds)
+        if transport is not None:
+            lingers = unread and transport.can_write_eof()
+            (transport.write_eof if lingers else transport.close)()
+            self._set(config.linger_seconds if lingers else config.write_seconds)
 
     def _reset(self, transport: asyncio.Transport) -> None:
         if self._state is not State.lost:  # else the descriptor may be another's by now
