@@ -135,7 +135,7 @@ class MessageParser:
             self._parser = _UNUSED  # it and this object hold each other
 
     def _judged(self, method: str, target: bytes, version: str) -> Head:
-        if not target.startswith(b"/") or b"#" in target:  # origin-form alone (RFC 9112 3.2.1)
+        if not target.startswith(b"/") or b"#" in target or method == "CONNECT":  # origin-form alone (RFC 9112 3.2)
             raise Refused(Unreadable.malformed)
         lengths, codings = self._values(b"content-length"), self._values(b"transfer-encoding")
         if codings and (codings != [b"chunked"] or version != "1.1"):  # RFC 9112 6.1, 7

@@ -271,7 +271,7 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self.paused = False
-        exchange, config = self._exchange, self._listener.config
+        exchange = self._exchange
         if exchange is not None:
             self._listener.deadlines.set(self, self._due)
             try:
@@ -282,7 +282,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._state is State.idle:
             self._wait()
         elif self._transport is not None:
-            self._set(config.write_seconds)
+            self._set(self._listener.config.write_seconds)
 
     def expire(self) -> None:
         """A deadline has passed."""
@@ -349,11 +349,11 @@ class ServerConnection(asyncio.Protocol):
             return
         whole, self._held = (data, b"") if end == len(data) else (data[:end], data[end:])
         config, application = self._listener.config, self._listener.application
-        if len(self._held) > config.held_bytes:
-            self.lose()
-            return
         head = repeated(whole, application.blocks) if end <= config.bounds.head_bytes else None
-        if head := head or self._parsed(whole):
+        head = head or self._parsed(whole)
+        if head is not None and not head.has_body and len(self._held) > config.held_bytes:
+            self.lose()
+        elif head is not None:
             self._open(head)
 
     def _await_head(self, data: bytes) -> None:
