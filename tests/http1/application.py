@@ -19,6 +19,7 @@ from tests.harness.raw import until
 
 BOUNDS = Bounds(head_bytes=32_768, fields=64)
 PIECE = b"p" * 65_536
+PIECES = 150
 STATUS = {
     Unreadable.malformed: 400,
     Unreadable.too_large: 431,
@@ -76,10 +77,10 @@ class Open:
         if what == "echo":
             self.answer(self.head.method.encode() + b" " + self.received)
         elif what == "large":
-            self.answer(PIECE * 400)
+            self.answer(PIECE * PIECES)
         elif what == "stream":
             self.start(None)
-            self.left = 400
+            self.left = PIECES
             self.pour()
         elif what == "deadline":
             self.connection.expect(self.application.loop.time() + 0.1)
