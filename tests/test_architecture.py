@@ -45,6 +45,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.outlet": 10,
     "proxy.health": 10,
     "proxy.exposition": 10,
+    "proxy.http1": 9,
     "proxy.carriers": 10,
     "proxy.inbound": 10,
     "proxy.database_check": 10,

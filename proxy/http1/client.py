@@ -126,6 +126,7 @@ class Call:
             self._client.soon(self._refused)
         else:
             self._connecting = self._client.run(self._connected())
+            self._connecting.add_done_callback(self._given_up)
 
     def arrived(self, parser: ResponseParser, piece: bytes) -> None:
         """What the connection reports."""
@@ -166,14 +167,15 @@ class Call:
             if not self._done:
                 self._end(fault.with_traceback(None))
             return
-        except asyncio.CancelledError:
-            self._refused()
-            raise
         self._connecting = None
         if self._done:
             self._client.pool.give(connection)
         else:
             self._carry(connection)
+
+    def _given_up(self, connecting: asyncio.Task[None]) -> None:
+        if connecting.cancelled():
+            self._refused()
 
     def _refused(self) -> None:
         """The client has closed."""

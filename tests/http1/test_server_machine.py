@@ -198,6 +198,16 @@ class Machine(RuleBasedStateMachine):
         if really:
             self.transport.lose()
 
+    @rule(count=st.integers(1, 3), size=st.sampled_from([10, 6000]))
+    def have_all_that_was_sent_answered(self, count: int, size: int) -> None:
+        for _ in range(count):
+            self.mean_a_request(b"", False, False, False)
+        while self.pending and self.can_receive():
+            self.deliver(10_000, True)
+        while self.exchange is not None and self.exchange.request.whole and not self.exchange.request.begun:
+            self.answer(size)
+            self.loop.turn()
+
     # Answers.
 
     @precondition(lambda self: self.exchange is not None and not self.exchange.request.begun)
@@ -275,6 +285,22 @@ class Machine(RuleBasedStateMachine):
             assert (self.connection._state is State.answering) == self.exchange.request.whole
         else:
             assert self.connection._state in (State.idle, State.head, State.closing, State.lost)
+
+    @invariant()
+    def what_is_held_goes_on_as_soon_as_the_client_reads(self) -> None:
+        connection = self.connection
+        if connection._state is State.idle and connection._held.strip() and not connection.paused:
+            assert self.loop.ready
+
+    @invariant()
+    def no_deadline_is_too_far(self) -> None:
+        connection, now = self.connection, self.loop.now
+        if connection.paused and connection._transport is not None:
+            assert connection.deadline <= now + CONFIG.write_seconds
+        elif connection._state is State.idle:
+            assert connection.deadline <= now + CONFIG.keep_alive_seconds
+        elif connection._state in (State.head, State.body) and connection.deadline != NEVER:
+            assert connection.deadline <= now + CONFIG.head_seconds
 
     @invariant()
     def what_is_held_is_bounded(self) -> None:
