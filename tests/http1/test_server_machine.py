@@ -125,7 +125,7 @@ class Machine(RuleBasedStateMachine):
         request = self.requests[len(self.opened)]
         assert head.target == b"/%d" % request.number
         self.opened.append(request)
-        connection.expect(self.loop.now + TEN)
+        connection.expect(NEVER if request.number % 3 == 2 else self.loop.now + TEN)
         if request.number % 5 == 4 and not request.body:
             request.over = "answered"
             self.respond(request, 200, b"now")
@@ -273,7 +273,9 @@ class Machine(RuleBasedStateMachine):
             return
         if self.connection._transport is None:
             assert self.loop.ready  # the reset is under way
-        else:
+        elif (
+            self.connection._wanted != NEVER or self.connection.paused or self.connection._state is not State.answering
+        ):
             assert self.connection.deadline != NEVER
             assert self.connection.slot in self.listener.deadlines._slots
 
