@@ -367,4 +367,4 @@ def read_response(data: bytes) -> tuple[tuple[int, bytes] | None, bytes]:
 
 
 TestServerConnection = Machine.TestCase
-TestServerConnection.settings = settings(stateful_step_count=40, parent=settings.get_profile("quick"))
+TestServerConnection.settings = settings(stateful_step_count=40)
