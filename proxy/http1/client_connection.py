@@ -115,8 +115,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             if self._transport is not None and not self._transport.is_closing():
-                if self._parser is not None and not self._parser.over:
-                    self._wait()
+                self._wait()
                 self._transport.resume_reading()
 
     def rest(self) -> None:

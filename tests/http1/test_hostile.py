@@ -99,6 +99,14 @@ async def test_what_follows_a_response_spoils_its_connection_only(asking, name, 
         await running.links[0].gone.wait()
 
 
+@pytest.mark.parametrize("what", [what for what, said in BAD_BODY.items() if len(said) < 1000])
+async def test_a_response_that_is_broken_when_its_head_is_whole_is_never_begun(what):
+    async with origin(saying_then_silent(CHUNKED + b"3\r\nabc\r\n" + BAD_BODY[what])) as running:
+        async with Ours(running.url, 1) as client:
+            assert await asked(client) is Unreachable
+        await running.links[0].gone.wait()
+
+
 # The oracle keeps a connection on which a response came that nobody asked for, and gives it to the next who asks.
 
 
