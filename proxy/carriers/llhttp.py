@@ -7,8 +7,8 @@ from typing import Self
 from proxy.carriers.carrier import IDLE_SECONDS, Broken, Fault, Response, Stale, TimedOut, Unreachable
 from proxy.carriers.connection import SILENCE, Connection
 from proxy.carriers.incoming import Incoming
-from proxy.carriers.origin import Origin
 from proxy.carriers.pool import Pool
+from proxy.http1.origin import Origin
 
 
 class Received:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from proxy.carriers.carrier import TimedOut, Unreachable
 from proxy.carriers.connection import READ_BYTES, Connection
-from proxy.carriers.origin import Origin
+from proxy.http1.origin import Origin
 
 MOST_USES = 45
 """Requests on one connection: Electric closes after the 50th, and does not say so (protocol reference 5.1)."""
