@@ -75,8 +75,8 @@ def _environment(place: Place, policies: int) -> dict[str, str]:
         "PROXY_ADMIN_LISTEN": f"127.0.0.1:{processes.free_port()}",
         "PROXY_POLICIES": str(folder),
         "PROXY_DRAIN_SECONDS": "0.1",
-        "PROXY_MAX_STREAMS": "100000",
-        "PROXY_MAX_STREAMS_PER_SUBJECT": "100000",
+        "PROXY_MAX_OPEN_REQUESTS": "100000",
+        "PROXY_MAX_OPEN_REQUESTS_PER_SUBJECT": "100000",
     }
 
 

@@ -183,15 +183,18 @@ class Settings(BaseModel):
     header_bytes: Count = Field(32_768, description="The longest request head.")
     header_count: Count = Field(64, description="The most headers of a request.")
     header_seconds: Seconds = Field(10, description="For a request head to arrive.")
-    max_streams: Count = Field(20_000, description="Requests open at once, all clients.")
-    max_streams_per_subject: Count = Field(200, description="Requests open at once, one subject.")
+    max_open_requests: Count = Field(20_000, description="Requests open at once, all clients.")
+    max_open_requests_per_subject: Count = Field(200, description="Requests open at once, one subject.")
 
+    max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        0, description="Client connections at once; 0: as many as the limit of open files leaves."
+    )
+    check_request_id: bool = Field(
+        True, description="Whether an answer of Electric must bring the id of its request back; off behind a cache."
+    )
     row_check: Literal["live", "all", "off"] = Field(
         "live",
         description="Whether rows are held to the policy: changes and 256 KiB of a snapshot, all bytes, or none.",
-    )
-    carrier: Literal["llhttp", "aiohttp"] = Field(
-        "llhttp", description="What carries requests to Electric: llhttp, or aiohttp, which is slower and older."
     )
     share: Literal["on", "off"] = Field("on", description="Whether equal authorized requests share one to Electric.")
     cache_bytes: Bytes = Field(
@@ -206,11 +209,11 @@ class Settings(BaseModel):
     cache_live_seconds: Seconds = Field(
         _SHARING.cache_live_seconds, description="The same for the answer to a live poll, and any that is up to date."
     )
-    flight_bytes: Bytes = Field(
-        _SHARING.flight_bytes, description="Held of a body that only passes; slower readers get their own."
+    fetch_bytes: Bytes = Field(
+        _SHARING.fetch_bytes, description="Held of a body that only passes; slower readers get their own."
     )
-    hub_bytes: Bytes = Field(
-        _SHARING.hub_bytes, description="Held of a shared stream, for who joins late or reads slowly."
+    broadcast_bytes: Bytes = Field(
+        _SHARING.broadcast_bytes, description="Held of a shared stream, for who joins late or reads slowly."
     )
 
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")

@@ -119,7 +119,7 @@ def test_refusals_and_stopped_answers_start_at_0(metrics: Metrics) -> None:
 
 
 def test_what_is_asked_at_the_scrape_is_asked(metrics: Metrics) -> None:
-    assert value(metrics, "open_streams") == 3
+    assert value(metrics, "open_request_places") == 3
     assert value(metrics, "token_checks_total", result="verified") == 5
     assert value(metrics, "token_checks_total", result="cached") == 7
 

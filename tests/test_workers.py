@@ -156,8 +156,8 @@ async def test_both_workers_answer_on_one_port_and_their_counts_are_added_up(sha
         ("ready", 1),
         ("policies", len(list(POLICIES.glob("*.toml")))),
         ("policy_book_rejected", 0),
-        ("streams_limit", 40_000),
-        ("open_streams", 0),
+        ("open_request_places_limit", 40_000),
+        ("open_request_places", 0),
     ],
 )
 async def test_amounts_are_added_and_states_are_compared(shared: Fleet, name: str, value: float) -> None:
@@ -247,7 +247,7 @@ async def test_sigterm_drains_every_worker(upstream: Upstream, tmp_path: Path) -
         raws = await two.clients(stack)
         for raw in raws:
             await raw.say(two.get(LIVE))
-        await two.until(lambda: _is(two, CLIENTS, "open_streams"))
+        await two.until(lambda: _is(two, CLIENTS, "open_request_places"))
         assert held.connections
         workers = two.running.workers
         assert two.running.temporary == []

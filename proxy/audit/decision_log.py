@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
-from proxy.auth.authorizer import Steps
 from proxy.auth.policy_loader import LoadedBook
 from proxy.core.errors import Code, Refusal
+from proxy.core.inbound import Inbound
 from proxy.core.outcome import AFTER_RULES, Outcome
-from proxy.gateway.routes import Inbound
+from proxy.core.trail import Trail
 from proxy.settings import Settings
 from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observe
 
@@ -59,27 +59,27 @@ class Decisions:
         if self._file is not None:
             self._file.close()
 
-    def allowed(self, request_id: str, inbound: Inbound, steps: Steps, hashed: Hashed) -> None:
+    def allowed(self, request_id: str, inbound: Inbound, trail: Trail, hashed: Hashed) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and steps.shape is not None:
-            made = self._event(request_id, ALLOWED, "", Outcome.of_shape(steps.shape), _subject(steps, hashed))
-            self._tell(made, inbound, steps)
+        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.shape is not None:
+            made = self._event(request_id, ALLOWED, "", Outcome.of_shape(trail.shape), _subject(trail, hashed))
+            self._tell(made, inbound, trail)
 
-    def refused(self, request_id: str, inbound: Inbound, steps: Steps, refusal: Refusal, hashed: Hashed) -> None:
+    def refused(self, request_id: str, inbound: Inbound, trail: Trail, refusal: Refusal, hashed: Hashed) -> None:
         """A request was refused, by a rule or after them all; told unless too many are of its code."""
         if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
             self._observe(DecisionsDropped(refusal.code.name))
             return
-        outcome = self._refusal(steps, refusal)
-        made = self._event(request_id, refusal.code.name, refusal.reason, outcome, _subject(steps, hashed))
-        self._tell(made, inbound, steps)
+        outcome = self._refusal(trail, refusal)
+        made = self._event(request_id, refusal.code.name, refusal.reason, outcome, _subject(trail, hashed))
+        self._tell(made, inbound, trail)
 
-    def _refusal(self, steps: Steps, refusal: Refusal) -> Outcome:
-        if steps.shape is not None:
-            return Outcome.of_shape(steps.shape, f"{AFTER_RULES}: {refusal.code.name}")
+    def _refusal(self, trail: Trail, refusal: Refusal) -> Outcome:
+        if trail.shape is not None:
+            return Outcome.of_shape(trail.shape, f"{AFTER_RULES}: {refusal.code.name}")
         if refusal.code is Code.internal_error:  # what failed would fail again
             return Outcome((f"{AFTER_RULES}: {refusal.code.name}",))
-        return Outcome.of_refusal(refusal, steps.claims, steps.request, self.loaded.book, self._filter_limits)
+        return Outcome.of_refusal(refusal, trail.claims, trail.request, self.loaded.book, self._filter_limits)
 
     def _event(self, request_id: str, code: str, reason: str, outcome: Outcome, subject: str) -> DecisionMade:
         return DecisionMade(
@@ -94,24 +94,24 @@ class Decisions:
             predicate=outcome.predicate,
         )
 
-    def _tell(self, made: DecisionMade, inbound: Inbound, steps: Steps) -> None:
+    def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
         self._observe(made)
         if self._file is not None:
-            self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, steps)})
+            self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, trail)})
 
 
-def _subject(steps: Steps, hashed: Hashed) -> str:
-    return "" if steps.claims is None else hashed(steps.claims.subject)
+def _subject(trail: Trail, hashed: Hashed) -> str:
+    return "" if trail.claims is None else hashed(trail.claims.subject)
 
 
-def _inputs(inbound: Inbound, steps: Steps) -> dict[str, Any]:
+def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
     """What the rules were given; the token itself is never kept, only what it said."""
     return {
-        "claims": None if steps.claims is None else dict(steps.claims.values),
+        "claims": None if trail.claims is None else dict(trail.claims.values),
         "shape": inbound.name,
         "query": _text(inbound.query),
-        "body": None if steps.body is None else _text(steps.body[:MOST_INPUT_BYTES]),
-        "body_bytes": 0 if steps.body is None else len(steps.body),
+        "body": None if trail.body is None else _text(trail.body[:MOST_INPUT_BYTES]),
+        "body_bytes": 0 if trail.body is None else len(trail.body),
     }
 
 

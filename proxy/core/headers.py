@@ -86,7 +86,9 @@ class Origins:
         ]
 
 
-def upstream(*, if_none_match: bytes | None, traceparent: bytes | None, body: bool) -> dict[str, str]:
+def upstream(
+    *, if_none_match: bytes | None, traceparent: bytes | None, body: bool, request_id: str = ""
+) -> dict[str, str]:
     """The headers of an upstream request: two of the client's, if they are well-formed, and our own."""
     sent = {"accept-encoding": "identity"}
     etags = [] if if_none_match is None else _ETAG.findall(if_none_match[:1024])
@@ -94,16 +96,16 @@ def upstream(*, if_none_match: bytes | None, traceparent: bytes | None, body: bo
         sent["if-none-match"] = b", ".join(etags).decode()
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
         sent["traceparent"] = traceparent.decode()
+    if request_id:
+        sent["x-request-id"] = request_id
     if body:
         sent["content-type"] = "application/json"
     return sent
 
 
-def answer(received: Iterable[tuple[bytes, bytes]], status: int, kind: Kind) -> Headers:
-    """The headers of an answer for the client, but for CORS and the request id."""
-    # A 304 has no body, and a length in it is that of another answer (RFC 9110 8.6).
-    passing = ANSWER - {b"content-length"} if status == 304 else ANSWER
-    kept = [(name, value) for name, value in received if name in passing]
+def response_fields(received: Headers, status: int, kind: Kind) -> Headers:
+    """The fields of an answer for all clients that get it, its length and what is each client's own left out."""
+    kept = [field for field in received if field[0] in ANSWER and field[0] != b"content-length"]
     kept += _BASE
     kept.append((b"cache-control", _caching(status, kind)))
     kept.append(_VARY)

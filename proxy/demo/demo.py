@@ -241,7 +241,7 @@ def _settings(environment: dict[str, str], upstream: Upstream, keys: Path, clien
         own["PROXY_REPLICATION_SLOT"] = upstream.slot
     usual = {
         "PROXY_LOG_LEVEL": "warning" if clients else "info",  # a line for each poll of a crowd hides what it shows
-        "PROXY_MAX_STREAMS_PER_SUBJECT": str(clients + 200),
+        "PROXY_MAX_OPEN_REQUESTS_PER_SUBJECT": str(clients + 200),
         "PROXY_HANDLE_KEY": secrets.token_hex(32),  # an Electric without a secret has none to derive it from
     }
     return settings.load(usual | environment | own)

@@ -1,26 +1,35 @@
-"""The one door to Electric. Faults of the carrier and statuses become refusals here, and the secret is added here.
+"""Shape requests to Electric: the secret is added here, and what comes back is judged before anybody hears of it.
 
-A carrier (proxy/carriers) takes the shape requests there and brings the answers; httpx asks for the health.
+    sent ──head──▶ judged ──▶ relayed: head, data …, end
+                     ├──▶ 400: collected, then relayed as a short answer
+                     ├──▶ waits until the column types of its policy are known, then relayed or refused
+                     └──▶ refused
+
+Invariants: nothing of an answer that failed a check is relayed behind the failure; a listener hears exactly one end,
+and nothing behind it or behind `cancel`.
 """
 
+import asyncio
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from types import TracebackType
+from typing import Final, Self
 from urllib.parse import quote
 
-import httpx
-
-from proxy.carriers.carrier import Broken, Carrier, Fault, Response, Stale, TimedOut
-from proxy.carriers.llhttp import Llhttp
-from proxy.carriers.reference import Reference
 from proxy.core import headers
 from proxy.core.errors import Code, Refusal
+from proxy.core.headers import Headers
 from proxy.core.request import Kind
+from proxy.core.row_check import RowCheck, RowLeakError, UnreadableRowsError
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.column_types import ColumnTypes
-from proxy.electric.row_tripwire import Checked, RowTripwire
-from proxy.settings import Settings
+from proxy.electric.row_tripwire import Mode as RowCheckMode
+from proxy.electric.row_tripwire import RowTripwire
+from proxy.electric.source import Conditions, Listener
+from proxy.http1 import client as http1
+from proxy.http1.faults import Broken, Fault, TimedOut
 from proxy.telemetry.events import (
     ClientFilterRefused,
     Observe,
@@ -31,84 +40,47 @@ from proxy.telemetry.events import (
     UpstreamRetried,
 )
 
-PASSED = frozenset({200, 304, 400, 409, 503})
-"""Electric's own answers, which its clients understand (protocol reference 3.4)."""
+PASSED: Final = frozenset({200, 304, 400, 409, 503})
+"""Electric's own answers, which its clients understand."""
 
-MAPPED: Mapping[int, Code] = {401: Code.upstream_refused_secret, 429: Code.overloaded}
+MAPPED: Final[Mapping[int, Code]] = {401: Code.upstream_refused_secret, 429: Code.overloaded}
 """Answers that mean something else to a client than to us; every other status is `upstream_failed`."""
 
-CARRIERS: Mapping[str, Callable[[str, float], Carrier]] = {"llhttp": Llhttp, "aiohttp": Reference}
-"""The values of the setting `carrier`; each takes Electric's address and the seconds to connect."""
-
-_POSITION_FAULTS = tuple(b'{"message":"Invalid request","errors":{"%s"' % name for name in (b"offset", b"handle"))
-FAULT_BYTES = 65_536  # Electric's 400 bodies have some hundred
-
-
-BodyBroken = Broken
-"""Electric's answer ended before its body did: what came cannot be completed."""
-
-
-class Answer(Protocol):
-    """An answer of Electric, its body still to be read by one reader."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The pieces of the body as they come. Raises BodyBroken."""
-        ...
-
-    def close(self) -> None:
-        """Lets go of the answer; if its body is not finished, Electric's connection is closed at once."""
-        ...
+_POSITION_FAULTS: Final = tuple(
+    b'{"message":"Invalid request","errors":{"%s"' % name for name in (b"offset", b"handle")
+)
+FAULT_BYTES: Final = 65_536  # Electric's 400 bodies have some hundred
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """The two headers of a client that may travel on, as raw bytes; `headers.upstream` judges them."""
+class ElectricConfig:
+    """Where Electric is, and how long each kind of request may be silent, in seconds. `row_check` is the tripwire's
+    mode; `echoes_request_id` says whether every answer must bring the id of its request back."""
 
-    if_none_match: bytes | None = None
-    traceparent: bytes | None = None
-
-
-class Source(Protocol):
-    """Where answers come from: Electric itself, or requests shared on the way to it."""
-
-    async def ask(self, request: UpstreamRequest, conditions: Conditions) -> Answer:
-        """The answer to an authorized request. Raises Refusal."""
-        ...
-
-
-@dataclass(slots=True)
-class Whole:
-    """An answer whose body is here already."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in one piece."""
-        if self.body:
-            yield self.body
-
-    def close(self) -> None:
-        """Nothing is open."""
+    url: str
+    connect_seconds: float
+    silence: Mapping[Kind, float]
+    row_check: RowCheckMode = "live"
+    echoes_request_id: bool = True
 
 
 class Electric:
-    """Sends shape requests to one Electric; an async context manager, for its pool of connections."""
+    """Requests to one Electric; an async context manager, for its connections."""
 
-    def __init__(self, settings: Settings, observe: Observe) -> None:
-        self._base = settings.electric_http_url
-        secret = settings.electric_secret.get_secret_value()
+    def __init__(self, config: ElectricConfig, secret: str, observe: Observe) -> None:
+        self._config = config
         self._secret = f"&secret={quote(secret, safe='')}" if secret else ""
-        self._settings = settings
-        self._observe = observe
-        self._tripwire = RowTripwire(settings.row_check, observe)
-        self._silence = {kind: _silence(kind, settings) for kind in Kind}
-        self._carrier = CARRIERS[settings.carrier](self._base, settings.connect_seconds)
-        self._types = ColumnTypes(self._schema, observe)
+        self.observe = observe
+        self.tripwire = RowTripwire(config.row_check, observe)
+        self.types = ColumnTypes(self._schema, observe)
+        self.echoes_request_id = config.echoes_request_id
+        self._http = http1.Client(config.url, config.connect_seconds, self._retried)
+        self._prefix = secrets.token_hex(8)
+        self._count = secrets.randbits(32)
+
+    def _retried(self, answer: object) -> None:
+        if isinstance(answer, Answer):
+            self.observe(UpstreamRetried(answer.kind))
 
     @property
     def secret_bytes(self) -> int:
@@ -116,135 +88,282 @@ class Electric:
         return len(self._secret)
 
     async def __aenter__(self) -> Self:
-        await self._carrier.__aenter__()
-        self._health = httpx.AsyncClient(timeout=self._settings.connect_seconds, trust_env=False)
+        await self._http.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._types.close()
-        await self._health.aclose()
-        await self._carrier.__aexit__(None, None, None)
+    async def __aexit__(
+        self, type_: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.types.close()
+        await self._http.__aexit__(type_, exc, tb)
 
-    async def ask(self, request: UpstreamRequest, conditions: Conditions) -> Answer:
-        """Electric's answer to an authorized request, once its head has come. Raises Refusal."""
-        started = time.perf_counter()
-        try:
-            response = await self._sent(request, conditions)
-            seconds = time.perf_counter() - started
-            self._observe(UpstreamAnswered(request.kind.value, response.status, seconds))
-            try:
-                self._check(request, response)
-                if response.status == 200:
-                    await self._types.check(request, _schema_of(response))
-                answer = await self._answer(request, response)
-            except BaseException:
-                response.close()
-                raise
-        except Fault as fault:
-            code = Code.upstream_timeout if isinstance(fault, TimedOut) else Code.upstream_unreachable
-            raise self._failed(request, code, f"{type(fault).__name__}: {fault}") from None
-        if isinstance(answer, Whole):
-            response.close()
+    def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> "Answer":
+        """Sends an authorized request; its answer is judged, then pushed to the listener."""
+        answer = Answer(self, request, listener, self._request_id())
+        fields = headers.upstream(
+            if_none_match=conditions.if_none_match,
+            traceparent=conditions.traceparent,
+            body=request.body is not None,
+            request_id=answer.request_id,
+        )
+        silence = self._config.silence[request.kind]
+        target = request.target + self._secret
+        answer.call = self._http.send(request.method, target, fields, request.body, answer, silence=silence)
         return answer
 
     async def _schema(self, request: UpstreamRequest) -> bytes:
         """The `electric-schema` of the answer to a request of our own. Raises Refusal."""
+        asked = SchemaAsked()
+        fields = headers.upstream(if_none_match=None, traceparent=None, body=False, request_id=self._request_id())
+        target = request.target + self._secret
+        call = self._http.send("GET", target, fields, None, asked, silence=self._config.silence[request.kind])
         try:
-            response = await self._sent(request, Conditions())
+            return await asked.schema
         except Fault as fault:
-            raise self._failed(request, Code.upstream_unreachable, f"{type(fault).__name__}: {fault}") from None
-        try:
-            if response.status != 200:
-                raise self._failed(request, Code.upstream_failed, f"schema_status_{response.status}")
-            return _schema_of(response)
+            why = f"{type(fault).__name__}: {fault}"
+            raise self.failed(request, Code.upstream_unreachable, why) from None
+        except BadStatus as bad:
+            raise self.failed(request, Code.upstream_failed, str(bad)) from None
         finally:
-            response.close()
+            call.cancel()
 
-    async def _sent(self, request: UpstreamRequest, conditions: Conditions) -> Response:
-        """All requests are reads, so one whose connection died before any answer is safe to send again."""
+    def failed(self, request: UpstreamRequest, code: Code, reason: str) -> Refusal:
+        """The refusal for an answer that is of no use; observed."""
+        self.observe(UpstreamFailed(request.kind.value, code.name, reason))
+        return Refusal(code, reason=reason)
+
+    def _request_id(self) -> str:
+        """An id that no other request to Electric has, and nobody else can foresee."""
+        self._count += 1
+        return f"{self._prefix}{self._count & 0xFFFFFFFF:08x}"
+
+
+class BadStatus(Exception):
+    """Electric did not tell the types of a table; the text says what it answered."""
+
+
+class SchemaAsked:
+    """Listens for the header `electric-schema` alone."""
+
+    def __init__(self) -> None:
+        self.schema: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def head(self, status: int, fields: Headers) -> None:
+        """The head is here: that is all."""
+        if not self.schema.done():
+            if status == 200:
+                self.schema.set_result(dict(fields).get(b"electric-schema", b""))
+            else:
+                self.schema.set_exception(BadStatus(f"schema_status_{status}"))
+
+    def data(self, piece: bytes) -> None:
+        """Rows there are none."""
+
+    def end(self, fault: Fault | None) -> None:
+        """Nothing more comes."""
+        if not self.schema.done():
+            self.schema.set_exception(fault or BadStatus("schema_missing"))
+
+
+class Answer:
+    """One answer of Electric's on its way to its listener."""
+
+    __slots__ = (
+        "_asking",
+        "_check",
+        "_collected",
+        "_electric",
+        "_ended",
+        "_listener",
+        "_paused",
+        "_request",
+        "_started",
+        "call",
+        "request_id",
+    )
+
+    def __init__(self, electric: Electric, request: UpstreamRequest, listener: Listener, request_id: str) -> None:
+        self._electric = electric
+        self._request = request
+        self._listener: Listener | None = listener
+        self._started = time.perf_counter()
+        self._check: RowCheck | None = None
+        self._collected: tuple[Headers, bytearray] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._ended: tuple[Fault | None] | None = None
+        self._paused = False
+        self.call: http1.Call | None = None
+        self.request_id = request_id
+
+    @property
+    def kind(self) -> str:
+        """The kind of its request."""
+        return self._request.kind.value
+
+    def pause(self) -> None:
+        """No more data for now."""
+        self._paused = True
+        if self.call is not None:
+            self.call.pause()
+
+    def resume(self) -> None:
+        """More data may come."""
+        self._paused = False
+        if self.call is not None and self._asking is None:
+            self.call.resume()
+
+    def cancel(self) -> None:
+        """Gives the request up; the listener is told nothing more."""
+        call, self.call, self._listener = self.call, None, None
+        if call is not None:
+            call.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    # What the connection brings.
+
+    def head(self, status: int, fields: Headers) -> None:
+        """The head is here."""
+        request, electric = self._request, self._electric
+        electric.observe(UpstreamAnswered(request.kind.value, status, time.perf_counter() - self._started))
         try:
-            return await self._send(request, conditions)
-        except Stale:
-            self._observe(UpstreamRetried(request.kind.value))
-        return await self._send(request, conditions, fresh=True)
+            self._judge(status, fields)
+            known = status != 200 or electric.types.are_known(request, dict(fields).get(b"electric-schema", b""))
+        except Refusal as refusal:
+            self._stop(refusal)
+            return
+        if status == 400:
+            self._collected = fields, bytearray()
+        elif known:
+            self._relay(status, fields)
+        else:
+            self._ask_types(status, fields)
 
-    async def _send(self, request: UpstreamRequest, conditions: Conditions, *, fresh: bool = False) -> Response:
-        return await self._carrier.send(
-            request.method,
-            request.target + self._secret,
-            headers.upstream(
-                if_none_match=conditions.if_none_match,
-                traceparent=conditions.traceparent,
-                body=request.body is not None,
-            ),
-            request.body,
-            silence=self._silence[request.kind],
-            fresh=fresh,
-        )
+    def _relay(self, status: int, fields: Headers) -> None:
+        self._check = self._electric.tripwire.check(self._request, status, fields)
+        if self._listener is not None:
+            self._listener.head(status, fields)
 
-    def _check(self, request: UpstreamRequest, response: Response) -> None:
-        if response.status == 500 and request.filtered:
-            self._observe(ClientFilterRefused(request.policy, response.status))
+    def _ask_types(self, status: int, fields: Headers) -> None:
+        """Holds the answer until the types of the policy's columns are known: once for each policy."""
+        if self.call is not None:
+            self.call.pause()
+        self._asking = asyncio.get_running_loop().create_task(self._asked(status, fields))
+
+    async def _asked(self, status: int, fields: Headers) -> None:
+        try:
+            await self._electric.types.ask(self._request)
+        except Refusal as refusal:
+            self._asking = None
+            self._stop(refusal)
+            return
+        self._asking = None
+        self._relay(status, fields)
+        if self.call is not None and not self._paused:
+            self.call.resume()
+        if self._ended is not None:
+            self.end(*self._ended)
+
+    def data(self, piece: bytes) -> None:
+        """A piece of the body is here."""
+        if self._collected is not None:
+            self._collect(self._collected[1], piece)
+            return
+        try:
+            checked = piece if self._check is None else self._check.feed(piece)
+        except (RowLeakError, UnreadableRowsError) as fault:
+            self._stop(self._electric.tripwire.refusal(self._request, fault))
+            return
+        if checked and self._listener is not None:
+            self._listener.data(checked)
+
+    def end(self, fault: Fault | None) -> None:
+        """Nothing more comes."""
+        self.call = None
+        if self._asking is not None:
+            self._ended = (fault,)
+            return
+        if self._collected is not None:
+            self._relay_collected(*self._collected, fault)
+        elif fault is None:
+            self._complete()
+        elif self._listener is not None:
+            listener, self._listener = self._listener, None
+            listener.end(self._meaning(fault))
+
+    def _complete(self) -> None:
+        try:
+            rest = b"" if self._check is None else self._check.rest()
+        except (RowLeakError, UnreadableRowsError) as fault:
+            self._stop(self._electric.tripwire.refusal(self._request, fault))
+            return
+        if rest and self._listener is not None:
+            self._listener.data(rest)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.end(None)
+
+    def _meaning(self, fault: Fault) -> Refusal | str:
+        if isinstance(fault, Broken):
+            return str(fault)
+        code = Code.upstream_timeout if isinstance(fault, TimedOut) else Code.upstream_unreachable
+        return self._failed(code, f"{type(fault).__name__}: {fault}")
+
+    def _stop(self, refusal: Refusal) -> None:
+        """Nothing more of this answer is relayed; its connection is closed."""
+        listener = self._listener
+        self.cancel()
+        if listener is not None:
+            listener.end(refusal)
+
+    # Judging.
+
+    def _judge(self, status: int, fields: Headers) -> None:
+        """Raises Refusal for an answer that is not to reach a client."""
+        values = dict(fields)
+        if self._electric.echoes_request_id and values.get(b"x-request-id") != self.request_id.encode():
+            raise self._failed(Code.upstream_failed, "request_id_differs")
+        if status == 500 and self._request.filtered:
+            self._electric.observe(ClientFilterRefused(self._request.policy, status))
             raise Refusal(Code.filter_malformed, "Electric cannot evaluate this filter.", reason="status_500")
-        if response.status not in PASSED:
-            code = MAPPED.get(response.status, Code.upstream_failed)
-            raise self._failed(request, code, f"status_{response.status}")
-        for name, value in response.headers:
-            if name == b"content-encoding" and value != b"identity":
-                raise self._failed(request, Code.upstream_failed, "content_encoding")
-            if name == b"electric-schema":
-                self._check_schema(request, value)
+        if status not in PASSED:
+            raise self._failed(MAPPED.get(status, Code.upstream_failed), f"status_{status}")
+        if values.get(b"content-encoding", b"identity") != b"identity":
+            raise self._failed(Code.upstream_failed, "content_encoding")
+        if (schema := values.get(b"electric-schema")) is not None:
+            self._judge_schema(schema)
 
-    def _check_schema(self, request: UpstreamRequest, schema: bytes) -> None:
+    def _judge_schema(self, schema: bytes) -> None:
         """One that cannot be read names no hidden column: Electric sends `null` while a table is made anew."""
         named = headers.schema_columns(schema.decode("utf-8", "surrogateescape"))
         if named is None:
-            raise self._failed(request, Code.upstream_failed, "schema_unreadable")
-        if not named <= request.columns:
-            self._observe(SchemaLeak(request.policy))
+            raise self._failed(Code.upstream_failed, "schema_unreadable")
+        if not named <= self._request.columns:
+            self._electric.observe(SchemaLeak(self._request.policy))
             raise Refusal(Code.upstream_schema_leak, reason="electric-schema names a column outside the policy")
 
-    async def _answer(self, request: UpstreamRequest, response: Response) -> Answer:
-        if response.status == 400:
-            return await self._fault(request, response)
-        check = self._tripwire.check(request, response.status, response.headers)
-        if response.whole is not None:
-            body = response.whole if check is None else self._tripwire.whole(request, check, response.whole)
-            return Whole(response.status, response.headers, body)
-        return response if check is None else Checked(self._tripwire, request, check, response)
+    def _failed(self, code: Code, reason: str) -> Refusal:
+        return self._electric.failed(self._request, code, reason)
 
-    async def _fault(self, request: UpstreamRequest, response: Response) -> Answer:
-        """Electric's 400: about the client's offset or handle, or else about text that the proxy wrote."""
-        body = b""
-        async for chunk in response.chunks():
-            body += chunk
-            if len(body) > FAULT_BYTES:
-                break
-        body = body[:FAULT_BYTES]
+    # Electric's 400: about the client's offset or handle, or else about text that the proxy wrote.
+
+    def _collect(self, body: bytearray, piece: bytes) -> None:
+        body += piece
+        if len(body) > FAULT_BYTES and self._collected is not None:
+            call, self.call = self.call, None
+            if call is not None:
+                call.cancel()
+            self._relay_collected(*self._collected, None)
+
+    def _relay_collected(self, fields: Headers, collected: bytearray, fault: Fault | None) -> None:
+        body, request, listener = bytes(collected[:FAULT_BYTES]), self._request, self._listener
+        self._listener = None
         if not body.startswith(_POSITION_FAULTS):
             refused = ClientFilterRefused(request.policy, 400) if request.filtered else OwnFilterRefused(request.policy)
-            self._observe(refused)
-        kept = [field for field in response.headers if field[0] != b"content-length"]
-        return Whole(response.status, [*kept, (b"content-length", b"%d" % len(body))], body)
-
-    def _failed(self, request: UpstreamRequest, code: Code, reason: str) -> Refusal:
-        self._observe(UpstreamFailed(request.kind.value, code.name, reason))
-        return Refusal(code, reason=reason)
-
-    async def health(self) -> str:
-        """What Electric says of itself: `active`, `starting`, `waiting`, or `unreachable`."""
-        try:
-            answer = await self._health.get(f"{self._base}/v1/health")
-            state = answer.json()["status"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return "unreachable"
-        return state if state in ("active", "starting", "waiting") else "unreachable"
-
-
-def _silence(kind: Kind, settings: Settings) -> float:
-    waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
-    return waits.get(kind, settings.head_seconds)
-
-
-def _schema_of(response: Response) -> bytes:
-    return next((value for name, value in response.headers if name == b"electric-schema"), b"")
+            self._electric.observe(refused)
+        if listener is not None:
+            kept = [field for field in fields if field[0] != b"content-length"]
+            listener.head(400, [*kept, (b"content-length", b"%d" % len(body))])
+            if body:
+                listener.data(body)
+            listener.end(None if fault is None else str(fault))

@@ -30,14 +30,23 @@ class ColumnTypes:
         self._verified: WeakSet[TypeGuard] = WeakSet()
         self._asking: WeakKeyDictionary[TypeGuard, asyncio.Task[str]] = WeakKeyDictionary()
 
-    async def check(self, request: UpstreamRequest, schema: bytes) -> None:
-        """Raises Refusal unless every type is known and safe. `schema` is the `electric-schema` of the answer."""
+    def are_known(self, request: UpstreamRequest, schema: bytes) -> bool:
+        """Whether every type is known, and safe; if they are not all known, `ask` for them. `schema` is the
+        `electric-schema` of the answer. Raises Refusal for a type that is not safe."""
         guard = request.guard
-        objection = guard.fault or (guard.objection(schema) if schema else "")
-        if not objection and guard not in self._verified:
-            objection = "" if guard.is_covered_by(schema) else await self._asked(request)
-            if not objection:
-                self._verified.add(guard)
+        self._object(request, guard.fault or (guard.objection(schema) if schema else ""))
+        if guard not in self._verified:
+            if not guard.is_covered_by(schema):
+                return False
+            self._verified.add(guard)
+        return True
+
+    async def ask(self, request: UpstreamRequest) -> None:
+        """Asks Electric for the types. Raises Refusal unless they are all known then, and safe."""
+        self._object(request, await self._asked(request))
+        self._verified.add(request.guard)
+
+    def _object(self, request: UpstreamRequest, objection: str) -> None:
         if objection:
             self._observe(PolicyTypeUnsafe(request.policy, objection))
             raise Refusal(Code.policy_type_unsafe, reason=objection)

@@ -19,8 +19,9 @@ from proxy.core.limits import Limits
 from proxy.core.policy import ClientRights, Policy, PolicyBook
 from proxy.core.request import Position, ShapeRequest
 from proxy.electric import messages
-from proxy.electric.client import Answer, BodyBroken, Conditions, Source
+from proxy.electric.collect import CollectFault, collect
 from proxy.electric.messages import Change, MessagesFault
+from proxy.electric.source import Source
 from proxy.telemetry.events import FollowerFailed, FollowerRestarted, Observe
 
 START = Position(offset="-1")
@@ -108,23 +109,19 @@ class Follower:
             except FollowFault as fault:
                 self._observe(FollowerFailed(self._name, str(fault)))
                 await self._pause(fault.seconds)
-            except (BodyBroken, MessagesFault) as fault:
+            except (CollectFault, MessagesFault) as fault:
                 self._observe(FollowerFailed(self._name, f"{type(fault).__name__}: {fault}"))
                 await self._pause(0)
 
     async def step(self) -> None:
-        """One request and its answer. Raises Refusal, FollowFault, BodyBroken, MessagesFault."""
+        """One request and its answer. Raises Refusal, FollowFault, CollectFault, MessagesFault."""
         request = ShapeRequest(self._position, name=self._name)
         position = TrustedPosition(self._position)  # its handle comes from Electric, not from a client
         asked = upstream.build(self._shape, request, position, Limits().target_bytes)
-        answer = await self._source.ask(asked, Conditions())
-        try:
-            body = await _whole(answer, self._most_body_bytes)
-        finally:
-            answer.close()
-        said = {name: value.decode("latin-1") for name, value in answer.headers}
+        answer = await collect(self._source, asked, self._most_body_bytes)
+        said = {name: value.decode("latin-1") for name, value in answer.fields}
         if answer.status == 200:
-            self._advance(said, body)
+            self._advance(said, answer.body)
         elif answer.status in (400, 409):  # 400: an offset beyond the log, of an Electric that lost its storage
             self._restart(said, f"status_{answer.status}")
         else:
@@ -158,15 +155,6 @@ class Follower:
         longest = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2**self._faults)
         self._faults = min(self._faults + 1, 16)
         await asyncio.sleep(max(least, _RANDOM.uniform(longest / 2, longest)))
-
-
-async def _whole(answer: Answer, most: int) -> bytes:
-    body = bytearray()
-    async for chunk in answer.chunks():
-        body += chunk
-        if len(body) > most:
-            raise FollowFault("body_too_large")
-    return bytes(body)
 
 
 def _refuse(status: int, said: dict[bytes, str]) -> NoReturn:

@@ -1,12 +1,11 @@
 """The row check applied to Electric's answers: once per fetch, however many subscribers read it."""
 
-from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Literal
 
-from proxy.carriers.carrier import Broken, Headers, Response
 from proxy.core.bound import Bound
 from proxy.core.errors import Code, Refusal
+from proxy.core.headers import Headers
 from proxy.core.request import Kind
 from proxy.core.row_check import RowCheck, RowLeakError, UnreadableRowsError
 from proxy.core.upstream import UpstreamRequest
@@ -21,14 +20,6 @@ _SNAPSHOTS = frozenset({Kind.initial, Kind.subset})
 
 
 _bound = lru_cache(maxsize=4096)(Bound)  # a live shape asks again and again
-
-
-class StoppedError(Broken):
-    """The proxy has cut an answer after its head; `refusal` says why."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"{refusal.code.name}: {refusal.reason}")
-        self.refusal = refusal
 
 
 class RowTripwire:
@@ -46,46 +37,11 @@ class RowTripwire:
         partly = self._mode == "live" and request.kind in _SNAPSHOTS
         return RowCheck(bound, events=events, most=SNAPSHOT_BYTES if partly else None)
 
-    def whole(self, request: UpstreamRequest, check: RowCheck, body: bytes) -> bytes:
-        """A body that is here already, checked. Raises Refusal."""
-        try:
-            return check.feed(body) + check.rest()
-        except (RowLeakError, UnreadableRowsError) as fault:
-            raise self._refusal(request, fault) from None
-
-    def _refusal(self, request: UpstreamRequest, fault: RowLeakError | UnreadableRowsError) -> Refusal:
+    def refusal(self, request: UpstreamRequest, fault: RowLeakError | UnreadableRowsError) -> Refusal:
+        """What an answer is cut with."""
         if isinstance(fault, RowLeakError):
             self._observe(RowLeak(request.policy, request.kind.value))
             return Refusal(Code.upstream_row_leak, reason="a row has another value in a bound column")
         reason = f"rows_unreadable: {fault}"
         self._observe(UpstreamFailed(request.kind.value, Code.upstream_failed.name, reason))
         return Refusal(Code.upstream_failed, reason=reason)
-
-    async def pieces(self, request: UpstreamRequest, check: RowCheck, response: Response) -> AsyncIterator[bytes]:
-        """The checked pieces of a body that is still coming. Raises StoppedError, Broken."""
-        try:
-            async for chunk in response.chunks():
-                if piece := check.feed(chunk):
-                    yield piece
-            if rest := check.rest():
-                yield rest
-        except (RowLeakError, UnreadableRowsError) as fault:
-            response.close()
-            raise StoppedError(self._refusal(request, fault)) from None
-
-
-class Checked:
-    """A response whose rows are checked on their way."""
-
-    def __init__(self, tripwire: RowTripwire, request: UpstreamRequest, check: RowCheck, response: Response) -> None:
-        self.status, self.headers = response.status, response.headers
-        self._pieces = tripwire.pieces(request, check, response)
-        self._response = response
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The pieces of the body, each checked. Raises StoppedError, Broken."""
-        return self._pieces
-
-    def close(self) -> None:
-        """Lets go of the response."""
-        self._response.close()

@@ -1,199 +1,395 @@
-"""One request and its answer: admitted, asked for upstream, relayed piece by piece, and observed when it is over."""
+"""One request and its answer: admitted, subscribed, relayed as it comes, and observed when it is over.
+
+    opened ──▶ reading its body ──▶ admitted ──▶ subscribed ──▶ head ──▶ data … ──▶ over
+       │             │                  │            │                    │
+       └─────────────┴──────────────────┴────────────┴──▶ refused        ├──▶ ended at a boundary (streams)
+                                                                          └──▶ cut (all else)
+
+All of it happens inside the callbacks of the client's connection and of Electric's: an exchange is a small object that
+waits, not a task.
+
+Invariants: an exchange holds a place among the open requests from its admission to its end, and no longer; exactly one
+RequestEnded is observed for each; behind its head only a stream ends with its token, a body is let finish.
+"""
 
 import asyncio
-import contextlib
+import hashlib
 import secrets
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, Protocol
 
-from proxy.auth.authorizer import Admitted, Steps
-from proxy.core import errors, handles, headers
+from proxy.audit.decision_log import Decisions
+from proxy.auth.authorizer import Authorizer
 from proxy.core.errors import Code, Refusal
+from proxy.core.inbound import Inbound
 from proxy.core.request import Kind
-from proxy.core.sse import Frames
+from proxy.core.sse import BOUNDARY
+from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
-from proxy.electric.client import Answer, BodyBroken, Conditions, Whole
-from proxy.electric.row_tripwire import StoppedError
-from proxy.gateway.ends import End, Ended, Ends
-from proxy.gateway.routes import Inbound, Receive, Send
-from proxy.gateway.service import Service
-from proxy.telemetry.events import RequestEnded, RequestOpened
+from proxy.electric.source import Conditions, Fault
+from proxy.gateway.open_requests import End, OpenRequests
+from proxy.gateway.responses import UNREADABLE, Responses
+from proxy.http1.deadlines import NEVER
+from proxy.http1.exchange import Connection
+from proxy.http1.request import Block, Head, Unreadable
+from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
+from proxy.sharing.fetch import Fetch
+from proxy.sharing.freshness import ReceivedHead
+from proxy.sharing.source import Sharing
+from proxy.telemetry.events import Observe, ProtocolRefused, RequestEnded, RequestOpened
 
-CLIENT_GONE = 499
+CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
-UPSTREAM_BROKE = "upstream_broke"
+UPSTREAM_BROKE: Final = "upstream_broke"
 
-RELAYED: Mapping[int, str] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
+RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
 """How a request ended whose answer is Electric's own, but no success: its fault, a shape made anew, an outage."""
 
-REFUSED: Mapping[End, Code] = {
+REFUSED: Final[Mapping[End, Code]] = {
     End.token_over: Code.token_expired,
     End.token_revoked: Code.token_revoked,
     End.draining: Code.draining,
 }
-"""What a poll that still waits is told at these ends; at the others there is nobody to tell."""
+"""How a poll that still waits is refused at these ends; at the others there is nobody to answer."""
+
+
+class Delivery(Protocol):
+    """What brings an exchange its answer."""
+
+    def resume(self, subscriber: "Exchange") -> None:
+        """The client reads again."""
+        ...
+
+    def unsubscribe(self, subscriber: "Exchange") -> None:
+        """The exchange leaves."""
+        ...
+
+
+class Handler:
+    """What all exchanges of one process share. It is an `http1.server_connection.Application`."""
+
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        sharing: Sharing,
+        open_requests: OpenRequests,
+        responses: Responses,
+        decisions: Decisions,
+        salt: bytes,
+        observe: Observe,
+    ) -> None:
+        self.authorizer = authorizer
+        self.sharing = sharing
+        self.open_requests = open_requests
+        self.responses = responses
+        self.decisions = decisions
+        self._salt = salt
+        self.observe = observe
+        self.blocks: dict[bytes, Block] = {}
+        self.loop = asyncio.get_running_loop()
+        self._prefix = secrets.token_hex(8)
+        self._count = secrets.randbits(32)
+
+    def hashed(self, subject: str) -> str:
+        """A subject as logs may name it: the same in every replica, and of no use without the salt."""
+        return hashlib.blake2b(subject.encode(), key=self._salt, digest_size=8).hexdigest()
+
+    def open(self, head: Head, connection: Connection) -> "Exchange | None":
+        """Begins to answer a request; None if it is refused already."""
+        inbound = Inbound.of(head.method, head.target, head.version, head.block.fields)
+        exchange = Exchange(self, connection, inbound)
+        return exchange if exchange.begin() else None
+
+    def refuse(self, why: Unreadable, received: bytes) -> tuple[ResponseHead, FieldLines, bytes, bytes]:
+        """The response to bytes that are no request."""
+        refusal, request_id = Refusal(UNREADABLE[why]), self.request_id()
+        self.observe(ProtocolRefused(refusal.code.name))
+        head, body = self.responses.refusal(refusal, request_id)
+        return head, self.responses.origin_in(received), request_id.encode(), body
+
+    def request_id(self) -> str:
+        """An id that is nobody else's; its first eight digits are spread evenly, for samples."""
+        self._count += 1
+        return f"{self._count * 0x9E3779B1 & 0xFFFFFFFF:08x}{self._prefix}"
 
 
 class Exchange:
-    """The way of one request through the public app, from the scope to the last byte."""
+    """One request. `place`, `taken` and `started` are its state as a subscriber."""
 
-    def __init__(self, service: Service, inbound: Inbound, receive: Receive, send: Send) -> None:
-        self._service = service
+    __slots__ = (
+        "_at_boundary",
+        "_body",
+        "_code",
+        "_connection",
+        "_cors",
+        "_delivery",
+        "_handler",
+        "_head_seconds",
+        "_inbound",
+        "_opened",
+        "_over",
+        "_reason",
+        "_request_id",
+        "_sent_bytes",
+        "_started_at",
+        "_status",
+        "_subject_arriving",
+        "_trail",
+        "_up_to_date",
+        "if_none_match",
+        "place",
+        "request",
+        "started",
+        "taken",
+    )
+
+    request: UpstreamRequest
+
+    def __init__(self, handler: Handler, connection: Connection, inbound: Inbound) -> None:
+        self._handler = handler
+        self._connection = connection
         self._inbound = inbound
-        self._receive = receive
-        self._send = send
-        self._request_id = secrets.token_hex(12)
-        self._started = time.perf_counter()
+        self._cors = handler.responses.cors(inbound.origin)
+        self._trail = Trail()
+        self._request_id = handler.request_id()
+        self._started_at = time.perf_counter()
         self._head_seconds = 0.0
-        self._steps = Steps()
-        self._admitted: Admitted | None = None
-        self._status = 0
-        self._code = "ok"
-        self._reason = ""
-        self._sent_bytes = 0
-        self._up_to_date = False
-        self._opened = False
-        self._frames: Frames | None = None
+        self._body = b""
+        self._subject_arriving: str | None = None
+        self._delivery: Delivery | None = None
+        self._status = self._sent_bytes = 0
+        self._code, self._reason = "ok", ""
+        self._up_to_date = self._opened = self._over = False
+        self._at_boundary = True
+        self.if_none_match: bytes | None = None
+        self.place = self.taken = 0
+        self.started = False
 
-    async def run(self) -> None:
-        """Answers the request; whatever happens, exactly one RequestEnded is observed."""
-        try:
-            await self._answered()
-        except Refusal as refusal:
-            await self._refuse(refusal)
-        except Ended as ended:
-            self._code = ended.end.value
-            self._status = self._status or CLIENT_GONE
-        except Exception as fault:  # a bug of ours: fail closed, and say so in the log
-            await self._fail(f"{type(fault).__name__} at {_place(fault)}")
-        finally:
-            self._service.observe(self._summary())
+    # The way of a request.
 
-    async def _answered(self) -> None:
+    def begin(self) -> bool:
+        """The head is here: routed, and its caller known. False if it is answered already."""
+        return self._guarded(self._begin)
+
+    def body(self, data: bytes) -> None:
+        """A part of the body is here."""
+        most = self._handler.authorizer.limits.body_bytes
+        self._body += data
+        if len(self._body) > most:
+            self._refuse(Refusal(Code.body_too_large, f"The body is longer than {most} bytes."))
+
+    def body_complete(self) -> None:
+        """The request is whole: judged, and subscribed to its answer."""
+        self._guarded(self._admit)
+
+    def _begin(self) -> None:
         inbound = self._inbound
         inbound.route()
         if inbound.method == "OPTIONS":
-            await self._preflight()
+            self._preflight()
             return
         inbound.check()
-        self._admitted = await self._service.gate.admit(inbound, self._receive, self._steps)
-        claims = self._admitted.claims
-        ends = Ends(inbound.on_gone, claims.expires_at - time.time())
-        with self._service.streams.open(claims, ends):
-            self._opened = True
-            self._service.observe(RequestOpened(self._admitted.upstream.kind.value, self._admitted.upstream.policy))
-            await self._relayed(self._admitted, ends)
+        claims = self._handler.authorizer.identify(inbound, self._trail)
+        if inbound.method == "POST":
+            inbound.check_media_type()
+            self._handler.open_requests.arriving(claims.subject)
+            self._subject_arriving = claims.subject
 
-    async def _relayed(self, admitted: Admitted, ends: Ends) -> None:
-        """Before the head an end is a refusal; after it nothing can be said any more."""
+    def _admit(self) -> None:
+        handler, inbound = self._handler, self._inbound
+        body = self._body if inbound.method == "POST" else None
+        self._arrived()
+        claims, self.request = handler.authorizer.admit(inbound, body, self._trail)
+        self._body = b""
+        handler.open_requests.enter(claims, self)
+        self._opened = True
+        handler.observe(RequestOpened(self.request.kind.value, self.request.policy))
+        handler.decisions.allowed(self._request_id, inbound, self._trail, handler.hashed)
+        self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
+        conditions = Conditions(inbound.headers.get(b"if-none-match"), inbound.headers.get(b"traceparent"))
+        self.if_none_match = conditions.if_none_match
+        delivery = handler.sharing.subscribe(self, conditions)
+        self._delivery = None if self._over else delivery
+
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Takes one step; a refusal is answered, and so is a fault of ours. Says whether there is more to do."""
         try:
-            async with ends:
-                answer = await self._service.source.ask(admitted.upstream, self._conditions())
-                try:
-                    self._service.decisions.allowed(self._request_id, self._inbound, self._steps, self._service.hashed)
-                    await self._pump(answer, admitted.upstream, ends)
-                finally:
-                    answer.close()
-        except Ended as ended:
-            if ended.end in REFUSED:
-                await self._end_early(ended.end)
-            raise
+            step()
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except Exception as fault:  # a bug of ours: fail closed, and say so in the log
+            self._refuse(Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}"))
+        return not self._over
 
-    async def _end_early(self, end: End) -> None:
-        """A poll that still waits is refused; a stream is finished cleanly, if it stands between two events."""
-        if not self._status:
-            raise Refusal(REFUSED[end]) from None
-        if self._frames is not None and self._frames.at_boundary:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._service.write_seconds):
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    # What the answer brings.
 
-    async def _pump(self, answer: Answer, request: UpstreamRequest, ends: Ends) -> None:
-        fields = headers.answer(answer.headers, answer.status, request.kind)
-        fields = handles.signed(self._service.handles, request.definition, fields)
-        self._code = RELAYED.get(answer.status, self._code)
-        self._up_to_date = any(name == b"electric-up-to-date" for name, _ in fields)
-        if isinstance(answer, Whole):
-            fields = _with_length(fields, answer)
-        await self._head(answer.status, fields)
-        if isinstance(answer, Whole) or self._inbound.method == "HEAD":
-            await self._last(answer.body if isinstance(answer, Whole) else b"")
-            return
-        streaming = request.kind is Kind.sse and answer.status == 200
-        ends.head_sent(endless=streaming)
-        try:
-            await (self._events(answer, ends) if streaming else self._body(answer, ends))
-        except BodyBroken as fault:
-            self._code = fault.refusal.code.name if isinstance(fault, StoppedError) else UPSTREAM_BROKE
-            self._reason = str(fault)
-            if not streaming:
-                return  # the server then resets the connection: a clean end would make a whole of a part
-        await self._piece(b"", ends, more=False)
+    @property
+    def paused(self) -> bool:
+        """Whether the client does not read."""
+        return self._connection.paused
 
-    async def _last(self, body: bytes) -> None:
-        """The whole body at once; none of it for a HEAD, which gets the head that a GET would get (RFC 9110 9.3.2)."""
-        body = b"" if self._inbound.method == "HEAD" else body
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+    def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool) -> None:
+        """The answer in one piece."""
+        self._head(head, up_to_date=up_to_date)
         self._sent_bytes = len(body)
+        self._connection.respond(head, self._cors, self._request_id.encode(), body)
+        self._finish()
 
-    async def _body(self, answer: Answer, ends: Ends) -> None:
-        async for chunk in answer.chunks():
-            await self._piece(chunk, ends)
+    def head(self, head: ResponseHead, *, up_to_date: bool) -> None:
+        """The head of an answer in pieces."""
+        self._head(head, up_to_date=up_to_date)
+        self._connection.start(head, self._cors, self._request_id.encode())
+        if self._inbound.method == "HEAD":  # it gets the head that a GET would get, and no body (RFC 9110 9.3.2)
+            self._leave()
+            self._connection.finish()
+            self._finish()
+        elif not self.endless:
+            self._connection.expect(NEVER)  # a body is let finish; writing it has a deadline of its own
 
-    async def _events(self, answer: Answer, ends: Ends) -> None:
-        self._frames = Frames()
-        async for chunk in answer.chunks():
-            if whole := self._frames.feed(chunk):
-                await self._piece(whole, ends)
-        if rest := self._frames.rest():
-            await self._piece(rest, ends)
+    def data(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._sent_bytes += len(piece)
+        self._at_boundary = piece.endswith(BOUNDARY)
+        self._connection.send(piece)
 
-    async def _piece(self, chunk: bytes, ends: Ends, *, more: bool = True) -> None:
-        with ends.stalling(self._service.write_seconds):
-            await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-        self._sent_bytes += len(chunk)
+    def end(self, fault: Fault) -> None:
+        """The answer is over."""
+        self._delivery = None
+        if fault is None:
+            self._connection.finish()
+            self._finish()
+        elif isinstance(fault, Refusal) and not self.started:
+            self._refuse(fault)
+        elif isinstance(fault, Refusal):
+            self._close(fault.code.name, fault.reason)
+        else:
+            self._close(UPSTREAM_BROKE, fault)
 
-    async def _head(self, status: int, fields: headers.Headers) -> None:
-        self._status = status
-        self._head_seconds = time.perf_counter() - self._started
-        fields += self._service.origins.cors(self._inbound.origin)
-        fields.append((b"x-request-id", self._request_id.encode()))
-        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+    def continue_with(self, fetch: Fetch, head: ReceivedHead, taken: int) -> None:
+        """It was too slow for the fetch: the rest comes by a request of its own."""
+        self._delivery = self._handler.sharing.rest(self, fetch, head, taken)
 
-    async def _refuse(self, refusal: Refusal) -> None:
-        self._code, self._reason = refusal.code.name, refusal.reason
-        body = errors.body(refusal, self._request_id)
-        fields = [*headers.refusal(refusal.code), (b"content-length", b"%d" % len(body))]
-        if self._inbound.method not in ("GET", "HEAD", "POST"):
-            fields.append((b"connection", b"close"))
-        if refusal.code is Code.method_not_allowed:
-            fields.append((b"allow", headers.METHODS))
-        await self._head(refusal.code.value.status, fields)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
-        self._service.decisions.refused(self._request_id, self._inbound, self._steps, refusal, self._service.hashed)
+    def _head(self, head: ResponseHead, *, up_to_date: bool) -> None:
+        self.started = True
+        self._status = head.status
+        self._code = RELAYED.get(head.status, self._code)
+        self._up_to_date = up_to_date
+        self._head_seconds = time.perf_counter() - self._started_at
 
-    async def _fail(self, reason: str) -> None:
-        if not self._status:
-            await self._refuse(Refusal(Code.internal_error, reason=reason))
-        self._code, self._reason = Code.internal_error.name, reason
+    # What ends it early.
 
-    async def _preflight(self) -> None:
+    @property
+    def endless(self) -> bool:
+        """Whether the answer is a stream, which has no end of its own."""
+        return self.started and self._status == 200 and self.request.kind is Kind.sse
+
+    def stop(self, end: End) -> None:
+        """The token is over or revoked, the server drains, or the client does not read."""
+        if self._over:
+            return
+        self._leave()
+        if self.started or end not in REFUSED:
+            self._close(end.value, clean=end in REFUSED)
+        else:
+            self._refuse(Refusal(REFUSED[end]))
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self._leave()
+        self._code = End.client_gone.value
+        self._status = self._status or CLIENT_GONE
+        self._finish()
+
+    def expired(self) -> None:
+        """The token is over."""
+        self.stop(End.token_over)
+
+    def stalled(self) -> None:
+        """The client does not read; its connection has been reset."""
+        self._leave()
+        self._code = End.client_stalled.value
+        self._status = self._status or CLIENT_GONE
+        self._finish()
+
+    def unreadable(self, why: Unreadable) -> None:
+        """The body cannot be read, or does not arrive."""
+        self._refuse(Refusal(UNREADABLE[why]))
+
+    def writable(self) -> None:
+        """The client reads again."""
+        if self._delivery is not None:
+            self._delivery.resume(self)
+
+    def _leave(self) -> None:
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.unsubscribe(self)
+
+    def _close(self, code: str, reason: str = "", *, clean: bool = True) -> None:
+        """Ends behind the head: a stream between two events cleanly, for its client goes on from there. A part of
+        anything else must not be taken for the whole."""
+        self._code, self._reason = code, reason
+        self._status = self._status or CLIENT_GONE
+        if clean and self.endless and self._at_boundary:
+            self._connection.finish()
+        else:
+            self._connection.abort()
+        self._finish()
+
+    # What is answered here.
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if self._over:
+            return
+        if self.started:
+            self._leave()
+            self._close(refusal.code.name, refusal.reason, clean=False)
+            return
+        handler = self._handler
+        self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
+        head, body = handler.responses.refusal(refusal, self._request_id)
+        self._head_seconds = time.perf_counter() - self._started_at
+        self._connection.respond(head, self._cors, self._request_id.encode(), body)
+        handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, handler.hashed)
+        self._finish()
+
+    def _preflight(self) -> None:
         self._status = 204
-        fields = self._service.origins.preflight(self._inbound.origin)
-        fields.append((b"x-request-id", self._request_id.encode()))
-        await self._send({"type": "http.response.start", "status": 204, "headers": fields})
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        head = self._handler.responses.preflight(self._inbound.origin)
+        self._connection.respond(head, NO_FIELDS, self._request_id.encode(), b"")
+        self._finish()
 
-    def _conditions(self) -> Conditions:
-        sent = self._inbound.headers
-        return Conditions(sent.get(b"if-none-match"), sent.get(b"traceparent"))
+    def _finish(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._arrived()
+        if self._opened:
+            self._handler.open_requests.leave(self)
+        self._handler.observe(self._summary())
+
+    def _arrived(self) -> None:
+        """The body is here, or will not come: another of the subject may."""
+        subject, self._subject_arriving = self._subject_arriving, None
+        if subject is not None:
+            self._handler.open_requests.arrived(subject)
+
+    def _requested(self) -> tuple[str, str]:
+        """The policy and the kind of the request, also of one that was refused, if there is a policy for it."""
+        request = self._trail.request
+        if request is None:
+            return "", ""
+        policy = self._handler.authorizer.book.find(request.table, request.name)
+        return ("", "") if policy is None else (policy.name, request.kind.value)
 
     def _summary(self) -> RequestEnded:
-        admitted, (policy, kind) = self._admitted, self._asked_for()
-        total = time.perf_counter() - self._started
+        policy, kind = self._requested()
+        claims = self._trail.claims
+        total = time.perf_counter() - self._started_at
         return RequestEnded(
             request_id=self._request_id,
             policy=policy,
@@ -203,25 +399,11 @@ class Exchange:
             head_seconds=self._head_seconds or total,
             total_seconds=total,
             sent_bytes=self._sent_bytes,
-            subject=self._service.hashed(admitted.claims.subject) if admitted else "",
+            subject=self._handler.hashed(claims.subject) if self._opened and claims is not None else "",
             reason=self._reason,
             opened=self._opened,
             up_to_date=self._up_to_date,
         )
-
-    def _asked_for(self) -> tuple[str, str]:
-        """The policy and the kind of the request, also of one that was refused, if there is a policy for it."""
-        if self._admitted is not None:
-            return self._admitted.upstream.policy, self._admitted.upstream.kind.value
-        request = self._steps.request
-        policy = None if request is None else self._service.gate.book.find(request.table, request.name)
-        return ("", "") if request is None or policy is None else (policy.name, request.kind.value)
-
-
-def _with_length(fields: headers.Headers, answer: Whole) -> headers.Headers:
-    if answer.status == 304 or any(name == b"content-length" for name, _ in fields):
-        return fields
-    return [*fields, (b"content-length", b"%d" % len(answer.body))]
 
 
 def _place(fault: Exception) -> str:

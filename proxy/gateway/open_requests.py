@@ -1,24 +1,50 @@
-"""The requests that are open now: how many there may be, and how to end them when the process drains."""
+"""The requests that are open now: how many there may be, and how to end them."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from enum import Enum
+from typing import Final, Protocol
 
 from proxy.auth.revocation import Revoked
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from proxy.gateway.ends import End, Ends
+
+MOST_ARRIVING: Final = 16
+"""Bodies of one subject that may arrive at a time: each may hold as much memory as the longest body."""
 
 
-class Streams:
-    """Counts open requests, altogether and by subject, and ends them on a drain."""
+class End(Enum):
+    """Why an answer ends early."""
+
+    client_gone = "client_gone"
+    token_over = "token_over"  # noqa: S105 - a reason, not a secret
+    token_revoked = "token_revoked"  # noqa: S105
+    draining = "draining"
+    client_stalled = "client_stalled"
+
+
+class OpenRequest(Protocol):
+    """A request that holds a place."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether its answer is a stream."""
+        ...
+
+    def stop(self, end: End) -> None:
+        """Ends it now."""
+        ...
+
+
+class OpenRequests:
+    """Counts open requests, altogether and by subject, and ends them on a revocation or a drain."""
 
     def __init__(self, most: int, most_per_subject: int) -> None:
         self._most = most
         self._most_per_subject = most_per_subject
-        self._open: dict[Ends, Claims] = {}
+        self._open: dict[OpenRequest, Claims] = {}
         self._by_subject: Counter[str] = Counter()
+        self._arriving: Counter[str] = Counter()
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.draining = False
@@ -26,28 +52,39 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    @contextmanager
-    def open(self, claims: Claims, ends: Ends) -> Iterator[None]:
-        """Holds a place for one request. Raises Refusal if there is none."""
+    def enter(self, claims: Claims, request: OpenRequest) -> None:
+        """Takes a place. Raises Refusal if there is none."""
         subject = claims.subject
         if self.draining:
             raise Refusal(Code.draining)
         if len(self._open) >= self._most:
-            raise Refusal(Code.overloaded, reason="max_streams is reached")
+            raise Refusal(Code.overloaded, reason="max_open_requests is reached")
         if self._by_subject[subject] >= self._most_per_subject:
-            raise Refusal(Code.too_many_streams, reason="max_streams_per_subject is reached")
-        self._open[ends] = claims
-        self._emptied.clear()
+            raise Refusal(Code.too_many_streams, reason="max_open_requests_per_subject is reached")
+        self._open[request] = claims
         self._by_subject[subject] += 1
-        try:
-            yield
-        finally:
-            del self._open[ends]
-            if not self._open:
-                self._emptied.set()
-            self._by_subject[subject] -= 1
-            if not self._by_subject[subject]:
-                del self._by_subject[subject]
+        self._emptied.clear()
+
+    def leave(self, request: OpenRequest) -> None:
+        """Gives the place back."""
+        subject = self._open.pop(request).subject
+        self._by_subject[subject] -= 1
+        if not self._by_subject[subject]:
+            del self._by_subject[subject]
+        if not self._open:
+            self._emptied.set()
+
+    def arriving(self, subject: str) -> None:
+        """A body of this subject begins to arrive. Raises Refusal if too many do."""
+        if self._arriving[subject] >= MOST_ARRIVING:
+            raise Refusal(Code.too_many_streams, reason=f"{MOST_ARRIVING} bodies of the subject are arriving")
+        self._arriving[subject] += 1
+
+    def arrived(self, subject: str) -> None:
+        """It is here, or will not come."""
+        self._arriving[subject] -= 1
+        if not self._arriving[subject]:
+            del self._arriving[subject]
 
     async def empty(self) -> None:
         """Waits until no request is open."""
@@ -55,13 +92,13 @@ class Streams:
 
     def revoke(self, revoked: Revoked) -> None:
         """Ends what is open by a token that is revoked now."""
-        for ends, claims in list(self._open.items()):
+        for request, claims in list(self._open.items()):
             if claims in revoked:
-                ends.stop(End.token_revoked)
+                request.stop(End.token_revoked)
 
     def drain(self, *, everything: bool) -> None:
         """Refuses newcomers and ends the streams; with `everything`, also what would have ended by itself."""
         self.draining = True
-        for ends in list(self._open):
-            if everything or ends.endless:
-                ends.stop(End.draining)
+        for request in list(self._open):
+            if everything or request.endless:
+                request.stop(End.draining)

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.core.identifiers import Table
-from proxy.electric.client import Source
 from proxy.electric.follower import Followed, Follower
 from proxy.electric.messages import Change
+from proxy.electric.source import Source
 from proxy.health.lag import Beats, LagFault, SlotLag
 from proxy.settings import Settings
 from proxy.telemetry.events import DeliveryMeasured, LagKnown, Observe, ReplicationMeasured

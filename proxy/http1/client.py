@@ -204,7 +204,7 @@ class Call:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()
-        self._client.retried()
+        self._client.retried(self._listener)
         self.start(fresh=True)
 
     def _end(self, fault: Fault | None) -> None:
@@ -230,7 +230,7 @@ class Client:
         self,
         url: str,
         connect_seconds: float,
-        retried: Callable[[], None] = lambda: None,
+        retried: Callable[[Listener], None] = lambda _: None,
         *,
         idle_seconds: float = IDLE_SECONDS,
         tls: ssl.SSLContext | None = None,

@@ -15,7 +15,10 @@ class Connection(Protocol):
     """What an exchange may do: respond once, or start, send … and finish; or abort. `paused` while the client does not
     read."""
 
-    paused: bool
+    @property
+    def paused(self) -> bool:
+        """Whether the client does not read."""
+        ...
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
         """Sends a whole response. `own` are fields of this client's. Raises ValueError if the body has another length
@@ -84,8 +87,10 @@ class Exchange(Protocol):
 class Application(Protocol):
     """What answers requests."""
 
-    blocks: Mapping[bytes, Block]
-    """Header blocks read before, by their digest."""
+    @property
+    def blocks(self) -> Mapping[bytes, Block]:
+        """Header blocks read before, by their digest."""
+        ...
 
     def open(self, head: Head, connection: Connection) -> Exchange | None:
         """Begins to answer a request; None if the answer is written already, or the connection aborted."""

@@ -12,18 +12,21 @@ from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth import revocation
-from proxy.auth.authorizer import Gate
+from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedBook
 from proxy.auth.tokens import Verifier, rules
 from proxy.core.handles import Handles
 from proxy.core.headers import Origins
-from proxy.electric.client import Electric
-from proxy.gateway.app import Public, admin
-from proxy.gateway.open_requests import Streams
-from proxy.gateway.service import Service
+from proxy.core.request import Kind
+from proxy.electric.client import Electric, ElectricConfig
+from proxy.gateway.handler import Handler
+from proxy.gateway.open_requests import OpenRequests
+from proxy.gateway.responses import Responses
+from proxy.health.electric_probe import ElectricProbe
 from proxy.health.probes import measuring
 from proxy.health.readiness import Readiness
+from proxy.runtime.admin import admin
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
@@ -57,9 +60,9 @@ class Served(NamedTuple):
 class Parts:
     """What one process is made of, where others need to reach it."""
 
-    public: Public
+    handler: Handler
     admin: ASGIApp
-    streams: Streams
+    open_requests: OpenRequests
     readiness: Readiness
     observe: Observe
 
@@ -71,39 +74,50 @@ async def create_app(
     """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
     metrics, which always do; `hangup` makes policies and keys be read again."""
     loaded, ring, handles = served
-    streams = Streams(settings.max_streams, settings.max_streams_per_subject)
+    open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     verifier = Verifier(ring, rules(settings))
     readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
     metrics = Metrics(
-        lambda: len(streams),
+        lambda: len(open_requests),
         lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
-        settings.max_streams,
+        settings.max_open_requests,
         lambda: sharing.figures(),
     )
     tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
     decisions = Decisions(settings, loaded, tell)
     async with (
-        Electric(settings, tell) as electric,
-        Sharing(electric, settings.sharing, tell) as sharing,
+        Electric(_electric_config(settings), settings.electric_secret.get_secret_value(), tell) as electric,
+        ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(settings, electric, tell) as lag,
     ):
-        gate = Gate(settings, loaded.book, verifier, electric.secret_bytes, handles)
-        source = sharing if settings.share == "on" else electric
-        origins = Origins.of(settings.allowed_origins, settings.allowed_headers)
-        patience = settings.write_seconds
-        service = Service(gate, source, handles, streams, decisions, tell, origins, patience, _salt(settings))
+        sharing = Sharing(electric, settings.sharing, tell, handles.sign, shared=settings.share == "on")
+        authorizer = Authorizer(settings, loaded.book, verifier, electric.secret_bytes, handles)
+        responses = Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
+        handler = Handler(authorizer, sharing, open_requests, responses, decisions, _salt(settings), tell)
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
-        reload = Reload(settings, gate, decisions, readiness, tell)
-        watchers = [reload.on(hangup), _probe(electric, readiness, settings.probe_seconds, tell)]
+        reload = Reload(settings, authorizer, decisions, readiness, tell)
+        watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
         if settings.revocations is not None:
-            watchers.append(_revocations(settings.revocations, _longest(settings), gate, streams, tell))
+            watchers.append(_revocations(settings.revocations, _longest(settings), authorizer, open_requests, tell))
         try:
             async with _running(watchers):
-                yield Parts(Public(service), admin(readiness, metrics.text), streams, readiness, tell)
+                yield Parts(handler, admin(readiness, metrics.text), open_requests, readiness, tell)
         finally:
+            sharing.close()
             decisions.close()
+
+
+def _electric_config(settings: Settings) -> ElectricConfig:
+    waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
+    return ElectricConfig(
+        url=settings.electric_http_url,
+        connect_seconds=settings.connect_seconds,
+        silence={kind: waits.get(kind, settings.head_seconds) for kind in Kind},
+        row_check=settings.row_check,
+        echoes_request_id=settings.check_request_id,
+    )
 
 
 def _salt(settings: Settings) -> bytes:
@@ -122,12 +136,14 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
                 task.cancel()
 
 
-async def _revocations(path: Path, longest_seconds: float, gate: Gate, streams: Streams, observe: Observe) -> None:
+async def _revocations(
+    path: Path, longest_seconds: float, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
+) -> None:
     """Keeps what is revoked as the file says; each fault in it is told once, and only so many of them."""
     told: frozenset[str] = frozenset()
     async for came in revocation.watched(path, longest_seconds):
-        gate.revoked = came.revoked
-        streams.revoke(came.revoked)
+        authorizer.revoked = came.revoked
+        open_requests.revoke(came.revoked)
         observe(RevocationsRead(len(came.revoked), len(came.faults)))
         for fault in came.faults[:MOST_FAULTS_TOLD]:
             if fault not in told:
@@ -154,11 +170,11 @@ def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> N
         observe(ShapesChanged(readiness.shapes_available))
 
 
-async def _probe(electric: Electric, readiness: Readiness, seconds: float, observe: Observe) -> None:
+async def _probe(probe: ElectricProbe, readiness: Readiness, seconds: float, observe: Observe) -> None:
     """Asks Electric how it is, for ever."""
     told = _told(readiness, observe, before=False)
     while True:
-        state = await electric.health()
+        state = await probe.state()
         readiness.saw(state)
         observe(ElectricSeen(state))
         told = _told(readiness, observe, before=told)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,7 +19,9 @@ from proxy.auth import revocation
 from proxy.auth.handle_key import handle_key, is_guessable
 from proxy.auth.keys import KeyRing
 from proxy.core.handles import BoundHandles
-from proxy.gateway.wire import wire_class
+from proxy.http1.exchange import ServerConfig
+from proxy.http1.request import Bounds
+from proxy.http1.server_connection import Listener
 from proxy.runtime import watchers as reload
 from proxy.runtime import workers
 from proxy.runtime.compose import Parts, Served, create_app
@@ -30,6 +33,10 @@ from proxy.telemetry.logs import logger
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s of the usual load balancers, so that they close first and never meet a closed connection."""
+
+
+KEPT_BACK_FILES = 64
+"""File descriptors that are not for clients."""
 
 
 class _Server(uvicorn.Server):
@@ -60,10 +67,9 @@ def bound(setting: str, address: Address, *, shared: bool = False) -> socket.soc
         raise SettingsFault(f"{variable(setting)}: cannot listen on {address}: {why}") from None
 
 
-def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
+def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=wire_class(settings, observe),
         ws="none",
         loop="none",
         lifespan="off",
@@ -73,7 +79,6 @@ def _config(app: Any, settings: Settings, observe: Observe) -> uvicorn.Config:
         proxy_headers=False,
         date_header=True,
         backlog=BACKLOG,  # else uvicorn listens once more, with less
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
     )
 
@@ -99,31 +104,52 @@ async def serve(
 async def _listen(
     settings: Settings, parts: Parts, public: socket.socket, private: socket.socket, stop: asyncio.Event
 ) -> None:
-    servers = [
-        (_Server(_config(app, settings, parts.observe)), [bound])
-        for app, bound in ((parts.public, public), (parts.admin, private))
-    ]
-    running = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
+    loop = asyncio.get_running_loop()
+    listener = Listener(parts.handler, _server_config(settings), loop)
+    server = await loop.create_server(listener.accept, sock=public, backlog=BACKLOG)
+    admin = _Server(_config(parts.admin))
+    running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
     await stop.wait()
     await _drain(parts, settings.drain_seconds)
-    for server, _ in servers:
-        server.should_exit = True
-    await asyncio.gather(*running)
+    server.close()
+    listener.close()
+    listener.abort()
+    admin.should_exit = True
+    await running
+
+
+def _server_config(settings: Settings) -> ServerConfig:
+    return ServerConfig(
+        bounds=Bounds(settings.header_bytes, settings.header_count),
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.header_seconds,
+        keep_alive_seconds=KEEP_ALIVE_SECONDS,
+        write_seconds=settings.write_seconds,
+        linger_seconds=settings.header_seconds,
+        connections=settings.max_connections or _connections(),
+    )
+
+
+def _connections() -> int:
+    """How many client connections the limit of open files leaves: each may need one to Electric as well, and the admin
+    listener, the log, the database and the loop keep some."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (files - KEPT_BACK_FILES) // 2)
 
 
 async def _drain(parts: Parts, seconds: float) -> None:
     """Refuses newcomers, ends the streams at once and the polls when they are due, at the latest after `seconds`."""
     parts.readiness.draining = True
-    parts.observe(Lifecycle("draining", f"{len(parts.streams)} open"))
-    parts.streams.drain(everything=False)
+    parts.observe(Lifecycle("draining", f"{len(parts.open_requests)} open"))
+    parts.open_requests.drain(everything=False)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await parts.streams.empty()
-    parts.streams.drain(everything=True)
+            await parts.open_requests.empty()
+    parts.open_requests.drain(everything=True)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1):
-            await parts.streams.empty()
+            await parts.open_requests.empty()
 
 
 def _shown(bound: socket.socket) -> str:

@@ -4,7 +4,7 @@ import asyncio
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth import policy_loader as policy_files
-from proxy.auth.authorizer import Gate
+from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.auth.policy_loader import BookFault, LoadedBook
 from proxy.health.readiness import Readiness
@@ -30,10 +30,10 @@ class Reload:
     """Replaces what a running process judges by. Requests under way go on as they were admitted."""
 
     def __init__(
-        self, settings: Settings, gate: Gate, decisions: Decisions, readiness: Readiness, observe: Observe
+        self, settings: Settings, authorizer: Authorizer, decisions: Decisions, readiness: Readiness, observe: Observe
     ) -> None:
         self._settings = settings
-        self._gate = gate
+        self._authorizer = authorizer
         self._decisions = decisions
         self._readiness = readiness
         self._observe = observe
@@ -55,7 +55,7 @@ class Reload:
             for line in lines:
                 self._observe(ReloadRefused(line))
             return
-        self._gate.replace(loaded.book, ring)
+        self._authorizer.replace(loaded.book, ring)
         self._decisions.loaded = loaded
         self._readiness.policies = len(loaded.book.by_name)
         observe_loaded(loaded, self._observe)

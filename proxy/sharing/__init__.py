@@ -1,2 +1,2 @@
-"""Authorize, then share: equal authorized upstream requests share one. buffer, fetch, cache, coalescer, broadcast and
-freshness are pure and synchronous; delivery and source do the I/O that they ask for."""
+"""Authorize, then share: equal authorized upstream requests share one. All but `delivery` and `source` is pure: what to
+do next is returned, and the time is an argument."""

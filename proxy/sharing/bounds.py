@@ -11,8 +11,8 @@ class Bounds:
     cache_entry_bytes: int = 16_777_216
     cache_seconds: float = 60
     cache_live_seconds: float = 5
-    flight_bytes: int = 262_144
-    hub_bytes: int = 262_144
+    fetch_bytes: int = 262_144
+    broadcast_bytes: int = 262_144
 
     @property
     def ages(self) -> tuple[float, float]:

@@ -1,7 +1,10 @@
-"""A shared stream of server-sent events: a flight that can also be boarded at a later message boundary. Pure.
+"""A shared stream of server-sent events: a fetch that can also be joined at a later message boundary. Pure.
 
 A boundary has a position if its last message is an `up-to-date`: `<global_last_seen_lsn>_0`, which is where a client
-that has read it asks next (protocol reference 1.6). Boundaries are forgotten with the pieces in front of them.
+that has read it asks next. Boundaries are forgotten with the pieces in front of them.
+
+Invariants: a position leads to the newest broadcast that came by it, and only while the piece behind it is held; a
+piece ends at an event's boundary, except for one longer than is held.
 """
 
 import json
@@ -10,10 +13,10 @@ from collections.abc import Iterator
 from proxy.core.errors import Refusal
 from proxy.core.sse import BOUNDARY, Frames
 from proxy.core.upstream import UpstreamRequest
-from proxy.sharing.buffer import Rider
+from proxy.sharing.buffer import Reader
 from proxy.sharing.cache import Cache
-from proxy.sharing.fetch import Flight
-from proxy.sharing.freshness import Head
+from proxy.sharing.fetch import Fetch
+from proxy.sharing.freshness import ReceivedHead
 
 Stream = tuple[str, str | None, str | None, str | None]
 
@@ -26,8 +29,8 @@ def stream_of(request: UpstreamRequest) -> Stream:
     return request.shape, position.handle, position.expired_handle, position.cache_buster
 
 
-class Hub(Flight):
-    """One upstream stream. `places` are the pieces before which a client at a position may board."""
+class Broadcast(Fetch):
+    """One upstream stream. `places` are the pieces before which a client at a position may join."""
 
     __slots__ = ("frames", "places", "stream")
 
@@ -37,112 +40,114 @@ class Hub(Flight):
         self.frames = Frames()
         self.places = {request.position.offset: 0}
 
-    def board_at(self, position: str) -> Rider | None:
-        """A rider from this position on, or None if the hub has nothing for it."""
+    def enter_at(self, reader: Reader, position: str) -> bool:
+        """Lets a reader in from this position on; False if the broadcast has nothing for it."""
         place = self.places.get(position)
-        if place is None or place < self.window.first or self.over or not (self.head is None or self.streaming):
-            return None
-        return self.window.board(place)
+        if place is None or place < self.buffer.first or self.over or not (self.head is None or self.streaming):
+            return False
+        self.buffer.enter(reader, place)
+        return True
 
     @property
     def streaming(self) -> bool:
         """Whether upstream has answered with a stream: refusals of Electric's are no streams."""
         return self.head is not None and self.head.status == 200
 
-    def chunk_came(self, chunk: bytes) -> Iterator[str]:
+    def chunk_arrived(self, chunk: bytes) -> Iterator[str]:
         """Takes in what came; the new positions."""
         if not self.streaming:
-            self.window.add(chunk)
+            self.buffer.add(chunk)
             return
         for piece, position in cut(self.frames.feed(chunk)):
-            self.window.add(piece)
+            self.buffer.add(piece)
             if position is not None and position not in self.places:
-                self.places[position] = self.window.end
+                self.places[position] = self.buffer.end
                 yield position
 
     def ended(self) -> None:
         """The stream is over; what is not a whole event goes out as it came."""
         if rest := self.frames.rest():
-            self.window.add(rest)
-        self.landed = True
+            self.buffer.add(rest)
+        self.complete = True
 
     def gone(self) -> Iterator[str]:
         """Forgets the positions whose pieces are gone; they come oldest first."""
         while self.places:
             position = next(iter(self.places))
-            if self.places[position] >= self.window.first:
+            if self.places[position] >= self.buffer.first:
                 return
             del self.places[position]
             yield position
 
 
-class Hubs:
-    """The open hubs, and which one has a position of a stream: the newest that came by it."""
+class Broadcasts:
+    """The open broadcasts, and which one has a position of a stream: the newest that came by it."""
 
     def __init__(self, limit: int, cache: Cache) -> None:
         self._limit = limit
         self._cache = cache
-        self._at: dict[tuple[Stream, str], Hub] = {}
-        self.open: set[Hub] = set()
+        self._at: dict[tuple[Stream, str], Broadcast] = {}
+        self.open: set[Broadcast] = set()
 
-    def board(self, request: UpstreamRequest) -> tuple[Hub, Rider, bool]:
-        """A place on a hub that has the request's position, else on a new one (True), which the shell is to open."""
+    def enter(self, reader: Reader, request: UpstreamRequest) -> tuple[Broadcast, bool]:
+        """Lets a reader into a broadcast that has the request's position, else into a new one (True), which is to be
+        asked for."""
         at = stream_of(request), request.position.offset
-        hub = self._at.get(at)
-        rider = hub.board_at(request.position.offset) if hub is not None else None
-        if hub is not None and rider is not None:
-            return hub, rider, False
-        hub = self._at[at] = Hub(request, self._limit)
-        self.open.add(hub)
-        return hub, hub.board(), True
+        broadcast = self._at.get(at)
+        if broadcast is not None and broadcast.enter_at(reader, request.position.offset):
+            return broadcast, False
+        broadcast = self._at[at] = Broadcast(request, self._limit)
+        self.open.add(broadcast)
+        broadcast.enter(reader)
+        return broadcast, True
 
-    def head_came(self, flight: Flight, head: Head) -> None:
+    def head_arrived(self, fetch: Fetch, head: ReceivedHead) -> None:
         """Upstream has answered."""
-        self._cache.saw(flight.request, head)
-        flight.head_came(head, kept=False)
-        flight.window.history = head.status == 200
+        self._cache.saw(fetch.request, head)
+        fetch.head_arrived(head, cached=False)
+        fetch.buffer.history = head.status == 200
 
-    def piece_came(self, flight: Flight, piece: bytes) -> None:
+    def piece_arrived(self, fetch: Fetch, piece: bytes) -> None:
         """Something has come on the stream."""
-        hub = _hub(flight)
-        for position in hub.chunk_came(piece):
-            self._at[hub.stream, position] = hub
-        self._unlist(hub, hub.gone())
+        broadcast = _broadcast(fetch)
+        for position in broadcast.chunk_arrived(piece):
+            self._at[broadcast.stream, position] = broadcast
+        self._unlist(broadcast, broadcast.gone())
 
-    def landed(self, flight: Flight, _now: float) -> None:
+    def completed(self, fetch: Fetch, _now: float) -> None:
         """The stream has ended by itself, or the answer that is none is complete."""
-        hub = _hub(flight)
-        if hub.streaming:
-            hub.ended()
+        broadcast = _broadcast(fetch)
+        if broadcast.streaming:
+            broadcast.ended()
         else:
-            hub.land()
-        self._off(hub)
+            broadcast.finish()
+        self._off(broadcast)
 
-    def failed(self, flight: Flight, fault: Refusal | str) -> None:
+    def failed(self, fetch: Fetch, fault: Refusal | str) -> None:
         """Upstream failed, before the head or after it."""
-        flight.fail(fault)
-        self._off(_hub(flight))
+        fetch.fail(fault)
+        self._off(_broadcast(fetch))
 
-    def leave(self, flight: Flight, rider: Rider) -> bool:
-        """A rider leaves; True if the upstream stream is to be closed."""
-        deserted = flight.leave(rider)
+    def leave(self, fetch: Fetch, reader: Reader) -> bool:
+        """A reader leaves; True if the upstream stream is to be closed."""
+        deserted = fetch.leave(reader)
         if deserted:
-            self._off(_hub(flight))
+            self._off(_broadcast(fetch))
         return deserted
 
-    def _off(self, hub: Hub) -> None:
-        self.open.discard(hub)
-        self._unlist(hub, hub.places)
+    def _off(self, broadcast: Broadcast) -> None:
+        self.open.discard(broadcast)
+        self._unlist(broadcast, broadcast.places)
 
-    def _unlist(self, hub: Hub, positions: Iterator[str] | dict[str, int]) -> None:
+    def _unlist(self, broadcast: Broadcast, positions: Iterator[str] | dict[str, int]) -> None:
         for position in positions:
-            if self._at.get((hub.stream, position)) is hub:
-                del self._at[hub.stream, position]
+            if self._at.get((broadcast.stream, position)) is broadcast:
+                del self._at[broadcast.stream, position]
 
 
-def _hub(flight: Flight) -> Hub:
-    assert isinstance(flight, Hub), "hubs carry hubs"  # noqa: S101 - for the type checker
-    return flight
+def _broadcast(fetch: Fetch) -> Broadcast:
+    assert isinstance(fetch, Broadcast), "broadcasts carry broadcasts"  # noqa: S101 - for the type checker
+    return fetch
 
 
 def cut(events: bytes) -> Iterator[tuple[bytes, str | None]]:

@@ -1,6 +1,6 @@
-"""The answers that are kept for a while, and the one budget for their bytes. Pure: the time is an argument.
+"""The answers that are cached for a while, and the one budget for their bytes. Pure: the time is an argument.
 
-A flight takes from the budget what it means to keep, while it is under way; the least recently used answer that
+A fetch takes from the budget what is to be cached, while it is under way; the least recently used answer that
 nobody reads gives way. What somebody still reads counts until its last reader has left.
 """
 
@@ -8,8 +8,8 @@ from collections import OrderedDict
 
 from proxy.core.handles import UNKNOWN
 from proxy.core.upstream import UpstreamRequest
-from proxy.sharing.fetch import Flight
-from proxy.sharing.freshness import Head
+from proxy.sharing.fetch import Fetch
+from proxy.sharing.freshness import ReceivedHead
 
 Key = tuple[str, bytes | None]
 
@@ -18,12 +18,12 @@ MOST_DEAD = 256
 
 
 class Cache:
-    """Landed flights by their key, oldest use first. `used` is what entries, their readers and flights hold."""
+    """Completed fetches by their key, oldest use first. `used` is what entries, their readers and fetches hold."""
 
     def __init__(self, most: int, most_entry: int) -> None:
         self._most = most
         self._most_entry = most_entry
-        self._entries: OrderedDict[Key, Flight] = OrderedDict()
+        self._entries: OrderedDict[Key, Fetch] = OrderedDict()
         self._by_shape: dict[str, set[Key]] = {}
         self._dead: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.used = 0
@@ -32,46 +32,46 @@ class Cache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, key: Key, now: float) -> Flight | None:
-        """The answer kept for this key, if it is not too old."""
-        flight = self._entries.get(key)
-        if flight is None:
+    def find(self, key: Key, now: float) -> Fetch | None:
+        """The answer cached for this key, if it is not too old."""
+        fetch = self._entries.get(key)
+        if fetch is None:
             return None
-        if flight.until <= now:
-            self._forget(flight)
+        if fetch.until <= now:
+            self._forget(fetch)
             return None
         self._entries.move_to_end(key)
-        return flight
+        return fetch
 
-    def reserve(self, flight: Flight, size: int) -> bool:
-        """Takes this much more from the budget for a flight, if need be at the cost of what is kept."""
-        if flight.reserved + size > self._most_entry or not self._make_room(self.used + size - self._most):
+    def reserve(self, fetch: Fetch, size: int) -> bool:
+        """Takes this much more from the budget for a fetch, if need be at the cost of what is cached."""
+        if fetch.reserved + size > self._most_entry or not self._make_room(self.used + size - self._most):
             return False
-        flight.reserved += size
+        fetch.reserved += size
         self.used += size
         return True
 
-    def release(self, flight: Flight) -> None:
-        """Gives back what was taken for a flight, once it is neither kept nor read."""
-        if not flight.listed and not flight.window.aboard:
-            self.used -= flight.reserved
-            flight.reserved = 0
+    def release(self, fetch: Fetch) -> None:
+        """Gives back what was taken for a fetch, once it is neither cached nor read."""
+        if not fetch.listed and not fetch.buffer.readers:
+            self.used -= fetch.reserved
+            fetch.reserved = 0
 
-    def store(self, flight: Flight, now: float) -> None:
-        """Keeps a landed flight, if it is whole and its handle is alive."""
-        head, request = flight.head, flight.request
-        if head is None or not flight.whole or self.is_dead(flight):
-            self.release(flight)
+    def store(self, fetch: Fetch, now: float) -> None:
+        """Keeps a completed fetch, if it is whole and its handle is alive."""
+        head, request = fetch.head, fetch.request
+        if head is None or not fetch.whole or self.is_dead(fetch):
+            self.release(fetch)
             return
         self._let_expire(now)
         if request.key in self._entries:
             self._forget(self._entries[request.key])
-        flight.until = now + head.keep_seconds
-        flight.listed = True
-        self._entries[request.key] = flight
+        fetch.until = now + head.keep_seconds
+        fetch.listed = True
+        self._entries[request.key] = fetch
         self._by_shape.setdefault(request.shape, set()).add(request.key)
 
-    def saw(self, request: UpstreamRequest, head: Head) -> None:
+    def saw(self, request: UpstreamRequest, head: ReceivedHead) -> None:
         """A 409 forgets the shape's answers of the handle that was asked with, and of all but the successor it names.
 
         Only this shape's, for a client can send any handle: it must not reach what others may see.
@@ -84,48 +84,48 @@ class Cache:
             if len(self._dead) > MOST_DEAD:
                 self._dead.popitem(last=False)
         for key in list(self._by_shape.get(shape, ())):
-            flight = self._entries[key]
-            if self.is_dead(flight) or (successor is not None and _handle(flight) != successor):
-                self._forget(flight)
+            fetch = self._entries[key]
+            if self.is_dead(fetch) or (successor is not None and _handle(fetch) != successor):
+                self._forget(fetch)
 
-    def is_dead(self, flight: Flight) -> bool:
+    def is_dead(self, fetch: Fetch) -> bool:
         """Whether a 409 has ended the handle that this answer has."""
-        return (flight.request.shape, _handle(flight)) in self._dead
+        return (fetch.request.shape, _handle(fetch)) in self._dead
 
     def _make_room(self, needed: int) -> bool:
         """Whether that many bytes could be freed; nothing is forgotten in vain."""
-        victims: list[Flight] = []
+        victims: list[Fetch] = []
         if needed <= 0:
             return True
-        for flight in self._entries.values():
-            if not flight.window.aboard:
-                victims.append(flight)
-                needed -= flight.reserved
+        for fetch in self._entries.values():
+            if not fetch.buffer.readers:
+                victims.append(fetch)
+                needed -= fetch.reserved
                 if needed <= 0:
                     break
         else:
             return False
-        for flight in victims:
-            self.evicted += flight.reserved
-            self._forget(flight)
+        for fetch in victims:
+            self.evicted += fetch.reserved
+            self._forget(fetch)
         return True
 
     def _let_expire(self, now: float) -> None:
         """Forgets up to two that are too old, at the end where the unused are: a little with every new one."""
-        for flight in [flight for flight, _ in zip(self._entries.values(), range(2), strict=False)]:
-            if flight.until <= now:
-                self._forget(flight)
+        for fetch in [fetch for fetch, _ in zip(self._entries.values(), range(2), strict=False)]:
+            if fetch.until <= now:
+                self._forget(fetch)
 
-    def _forget(self, flight: Flight) -> None:
-        key, shape = flight.request.key, flight.request.shape
+    def _forget(self, fetch: Fetch) -> None:
+        key, shape = fetch.request.key, fetch.request.shape
         del self._entries[key]
         keys = self._by_shape[shape]
         keys.discard(key)
         if not keys:
             del self._by_shape[shape]
-        flight.listed = False
-        self.release(flight)
+        fetch.listed = False
+        self.release(fetch)
 
 
-def _handle(flight: Flight) -> str:
-    return (flight.head.handle if flight.head is not None else None) or ""
+def _handle(fetch: Fetch) -> str:
+    return (fetch.head.handle if fetch.head is not None else None) or ""

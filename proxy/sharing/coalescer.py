@@ -1,83 +1,83 @@
-"""Who flies with whom: one fetch at a time per key, the cache before it, a new flight if there is neither. Pure."""
+"""Who shares what: the cache first, then the one fetch under way for a key, else a new fetch. Pure."""
 
 from enum import Enum
 
 from proxy.core.errors import Refusal
 from proxy.core.upstream import UpstreamRequest
 from proxy.sharing.bounds import Bounds
-from proxy.sharing.buffer import Rider, weight
+from proxy.sharing.buffer import Reader, weight
 from proxy.sharing.cache import Cache, Key
-from proxy.sharing.fetch import Flight
-from proxy.sharing.freshness import Head
+from proxy.sharing.fetch import Fetch
+from proxy.sharing.freshness import ReceivedHead
 
 ENTRY_BYTES = 2048
-"""What a kept answer costs besides body, head and key."""
+"""What a cached answer costs besides body, head and key."""
 
 
-class How(Enum):
-    """How a rider comes by its answer."""
+class Found(Enum):
+    """How a request comes by its answer."""
 
     started = "started"
     joined = "joined"
-    kept = "kept"
+    cached = "cached"
 
 
-class Desk:
-    """The flights under way and the cache. What a method returns is what the shell is to do."""
+class Coalescer:
+    """The fetches under way and the cache. What a method returns is what `delivery` is to do."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self._limit = bounds.flight_bytes
+        self._limit = bounds.fetch_bytes
         self.cache = Cache(bounds.cache_bytes, bounds.cache_entry_bytes)
-        self._joinable: dict[Key, Flight] = {}
-        self.aloft: set[Flight] = set()
+        self._joinable: dict[Key, Fetch] = {}
+        self.in_flight: set[Fetch] = set()
 
-    def find(self, request: UpstreamRequest, now: float) -> tuple[Flight, How]:
-        """The flight that answers this request; a started one is the shell's to send."""
-        kept = self.cache.find(request.key, now)
-        if kept is not None:
-            return kept, How.kept
-        flight = self._joinable.get(request.key)
-        if flight is not None and flight.joinable and not self.cache.is_dead(flight):
-            return flight, How.joined
-        flight = self._joinable[request.key] = Flight(request, self._limit)
-        self.aloft.add(flight)
-        return flight, How.started
+    def find(self, request: UpstreamRequest, now: float) -> tuple[Fetch, Found]:
+        """The fetch that answers this request; a started one is to be asked for."""
+        cached = self.cache.find(request.key, now)
+        if cached is not None:
+            return cached, Found.cached
+        fetch = self._joinable.get(request.key)
+        if fetch is not None and fetch.joinable and not self.cache.is_dead(fetch):
+            return fetch, Found.joined
+        fetch = self._joinable[request.key] = Fetch(request, self._limit)
+        self.in_flight.add(fetch)
+        return fetch, Found.started
 
-    def head_came(self, flight: Flight, head: Head) -> None:
+    def head_arrived(self, fetch: Fetch, head: ReceivedHead) -> None:
         """Upstream has answered."""
-        request = flight.request
+        request = fetch.request
         self.cache.saw(request, head)
-        flight.head_came(head, kept=head.keep_seconds > 0 and self.cache.reserve(flight, _overhead(request, head)))
+        fetch.head_arrived(head, cached=head.keep_seconds > 0 and self.cache.reserve(fetch, _overhead(request, head)))
 
-    def piece_came(self, flight: Flight, piece: bytes) -> None:
+    def piece_arrived(self, fetch: Fetch, piece: bytes) -> None:
         """A piece of the body has come."""
-        flight.piece_came(piece, kept=flight.whole and self.cache.reserve(flight, weight(piece)))
+        fetch.piece_arrived(piece, cached=fetch.whole and self.cache.reserve(fetch, weight(piece)))
 
-    def landed(self, flight: Flight, now: float) -> None:
+    def completed(self, fetch: Fetch, now: float) -> None:
         """The body is complete."""
-        flight.land()
-        self._off(flight)
-        self.cache.store(flight, now)
+        fetch.finish()
+        self._off(fetch)
+        self.cache.store(fetch, now)
 
-    def failed(self, flight: Flight, fault: Refusal | str) -> None:
+    def failed(self, fetch: Fetch, fault: Refusal | str) -> None:
         """Upstream failed, before the head or after it."""
-        flight.fail(fault)
-        self._off(flight)
-        self.cache.release(flight)
+        fetch.fail(fault)
+        self._off(fetch)
+        self.cache.release(fetch)
 
-    def leave(self, flight: Flight, rider: Rider) -> bool:
-        """A rider leaves; True if the upstream request is to be given up."""
-        deserted = flight.leave(rider)
+    def leave(self, fetch: Fetch, reader: Reader) -> bool:
+        """A reader leaves; True if the upstream request is to be given up."""
+        deserted = fetch.leave(reader)
         if deserted:
-            self._off(flight)
-        self.cache.release(flight)
+            self._off(fetch)
+        self.cache.release(fetch)
         return deserted
 
-    def _off(self, flight: Flight) -> None:
-        self.aloft.discard(flight)
-        if self._joinable.get(flight.request.key) is flight:
-            del self._joinable[flight.request.key]
+    def _off(self, fetch: Fetch) -> None:
+        self.in_flight.discard(fetch)
+        if self._joinable.get(fetch.request.key) is fetch:
+            del self._joinable[fetch.request.key]
 
 
-def _overhead(request: UpstreamRequest, head: Head) -> int:
-    return ENTRY_BYTES + 3 * len(request.target) + sum(len(name) + len(value) for name, value in head.headers)
+def _overhead(request: UpstreamRequest, head: ReceivedHead) -> int:
+    return ENTRY_BYTES + 3 * len(request.target) + sum(len(name) + len(value) for name, value in head.fields)

@@ -1,209 +1,329 @@
-"""The asyncio side of one flight: the bells that wake its riders and its reader, and the answer that each rider gets.
-What is to be done is decided in flight.py, desk.py and hub.py."""
+"""A fetch under way: what Electric sends is pushed to the subscribers as it comes.
+
+    started ──head──▶ held ──long body, or HOLD_SECONDS──▶ open ──▶ over
+                        │                                   ▲
+                        └────── end: a short body ──────────┴──▶ over
+
+Held means that the head waits a moment for its body, so that a short answer goes to each subscriber in one write. Many
+subscribers are served in turns of `TURN`, so that everybody else on the loop has a turn as well.
+
+Invariants: a subscriber gets the head before data, exactly one end, and nothing behind that or once it has left;
+reading from Electric is paused while the buffer has no room, and only then; a delivery that is over has no timer.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Protocol
 
 from proxy.core.errors import Code, Refusal
+from proxy.core.headers import Headers, response_fields
+from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
-from proxy.electric.client import Answer, BodyBroken, Conditions, Source
-from proxy.electric.row_tripwire import StoppedError
-from proxy.sharing.buffer import Rider
-from proxy.sharing.fetch import SMALL_BYTES, Flight, Step
-from proxy.sharing.freshness import Head, same
+from proxy.electric.source import Call, Conditions, Fault, Source
+from proxy.http1.response import ResponseHead
+from proxy.sharing.broadcast import Broadcast
+from proxy.sharing.buffer import Reader
+from proxy.sharing.fetch import SMALL_BYTES, Fetch, Step
+from proxy.sharing.freshness import ReceivedHead, joined, not_modified
 
-LetGo = Callable[[], None]
+HOLD_SECONDS: Final = 0.005
+"""How long a head waits for its body at most."""
 
-
-class Bell:
-    """Wakes everybody who waits. Waiters are a set, so that ten thousand can also leave cheaply."""
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    async def wait(self) -> None:
-        """Until the next ring."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiting.discard(waiter)
-
-    def ring(self) -> None:
-        """Wakes all who wait now."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, set()
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+TURN: Final = 256
+"""Subscribers served in one turn of the loop."""
 
 
-class Keeper(Protocol):
-    """Who decides about flights: the desk, or the hubs."""
+class News(Enum):
+    """What a delivery reports to who started it."""
 
-    def head_came(self, flight: Flight, head: Head) -> None:
-        """Upstream has answered."""
+    over = "over"
+    dropped = "dropped"
+
+
+class Subscriber(Reader, Protocol):
+    """Who gets an answer. `request` and `if_none_match` are its own; `paused` is true while its client does not read,
+    `started` once it has a head."""
+
+    request: UpstreamRequest
+    if_none_match: bytes | None
+    started: bool
+
+    @property
+    def paused(self) -> bool:
+        """Whether data would only pile up."""
         ...
 
-    def piece_came(self, flight: Flight, piece: bytes) -> None:
+    def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool) -> None:
+        """The answer in one piece; nothing follows."""
+        ...
+
+    def head(self, head: ResponseHead, *, up_to_date: bool) -> None:
+        """The head of an answer in pieces."""
+        ...
+
+    def data(self, piece: bytes) -> None:
+        """A piece of the body."""
+        ...
+
+    def end(self, fault: Fault) -> None:
+        """The answer is over: whole, refused before its head, or broken behind it."""
+        ...
+
+    def continue_with(self, fetch: Fetch, head: ReceivedHead, taken: int) -> None:
+        """It was too slow for what is held of the body: the rest, behind `taken` bytes, needs a request of its own."""
+        ...
+
+
+class Owner(Protocol):
+    """Who decides about fetches: what is joined, cached and given up."""
+
+    def head_arrived(self, fetch: Fetch, head: ReceivedHead) -> None:
+        """Electric has answered."""
+        ...
+
+    def piece_arrived(self, fetch: Fetch, piece: bytes) -> None:
         """A piece of the body has come."""
         ...
 
-    def landed(self, flight: Flight, now: float) -> None:
-        """The body is complete."""
+    def completed(self, fetch: Fetch, now: float) -> None:
+        """The body is whole."""
         ...
 
-    def failed(self, flight: Flight, fault: Refusal | str) -> None:
-        """Upstream failed, before the head or after it."""
+    def failed(self, fetch: Fetch, fault: Refusal | str) -> None:
+        """Electric failed, before the head or behind it."""
         ...
 
-    def leave(self, flight: Flight, rider: Rider) -> bool:
-        """A rider leaves; True if upstream is to be given up."""
+    def leave(self, fetch: Fetch, reader: Reader) -> bool:
+        """A reader leaves; True if the fetch is to be given up."""
         ...
 
 
-class Trip:
-    """A flight in the running loop. `news` is for its riders, `space` for the task that reads upstream."""
-
-    __slots__ = ("flight", "keeper", "news", "opened", "space", "task")
-
-    def __init__(self, flight: Flight, keeper: Keeper) -> None:
-        self.flight = flight
-        self.keeper = keeper
-        self.news = Bell()
-        self.space = Bell()
-        self.opened = flight.landed
-        self.task: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """Lets the riders have the answer: its head is here, and its body if it is short."""
-        if not self.opened:
-            self.opened = True
-            self.news.ring()
-
-    @contextmanager
-    def opening(self, seconds: float) -> Iterator[None]:
-        """Opens after that many seconds, unless the answer is complete or too long before."""
-        if not seconds:
-            self.open()
-        timer = asyncio.get_running_loop().call_later(seconds, self.open)
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def came(self) -> None:
-        """A piece has come: the riders hear of it, if they may have the answer by now."""
-        if self.opened:
-            self.news.ring()
-        elif self.flight.window.held > SMALL_BYTES:
-            self.open()
-
-    def finish(self) -> None:
-        """Nothing more comes. If upstream has not said so, the process ends, for the last rider would have left."""
-        if not self.flight.over and self.flight.window.aboard:
-            self.keeper.failed(self.flight, Refusal(Code.draining))
-        self.open()
-        self.news.ring()
-
-    async def until_open(self) -> None:
-        """Waits for the head, or for the fault instead of it."""
-        while not self.opened:
-            await self.news.wait()
-
-    async def until_room(self) -> None:
-        """Waits until the riders have read enough for more to come."""
-        while not self.flight.room():
-            await self.space.wait()
-
-    def leave(self, rider: Rider) -> None:
-        """A rider leaves; the last one ends the upstream request."""
-        if self.keeper.leave(self.flight, rider) and self.task is not None:
-            self.task.cancel()
-        self.space.ring()
+Read = Callable[[UpstreamRequest, int, Headers], ReceivedHead]
 
 
-class Resumption:
-    """The rest of a body for a rider that the flight has lost, by an upstream request of its own.
+class Delivery:
+    """One fetch, its subscribers, and the call to Electric behind it."""
 
-    An equal strong validator says that the bytes are the same (RFC 9110 8.8.1), so what the rider has had is skipped.
-    """
+    __slots__ = (
+        "_again",
+        "_call",
+        "_held",
+        "_loop",
+        "_open",
+        "_over",
+        "_owner",
+        "_paused",
+        "_pushing",
+        "_read",
+        "_report",
+        "fetch",
+        "subscribers",
+    )
 
-    def __init__(self, source: Source, request: UpstreamRequest, head: Head) -> None:
-        self._source = source
-        self._request = request
-        self._head = head
-        self._answer: Answer | None = None
+    def __init__(self, fetch: Fetch, owner: Owner, read: Read, report: Callable[["Delivery", News], None]) -> None:
+        """`read` makes sense of a head."""
+        self.fetch = fetch
+        self.subscribers: dict[Subscriber, None] = {}
+        self._owner = owner
+        self._read = read
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._call: Call | None = None
+        self._held: asyncio.TimerHandle | None = None
+        self._open = self._over = fetch.over
+        self._paused = self._pushing = self._again = False
 
-    async def rest(self, taken: int) -> AsyncIterator[bytes]:
-        """The bytes from number `taken` on. Raises BodyBroken if there are no such bytes any more."""
-        try:
-            self._answer = answer = await self._source.ask(self._request, Conditions())
-        except Refusal as refusal:
-            raise BodyBroken(f"resuming: {refusal.code.name}") from None
-        if not same(self._head, answer.status, answer.headers):
-            raise BodyBroken("resuming: the answer has changed")
-        async for chunk in answer.chunks():
-            if taken < len(chunk):
-                yield chunk[taken:] if taken else chunk
-            taken = max(0, taken - len(chunk))
-        if taken:
-            raise BodyBroken("resuming: the answer is shorter")
+    def start(self, source: Source, request: UpstreamRequest, conditions: Conditions) -> None:
+        """Asks Electric."""
+        self._call = source.fetch(request, conditions, self)
 
-    def close(self) -> None:
-        """Lets go of the request."""
-        if self._answer is not None:
-            self._answer.close()
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Serves one more subscriber, which has entered the fetch."""
+        self.subscribers[subscriber] = None
+        if self._open or self._over:
+            self._serve(subscriber)
+            self._make_room()
 
-
-class Ride:
-    """One rider's answer, read from the flight at the rider's own pace. `let_go` is told if that was too slow; without
-    a resumption the answer then ends: on a stream that is at a boundary, and its client asks again from there."""
-
-    def __init__(self, trip: Trip, rider: Rider, head: Head, let_go: LetGo, resumption: Resumption | None) -> None:
-        self.status = head.status
-        self.headers = head.headers
-        self._trip = trip
-        self._rider = rider
-        self._let_go = let_go
-        self._resumption = resumption
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The pieces of the shared body, by reference. Raises BodyBroken."""
-        while (step := self._step()) is not Step.end:
-            if isinstance(step, bytes):
-                yield step
-            elif step is Step.wait:
-                await self._trip.news.wait()
-            elif step is Step.broken:
-                raise _broken(self._trip.flight.fault)
-            else:
-                break
-        else:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """A subscriber leaves; with the last one the call to Electric ends."""
+        if subscriber not in self.subscribers:
             return
-        self._let_go()
-        if self._resumption is not None:
-            async for piece in self._resumption.rest(self._rider.taken):
-                yield piece
+        del self.subscribers[subscriber]
+        if self._owner.leave(self.fetch, subscriber):
+            self.cancel()
+        else:
+            self._make_room()
 
-    def _step(self) -> bytes | Step:
-        step = self._trip.flight.take(self._rider)
-        self._trip.space.ring()
-        return step
+    def resume(self, subscriber: Subscriber) -> None:
+        """A subscriber reads again."""
+        if self._open:
+            self._serve(subscriber)
+            self._make_room()
 
-    def close(self) -> None:
-        """Leaves the flight."""
-        self._trip.leave(self._rider)
-        if self._resumption is not None:
-            self._resumption.close()
+    def cancel(self) -> None:
+        """Gives the call to Electric up."""
+        if not self._over:
+            self._finish()
+            if self._call is not None:
+                self._call.cancel()
+
+    # What Electric sends.
+
+    def head(self, status: int, fields: Headers) -> None:
+        """The head is here."""
+        fetch = self.fetch
+        self._owner.head_arrived(fetch, self._read(fetch.request, status, fields))
+        if isinstance(fetch, Broadcast) and fetch.streaming:
+            self._open_up()
+        else:
+            self._held = self._loop.call_later(HOLD_SECONDS, self._open_up)
+
+    def data(self, piece: bytes) -> None:
+        """A piece of the body is here."""
+        self._owner.piece_arrived(self.fetch, piece)
+        if self._open:
+            self._push()
+        elif self.fetch.buffer.held > SMALL_BYTES:
+            self._open_up()
+        if not (self._over or self._paused or self.fetch.room()):
+            self._paused = True
+            if self._call is not None:
+                self._call.pause()
+
+    def end(self, fault: Fault) -> None:
+        """Nothing more comes."""
+        if fault is None:
+            self._owner.completed(self.fetch, self._loop.time())
+        else:
+            self._owner.failed(self.fetch, fault)
+        self._finish()
+        self._open = True
+        self._push()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._call = None  # the two hold each other
+        self._release_head()
+        self._report(self, News.over)
+
+    # What the subscribers get.
+
+    def _open_up(self) -> None:
+        """The head may go out, and what is here of the body."""
+        if not self._open:
+            self._open = True
+            self._release_head()
+            self._push()
+
+    def _release_head(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+
+    def _push(self) -> None:
+        """Serves everybody what is there. A push under way is left alone: it looks again at its end."""
+        if self._pushing:
+            self._again = True
+        elif len(self.subscribers) <= TURN:
+            for subscriber in list(self.subscribers):
+                self._serve(subscriber)
+            self._make_room()
+        else:
+            self._pushing = True
+            self._turn(list(self.subscribers), 0)
+
+    def _turn(self, subscribers: list[Subscriber], start: int) -> None:
+        end = start + TURN
+        for subscriber in subscribers[start:end]:
+            self._serve(subscriber)
+        if end < len(subscribers):
+            self._loop.call_soon(self._turn, subscribers, end)
+            return
+        self._pushing = False
+        if self._again:
+            self._again = False
+            self._push()
+        else:
+            self._make_room()
+
+    def _serve(self, subscriber: Subscriber) -> None:
+        if subscriber not in self.subscribers:
+            return  # it has left since the turn began
+        fetch = self.fetch
+        if fetch.head is None or (isinstance(fetch.fault, Refusal) and not subscriber.started):
+            if self._over:
+                self._refuse(subscriber)
+        elif subscriber.started:
+            self._pump(subscriber)
+        elif fetch.body is not None or not_modified(fetch.head, subscriber.if_none_match):
+            self._leave(subscriber)
+            serve_whole(subscriber, fetch)
+        else:
+            subscriber.head(self._head_for(subscriber, fetch.head), up_to_date=fetch.head.up_to_date)
+            self._pump(subscriber)
+
+    def _pump(self, subscriber: Subscriber) -> None:
+        take = self.fetch.take
+        while not subscriber.paused and subscriber in self.subscribers:
+            step = take(subscriber)
+            if isinstance(step, bytes):
+                subscriber.data(step)
+            elif step is Step.wait:
+                return
+            else:
+                self._end(subscriber, step)
+                return
+
+    def _head_for(self, subscriber: Subscriber, head: ReceivedHead) -> ResponseHead:
+        fetch, position = self.fetch, subscriber.request.position
+        late = subscriber.place > 0
+        streaming = isinstance(fetch, Broadcast) and fetch.streaming
+        if not streaming or not (late or position.cursor):
+            return fetch.response
+        fields = joined(head, position.offset, position.cursor, late=late)
+        return ResponseHead(head.status, response_fields(fields, head.status, Kind.sse), None)
+
+    def _end(self, subscriber: Subscriber, step: Step) -> None:
+        taken, fetch = subscriber.taken, self.fetch
+        self._leave(subscriber)
+        if step is Step.end:
+            subscriber.end(None)
+        elif step is Step.broken:
+            subscriber.end(fetch.fault)
+        else:
+            self._report(self, News.dropped)
+            if fetch.request.kind is Kind.sse or fetch.head is None:
+                subscriber.end(None)  # at a boundary: its client asks again from there
+            else:
+                subscriber.continue_with(fetch, fetch.head, taken)
+
+    def _refuse(self, subscriber: Subscriber) -> None:
+        """There is no head, and will be none. Each gets a refusal of its own: one would collect all tracebacks."""
+        fault = self.fetch.fault
+        self._leave(subscriber)
+        if isinstance(fault, Refusal):
+            subscriber.end(Refusal(fault.code, fault.detail, reason=fault.reason))
+        else:
+            subscriber.end(Refusal(Code.internal_error, reason=f"a fetch without head or refusal: {fault}"))
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        del self.subscribers[subscriber]
+        self._owner.leave(self.fetch, subscriber)
+
+    def _make_room(self) -> None:
+        if self._paused and not self._over and self.fetch.room():
+            self._paused = False
+            if self._call is not None:
+                self._call.resume()
 
 
-def _broken(fault: Refusal | str | None) -> BodyBroken:
-    """What a rider is told of a flight that failed after its head."""
-    return StoppedError(fault) if isinstance(fault, Refusal) else BodyBroken(str(fault))
+def serve_whole(subscriber: Subscriber, fetch: Fetch) -> None:
+    """Gives a subscriber its answer in one piece: nothing, if it has it already, or the body, which must be here."""
+    head, body = fetch.head, fetch.body
+    assert head is not None  # noqa: S101 - for the type checker
+    if subscriber.if_none_match is not None and (unchanged := not_modified(head, subscriber.if_none_match)):
+        fields = response_fields(unchanged, 304, fetch.request.kind)
+        subscriber.whole(ResponseHead(304, fields, None), b"", up_to_date=head.up_to_date)
+    elif body is not None:
+        subscriber.whole(fetch.response, body, up_to_date=head.up_to_date)

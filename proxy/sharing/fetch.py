@@ -1,23 +1,31 @@
-"""One upstream request and its riders. Pure: what to do next is returned, who waits and who asks is the shell's work.
+"""One upstream request and its readers. Pure: what to do next is returned; asking and waiting is `delivery`'s work.
 
-A flight waits for its head, is under way, and is over: landed, or with a fault. While it is `whole`, every byte since
-the first is held, so that anybody may still board at the start; else only its window is.
+    requested ──head──▶ under way ──last byte──▶ complete
+        │                   │
+        └───── fault ───────┴──▶ failed
+
+While a fetch is `whole`, every byte since the first is held, so anybody may still read from the start; else only its
+replay buffer is.
+
+Invariants: a body that is not whole never becomes whole again; `body` is set at most once, for a short body that nobody
+has begun to read; a fetch whose last reader leaves before its end is given up.
 """
 
 from enum import Enum
 
 from proxy.core.errors import Refusal
-from proxy.core.headers import Headers
+from proxy.core.headers import response_fields
 from proxy.core.upstream import UpstreamRequest
-from proxy.sharing.buffer import Rider, Window
-from proxy.sharing.freshness import Head, sized
+from proxy.http1.response import ResponseHead
+from proxy.sharing.buffer import Reader, ReplayBuffer
+from proxy.sharing.freshness import ReceivedHead
 
 SMALL_BYTES = 65_536
-"""A body up to this size is given out in one piece, and its riders are not counted any more."""
+"""A body up to this size is given out in one piece, and its readers are not counted any more."""
 
 
 class Step(Enum):
-    """What a rider that got no piece is to do."""
+    """What a reader that got no piece is to do."""
 
     wait = "wait"
     end = "end"
@@ -25,34 +33,34 @@ class Step(Enum):
     lost = "lost"
 
 
-class Flight:
-    """One upstream request. `body` and `fields` are there once a short body has landed: the answer in one piece.
+class Fetch:
+    """One upstream request. `body` is there once a short one is complete: the answer in one piece.
 
     `reserved` is what the cache's budget holds for it, `until` when its body is too old."""
 
     __slots__ = (
+        "_response",
         "body",
+        "buffer",
+        "complete",
         "fault",
-        "fields",
         "head",
-        "landed",
         "listed",
         "request",
         "reserved",
         "until",
         "whole",
-        "window",
     )
 
     def __init__(self, request: UpstreamRequest, limit: int) -> None:
         self.request = request
-        self.window = Window(limit)
-        self.head: Head | None = None
+        self.buffer = ReplayBuffer(limit)
+        self.head: ReceivedHead | None = None
         self.fault: Refusal | str | None = None
-        self.landed = False
+        self.complete = False
         self.whole = True
         self.body: bytes | None = None
-        self.fields: Headers = []
+        self._response: ResponseHead | None = None
         self.reserved = 0
         self.until = 0.0
         self.listed = False
@@ -60,7 +68,7 @@ class Flight:
     @property
     def over(self) -> bool:
         """Whether nothing more comes from upstream."""
-        return self.landed or self.fault is not None
+        return self.complete or self.fault is not None
 
     @property
     def joinable(self) -> bool:
@@ -69,50 +77,60 @@ class Flight:
             return False
         return self.head is None or self.whole
 
-    def board(self) -> Rider:
-        """One more rider, from the first byte on."""
-        return self.window.board(0)
+    @property
+    def response(self) -> ResponseHead:
+        """The head of the answer, rendered once for all. Only once the head is here."""
+        found = self._response
+        if found is None:
+            assert self.head is not None  # noqa: S101 - for the type checker
+            length = self.head.length if self.body is None else len(self.body)
+            fields = response_fields(self.head.fields, self.head.status, self.request.kind)
+            found = self._response = ResponseHead(self.head.status, fields, length)
+        return found
 
-    def leave(self, rider: Rider) -> bool:
-        """One rider less; True if upstream is now asked for nobody."""
-        self.window.leave(rider)
-        return not self.window.aboard and not self.over
+    def enter(self, reader: Reader) -> None:
+        """One more reader, from the first byte on."""
+        self.buffer.enter(reader, 0)
 
-    def head_came(self, head: Head, *, kept: bool) -> None:
-        """The head is here; `kept` says whether the body is to be held whole."""
+    def leave(self, reader: Reader) -> bool:
+        """One reader less; True if upstream now works for nobody."""
+        self.buffer.leave(reader)
+        return not self.buffer.readers and not self.over
+
+    def head_arrived(self, head: ReceivedHead, *, cached: bool) -> None:
+        """The head is here; `cached` says whether the body is to be held whole."""
         self.head = head
-        self.whole = self.window.history = kept
+        self.whole = self.buffer.history = cached
 
-    def piece_came(self, piece: bytes, *, kept: bool) -> None:
-        """One more piece; if it is not kept, the body is not whole any more, and what is held now is the most."""
-        if self.whole and not kept:
-            self.whole = self.window.history = False
-            self.window.limit = max(self.window.limit, self.window.held)
-        self.window.add(piece)
+    def piece_arrived(self, piece: bytes, *, cached: bool) -> None:
+        """One more piece; if it is not cached, the body is not whole any more, and what is held now is the most."""
+        if self.whole and not cached:
+            self.whole = self.buffer.history = False
+            self.buffer.limit = max(self.buffer.limit, self.buffer.held)
+        self.buffer.add(piece)
 
     def room(self) -> bool:
         """Whether upstream may be read on."""
-        return self.whole or self.window.room()
+        return self.whole or self.buffer.room()
 
-    def land(self) -> None:
-        """The body is complete. If it is small and nobody has begun to read it, it becomes one piece."""
-        self.landed = True
-        self.body = self.window.in_one(SMALL_BYTES)
-        if self.head is not None and self.body is not None:
-            self.fields = sized(self.head, len(self.body))
+    def finish(self) -> None:
+        """The body is complete. If it is short and nobody has begun to read it, it becomes one piece."""
+        self.complete = True
+        if self._response is None:
+            self.body = self.buffer.in_one(SMALL_BYTES)
 
     def fail(self, fault: Refusal | str) -> None:
         """Upstream failed: before the head with a refusal, after it with a name for the log."""
         self.fault = fault
         self.whole = False
 
-    def take(self, rider: Rider) -> bytes | Step:
-        """The rider's next piece, or what it is to do instead."""
-        if self.window.lost(rider):
+    def take(self, reader: Reader) -> bytes | Step:
+        """The reader's next piece, or what it is to do instead."""
+        if self.buffer.lost(reader):
             return Step.lost
-        piece = self.window.take(rider)
+        piece = self.buffer.take(reader)
         if piece is not None:
             return piece
         if self.fault is not None:
             return Step.broken
-        return Step.end if self.landed else Step.wait
+        return Step.end if self.complete else Step.wait

@@ -1,184 +1,191 @@
-"""The source of answers that shares: equal authorized upstream requests become one request to Electric."""
+"""Where subscribers get their answers: from the cache, from a fetch under way, or from a new one."""
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Self
 
-from proxy.core.errors import Code, Refusal
+from proxy.core.errors import Refusal
+from proxy.core.headers import Headers
 from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
-from proxy.electric.client import Answer, BodyBroken, Conditions, Source, Whole
-from proxy.electric.row_tripwire import StoppedError
+from proxy.electric.source import Call, Conditions, Fault, Source
+from proxy.sharing import freshness
 from proxy.sharing.bounds import Bounds
-from proxy.sharing.broadcast import Hub, Hubs
-from proxy.sharing.buffer import Rider
-from proxy.sharing.coalescer import Desk, How
-from proxy.sharing.delivery import Keeper, LetGo, Resumption, Ride, Trip
-from proxy.sharing.fetch import Flight
-from proxy.sharing.freshness import Head, joined, not_modified, plausible, read
-from proxy.telemetry.events import Observe, RiderBoarded, RiderLetGo
+from proxy.sharing.broadcast import Broadcasts
+from proxy.sharing.buffer import Reader
+from proxy.sharing.coalescer import Coalescer, Found
+from proxy.sharing.delivery import Delivery, News, Owner, Read, Subscriber, serve_whole
+from proxy.sharing.fetch import Fetch
+from proxy.sharing.freshness import ReceivedHead, Sign, plausible, same
+from proxy.telemetry.events import Observe, Subscribed, SubscriberDropped
 
-LINGER_SECONDS = 0.005
-"""How long a head waits for its body at most: a short answer then goes to each rider in one piece."""
+NO_CONDITIONS = Conditions()
+
+
+class Unshared:
+    """The owner of fetches that have one reader and are not cached."""
+
+    def head_arrived(self, fetch: Fetch, head: ReceivedHead) -> None:
+        """Electric has answered."""
+        fetch.head_arrived(head, cached=False)
+
+    def piece_arrived(self, fetch: Fetch, piece: bytes) -> None:
+        """A piece of the body has come."""
+        fetch.piece_arrived(piece, cached=False)
+
+    def completed(self, fetch: Fetch, now: float) -> None:  # noqa: ARG002 - the owners' signature
+        """The body is whole."""
+        fetch.finish()
+
+    def failed(self, fetch: Fetch, fault: Refusal | str) -> None:
+        """Electric failed."""
+        fetch.fail(fault)
+
+    def leave(self, fetch: Fetch, reader: Reader) -> bool:
+        """The reader leaves."""
+        return fetch.leave(reader)
 
 
 class Sharing:
-    """A Source over another one; an async context manager, for the tasks that read upstream."""
+    """Serves subscribers. `shared` says whether equal requests share one to Electric."""
 
-    def __init__(
-        self, source: Source, bounds: Bounds, observe: Observe, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, source: Source, bounds: Bounds, observe: Observe, sign: Sign, *, shared: bool = True) -> None:
         self._source = source
         self._bounds = bounds
         self._observe = observe
-        self._clock = clock
-        self._desk = Desk(bounds)
-        self._hubs = Hubs(bounds.hub_bytes, self._desk.cache)
-        self._trips: dict[Flight, Trip] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
-    ) -> None:
-        tasks = [trip.task for trip in self._trips.values() if trip.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._read: Read = partial(freshness.read, ages=bounds.ages, sign=sign)
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._coalescer = Coalescer(bounds)
+        self._broadcasts = Broadcasts(bounds.broadcast_bytes, self._coalescer.cache)
+        self._unshared = Unshared()
+        self._deliveries: dict[Fetch, Delivery] = {}
 
     def figures(self) -> Mapping[str, int]:
         """What is shared now, for the metrics."""
+        cache = self._coalescer.cache
         return {
-            "open_flights": len(self._desk.aloft),
-            "open_hubs": len(self._hubs.open),
-            "open_riders": sum(flight.window.aboard for flight in self._trips),
-            "cache_bytes": self._desk.cache.used,
-            "cache_evicted_bytes": self._desk.cache.evicted,
+            "open_fetches": len(self._coalescer.in_flight),
+            "open_broadcasts": len(self._broadcasts.open),
+            "open_subscribers": sum(len(delivery.subscribers) for delivery in self._deliveries.values()),
+            "cache_bytes": cache.used,
+            "cache_evicted_bytes": cache.evicted,
         }
 
-    async def ask(self, request: UpstreamRequest, conditions: Conditions) -> Answer:
-        """The answer to an authorized request, shared with whoever makes the same one. Raises Refusal."""
-        if request.kind is Kind.subset or request.body is not None:
-            return await self._source.ask(request, conditions)
+    def subscribe(self, subscriber: Subscriber, conditions: Conditions) -> Delivery | None:
+        """Serves a subscriber, perhaps from inside this call; None if its answer is given."""
+        request = subscriber.request
+        if not self._shared or request.kind is Kind.subset or request.body is not None:
+            return self._alone(subscriber, conditions)
         if request.kind is Kind.sse:
-            return await self._stream(request)
-        return await self._flight(request, conditions)
+            broadcast, started = self._broadcasts.enter(subscriber, request)
+            return self._deliver(subscriber, broadcast, self._broadcasts, Found.started if started else Found.joined)
+        fetch, how = self._coalescer.find(request, self._loop.time())
+        if fetch.body is not None:
+            self._observe(Subscribed(request.kind.value, how.value))
+            serve_whole(subscriber, fetch)
+            return None
+        fetch.enter(subscriber)
+        return self._deliver(subscriber, fetch, self._coalescer, how)
 
-    async def _flight(self, request: UpstreamRequest, conditions: Conditions) -> Answer:
-        flight, how = self._desk.find(request, self._clock())
-        self._observe(RiderBoarded(request.kind.value, how.value))
-        if short := _short(flight, conditions):
-            return short
-        trip, rider = self._trip(flight, self._desk, start=how is How.started), flight.board()
-        head = await _boarded(trip, rider)
-        if short := _short(flight, conditions):
-            trip.leave(rider)
-            return short
-        return Ride(trip, rider, head, self._lets_go(request), Resumption(self._source, request, head))
+    def rest(self, subscriber: Subscriber, fetch: Fetch, head: ReceivedHead, taken: int) -> "Rest":
+        """The rest of a body for a subscriber that its fetch has dropped, by a request of its own."""
+        rest = Rest(subscriber, head, taken, self._read, fetch.request)
+        rest.start(self._source)
+        return rest
 
-    async def _stream(self, request: UpstreamRequest) -> Answer:
-        hub, rider, started = self._hubs.board(request)
-        late = rider.place > 0
-        self._observe(RiderBoarded(request.kind.value, (How.started if started else How.joined).value))
-        trip = self._trip(hub, self._hubs, start=started)
-        head = await _boarded(trip, rider)
-        if not hub.streaming:
-            return Ride(trip, rider, head, self._lets_go(request), None)
-        position = request.position
-        seen = joined(head, position.offset, position.cursor, late=late)
-        return Ride(trip, rider, seen, self._lets_go(request), None)
+    def close(self) -> None:
+        """Ends all fetches."""
+        for delivery in list(self._deliveries.values()):
+            delivery.cancel()
 
-    def _lets_go(self, request: UpstreamRequest) -> LetGo:
-        return partial(self._observe, RiderLetGo(request.kind.value))
+    def _alone(self, subscriber: Subscriber, conditions: Conditions) -> Delivery:
+        fetch = Fetch(subscriber.request, self._bounds.fetch_bytes)
+        fetch.enter(subscriber)
+        delivery = self._deliveries[fetch] = Delivery(fetch, self._unshared, self._read, self._news)
+        delivery.subscribe(subscriber)
+        delivery.start(self._source, subscriber.request, conditions)
+        return delivery
 
-    def _trip(self, flight: Flight, keeper: Keeper, *, start: bool) -> Trip:
-        """The trip of a flight: a new one, or the one under way, or for a landed flight one that goes nowhere."""
-        if not start:
-            return self._trips.get(flight) or Trip(flight, keeper)
-        trip = self._trips[flight] = Trip(flight, keeper)
-        trip.task = asyncio.get_running_loop().create_task(self._fly(trip))
-        trip.task.add_done_callback(partial(self._over, trip))
-        return trip
+    def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found) -> Delivery:
+        self._observe(Subscribed(subscriber.request.kind.value, how.value))
+        delivery = self._deliveries.get(fetch)
+        if delivery is None:
+            delivery = Delivery(fetch, owner, self._read, self._news)
+            if how is not Found.cached:
+                self._deliveries[fetch] = delivery
+        delivery.subscribe(subscriber)
+        if how is Found.started:
+            delivery.start(self._source, _sent(fetch.request), NO_CONDITIONS)
+        return delivery
 
-    def _over(self, trip: Trip, _: asyncio.Task[None]) -> None:
-        """Forgets a trip; one whose task was cancelled before it began is finished here."""
-        del self._trips[trip.flight]
-        if not trip.opened:
-            trip.finish()
-
-    async def _fly(self, trip: Trip) -> None:
-        """One upstream request, to its end; whatever happens, the riders hear of it."""
-        try:
-            await self._carry(trip)
-        except Exception as fault:
-            trip.keeper.failed(trip.flight, _told(fault))
-        finally:
-            trip.finish()
-
-    async def _carry(self, trip: Trip) -> None:
-        flight, keeper = trip.flight, trip.keeper
-        answer = await self._source.ask(_sent(flight.request), Conditions())
-        try:
-            keeper.head_came(flight, read(flight.request, answer.status, answer.headers, self._bounds.ages))
-            if isinstance(answer, Whole):
-                keeper.piece_came(flight, answer.body)
-            else:
-                await self._read(trip, answer)
-            keeper.landed(flight, self._clock())
-        finally:
-            answer.close()
-
-    async def _read(self, trip: Trip, answer: Answer) -> None:
-        """A body that is still coming, piece by piece, no faster than its riders read."""
-        linger = 0 if isinstance(trip.flight, Hub) and trip.flight.streaming else LINGER_SECONDS
-        with trip.opening(linger):
-            async for chunk in answer.chunks():
-                trip.keeper.piece_came(trip.flight, chunk)
-                trip.came()
-                await trip.until_room()
+    def _news(self, delivery: Delivery, news: News) -> None:
+        if news is News.dropped:
+            self._observe(SubscriberDropped(delivery.fetch.request.kind.value))
+        else:
+            self._deliveries.pop(delivery.fetch, None)
 
 
-async def _boarded(trip: Trip, rider: Rider) -> Head:
-    """The head of the rider's answer, once it is here. Raises Refusal, a new one for each rider."""
-    flight = trip.flight
-    try:
-        await trip.until_open()
-        if flight.head is not None:
-            return flight.head
-        fault = flight.fault
-        if isinstance(fault, Refusal):
-            raise Refusal(fault.code, fault.detail, reason=fault.reason)
-        raise Refusal(Code.internal_error, reason=f"a flight without head or refusal: {fault}")
-    except BaseException:
-        trip.leave(rider)
-        raise
+class Rest:
+    """The rest of a body, for one subscriber.
 
+    An equal strong validator says that the bytes are the same (RFC 9110 8.8.1), so what the subscriber has is skipped.
+    """
 
-def _short(flight: Flight, conditions: Conditions) -> Whole | None:
-    """The answer in one piece, if it is one: nothing for a client that has it already, or a short body."""
-    if flight.head is None:
-        return None
-    if (fields := not_modified(flight.head, conditions.if_none_match)) is not None:
-        return Whole(304, fields, b"")
-    return None if flight.body is None else Whole(flight.head.status, flight.fields, flight.body)
+    def __init__(
+        self, subscriber: Subscriber, head: ReceivedHead, taken: int, read: Read, request: UpstreamRequest
+    ) -> None:
+        self._subscriber = subscriber
+        self._head = head
+        self._skip = taken
+        self._read = read
+        self._request = request
+        self._call: Call | None = None
+
+    def start(self, source: Source) -> None:
+        """Asks Electric."""
+        self._call = source.fetch(self._request, NO_CONDITIONS, self)
+
+    def head(self, status: int, fields: Headers) -> None:
+        """The head of the second answer."""
+        if not same(self._head, self._read(self._request, status, fields)):
+            self._fail("resuming: the answer has changed")
+
+    def data(self, piece: bytes) -> None:
+        """A piece of it."""
+        rest, self._skip = piece[self._skip :], max(0, self._skip - len(piece))
+        if rest:
+            self._subscriber.data(rest)
+        if self._call is not None and self._subscriber.paused:
+            self._call.pause()
+
+    def end(self, fault: Fault) -> None:
+        """It is over."""
+        self._call = None
+        if fault is None and self._skip:
+            fault = "resuming: the answer is shorter"
+        elif isinstance(fault, Refusal):
+            fault = f"resuming: {fault.code.name}"
+        self._subscriber.end(fault)
+
+    def resume(self, _: Subscriber) -> None:
+        """The subscriber reads again."""
+        if self._call is not None:
+            self._call.resume()
+
+    def unsubscribe(self, _: Subscriber) -> None:
+        """The subscriber leaves."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _fail(self, why: str) -> None:
+        self.unsubscribe(self._subscriber)
+        self._subscriber.end(why)
 
 
 def _sent(request: UpstreamRequest) -> UpstreamRequest:
-    """What travels for all: the first rider's cursor does, unless it could harm the others."""
+    """What travels for all: the first subscriber's cursor does, unless it could harm the others."""
     cursor = request.position.cursor
     return replace(request, target=request.key[0]) if cursor and not plausible(cursor) else request
-
-
-def _told(fault: Exception) -> Refusal | str:
-    if isinstance(fault, Refusal):
-        return fault
-    if isinstance(fault, StoppedError):
-        return fault.refusal
-    if isinstance(fault, BodyBroken):
-        return str(fault)
-    return Refusal(Code.internal_error, reason=f"{type(fault).__name__} in a flight")

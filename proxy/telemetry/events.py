@@ -67,16 +67,17 @@ class UpstreamFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class RiderBoarded:
-    """A request was answered by sharing: `how` is `started` (it made the upstream request), `joined` or `kept`."""
+class Subscribed:
+    """A request was answered by sharing: `how` is `started` (it made the upstream request), `joined` or
+    `cached`."""
 
     kind: str
     how: str
 
 
 @dataclass(frozen=True, slots=True)
-class RiderLetGo:
-    """A rider was too slow for what is held: its stream ended, or it went on with an upstream request of its own."""
+class SubscriberDropped:
+    """A subscriber was too slow for what is held: its stream ended, or it went on with a request of its own."""
 
     kind: str
 
@@ -279,8 +280,8 @@ Observation = (
     | UpstreamRetried
     | UpstreamAnswered
     | UpstreamFailed
-    | RiderBoarded
-    | RiderLetGo
+    | Subscribed
+    | SubscriberDropped
     | OwnFilterRefused
     | ClientFilterRefused
     | SchemaLeak

@@ -54,7 +54,7 @@ class Metrics:
         self,
         open_streams: Callable[[], int],
         tokens: Callable[[], Mapping[str, int]],
-        max_streams: int = 0,
+        max_open_requests: int = 0,
         sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they do not add up over workers
@@ -62,7 +62,7 @@ class Metrics:
         self._up_to_date: dict[str, float] = {}
         self._define()
         self._open_streams.set_function(open_streams)
-        self._streams_limit.set(max_streams)
+        self._streams_limit.set(max_open_requests)
         self._healthy_at = time.monotonic()
         self._healthy_age.set_function(lambda: time.monotonic() - self._healthy_at)
         Told(self.registry, "shape_proxy_token_checks", "Tokens verified, and found verified.", "result", tokens)
@@ -130,8 +130,8 @@ class Metrics:
         self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
         self._total = histogram("request_seconds", "From a request to the last byte of its answer.")
         self._open = gauge("open_requests", "Requests admitted and not over.", ["policy", "kind"])
-        self._streams_limit = gauge("streams_limit", "PROXY_MAX_STREAMS.")
-        self._open_streams = gauge("open_streams", "Places taken of PROXY_MAX_STREAMS.")
+        self._streams_limit = gauge("open_request_places_limit", "PROXY_MAX_OPEN_REQUESTS.")
+        self._open_streams = gauge("open_request_places", "Places taken of PROXY_MAX_OPEN_REQUESTS.")
         self._age = gauge("up_to_date_age_seconds", "Since an answer of the policy was up to date.", ["policy"])
         self._healthy_age = gauge("electric_healthy_age_seconds", "Since Electric was active, or since the start.")
         self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])

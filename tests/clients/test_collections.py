@@ -290,7 +290,7 @@ async def test_both_ends_may_restart_under_load(app: World, visit: Visit) -> Non
 async def test_too_many_streams_are_retried_after_the_time_that_the_answer_says(
     start: StartWorld, visit: Visit
 ) -> None:
-    async with start(PROXY_MAX_STREAMS_PER_SUBJECT=1) as app, visit(app) as (user, _):
+    async with start(PROXY_MAX_OPEN_REQUESTS_PER_SUBJECT=1) as app, visit(app) as (user, _):
         await opened(user)
         await app.until(lambda: app.open == 1)
         await user.order("collection", id="todos")

@@ -47,12 +47,15 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.closed = asyncio.Event()
+        self.request_id = ""
 
     async def head(self, status: int = 200, headers: dict[str, str] | None = None) -> None:
         """Sends a head; without a content-length the body is chunked."""
         fields = HEADERS if headers is None else headers
         if not {"content-length"} & fields.keys():
             fields = fields | {"transfer-encoding": "chunked"}
+        if self.request_id:  # Electric sends it back
+            fields = fields | {"x-request-id": self.request_id}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self.writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1"))
         await self.writer.drain()
@@ -129,6 +132,7 @@ class Upstream:
             await connection.reply(status, text, {"content-type": "application/json"})
             return
         asked = Asked(method, target, headers, body)
+        connection.request_id = dict(headers).get("x-request-id", "")
         async with self.arrived:
             self.asked.append(asked)
             self.arrived.notify_all()

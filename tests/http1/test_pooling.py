@@ -182,7 +182,7 @@ async def test_who_counts_is_told_of_requests_that_are_sent_again():
         await link.request()
 
     retried = []
-    async with origin(script) as running, Ours(running.url, 1, lambda: retried.append(1)) as client:
+    async with origin(script) as running, Ours(running.url, 1, lambda _: retried.append(1)) as client:
         assert await asked(client) is Stale
     assert retried == [1]
 

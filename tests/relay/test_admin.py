@@ -117,7 +117,7 @@ async def test_metrics_count_requests_and_say_what_is_open(starting, upstream):
         await raw.say(get(proxy, LIVE))
         await upstream.wait_for(1)
         text = (await admin(proxy, "/metrics")).body.decode()
-        assert "shape_proxy_open_streams 1.0" in text
+        assert "shape_proxy_open_request_places 1.0" in text
         assert 'shape_proxy_open_requests{kind="live",policy="chat_messages"} 1.0' in text
         held.go.set()
         await raw.answer()
@@ -125,7 +125,7 @@ async def test_metrics_count_requests_and_say_what_is_open(starting, upstream):
         answered = await admin(proxy, "/metrics")
         text = answered.body.decode()
         assert answered.head["content-type"].startswith("text/plain; version=0.0.4")
-        assert "shape_proxy_open_streams 0.0" in text
+        assert "shape_proxy_open_request_places 0.0" in text
         assert 'shape_proxy_requests_total{code="ok",kind="live",policy="chat_messages"} 1.0' in text
         assert 'shape_proxy_requests_total{code="not_found",kind="none",policy="none"} 1.0' in text
         for private in ("s-ada", "acc-ada", "s3cr3t"):

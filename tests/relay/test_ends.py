@@ -247,7 +247,7 @@ async def test_a_client_that_stops_reading_is_cut_and_its_connection_let_go(star
 async def test_a_subject_may_only_have_so_many_requests_open(starting, upstream):
     held = Held(upstream)
     async with (
-        starting(PROXY_MAX_STREAMS_PER_SUBJECT="2") as proxy,
+        starting(PROXY_MAX_OPEN_REQUESTS_PER_SUBJECT="2") as proxy,
         connected(proxy.address) as first,
         connected(proxy.address) as second,
         connected(proxy.address) as third,
@@ -268,7 +268,7 @@ async def test_a_subject_may_only_have_so_many_requests_open(starting, upstream)
 async def test_all_subjects_together_may_only_have_so_many(starting, upstream):
     held = Held(upstream)
     async with (
-        starting(PROXY_MAX_STREAMS="1") as proxy,
+        starting(PROXY_MAX_OPEN_REQUESTS="1") as proxy,
         connected(proxy.address) as first,
         connected(proxy.address) as second,
     ):

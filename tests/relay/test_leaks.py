@@ -87,7 +87,7 @@ async def open_streams(proxy: Proxy) -> float:
     """What /metrics says is open."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{proxy.admin_url}/metrics")).text
-    found = re.search(r"^shape_proxy_open_streams (\S+)$", text, re.MULTILINE)
+    found = re.search(r"^shape_proxy_open_request_places (\S+)$", text, re.MULTILINE)
     assert found is not None
     return float(found[1])
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.telemetry.events import RiderBoarded, RiderLetGo
+from proxy.telemetry.events import Subscribed, SubscriberDropped
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.running import Proxy
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
@@ -58,12 +58,12 @@ async def clients(proxy: Proxy, count: int, receive_bytes: int | None = None) ->
 
 def boarded(proxy: Proxy) -> list[str]:
     """How the riders came by their answers."""
-    return [seen.how for seen in proxy.seen if isinstance(seen, RiderBoarded)]
+    return [seen.how for seen in proxy.seen if isinstance(seen, Subscribed)]
 
 
 def let_go(proxy: Proxy) -> int:
     """How many riders were too slow."""
-    return sum(isinstance(seen, RiderLetGo) for seen in proxy.seen)
+    return sum(isinstance(seen, SubscriberDropped) for seen in proxy.seen)
 
 
 async def aboard(proxy: Proxy, count: int) -> None:

@@ -13,7 +13,7 @@ from proxy.sharing.coalescer import Desk, How
 from proxy.sharing.fetch import Flight, Step
 from tests.share.asking import asking, head
 
-BOUNDS = Bounds(cache_bytes=14_000, cache_entry_bytes=9_000, flight_bytes=2_500)
+BOUNDS = Bounds(cache_bytes=14_000, cache_entry_bytes=9_000, fetch_bytes=2_500)
 MOST_PIECE = 2_000
 REQUESTS = [asking(shape, offset=offset) for shape in ("s-ada", "s-bob") for offset in ("0_0", "1_0", "2_0")]
 
@@ -182,7 +182,7 @@ class DeskMachine(RuleBasedStateMachine):
             if flight.whole:
                 assert window.held <= flight.reserved
             else:
-                most = max(BOUNDS.flight_bytes, BOUNDS.cache_entry_bytes) + MOST_PIECE + PIECE_BYTES
+                most = max(BOUNDS.fetch_bytes, BOUNDS.cache_entry_bytes) + MOST_PIECE + PIECE_BYTES
                 assert window.held <= most
 
     @invariant()

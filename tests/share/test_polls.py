@@ -264,13 +264,13 @@ async def test_the_factor_is_on_the_metrics(proxy, upstream, client: httpx.Async
             await rider.answer()
         await riders[0].ask(get(proxy))
     after = (await client.get(f"{proxy.admin_url}/metrics")).text.splitlines()
-    assert {"shape_proxy_open_flights 1.0", "shape_proxy_open_riders 3.0"} <= set(during)
+    assert {"shape_proxy_open_fetches 1.0", "shape_proxy_open_subscribers 3.0"} <= set(during)
     assert {
-        'shape_proxy_flights_total{kind="live"} 1.0',
-        'shape_proxy_riders_total{kind="live"} 4.0',
+        'shape_proxy_fetches_total{kind="live"} 1.0',
+        'shape_proxy_subscribers_total{kind="live"} 4.0',
         'shape_proxy_cache_lookups_total{kind="live",result="hit"} 1.0',
         'shape_proxy_cache_lookups_total{kind="live",result="miss"} 1.0',
-        'shape_proxy_riders_let_go_total{kind="sse"} 0.0',
-        "shape_proxy_open_flights 0.0",
+        'shape_proxy_subscribers_dropped_total{kind="sse"} 0.0',
+        "shape_proxy_open_fetches 0.0",
         "shape_proxy_cache_evicted_bytes_total 0.0",
     } <= set(after)

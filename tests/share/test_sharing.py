@@ -11,7 +11,7 @@ from proxy.electric.client import BodyBroken, Conditions
 from proxy.sharing.bounds import Bounds
 from proxy.sharing.delivery import Bell
 from proxy.sharing.source import Sharing
-from proxy.telemetry.events import RiderLetGo
+from proxy.telemetry.events import SubscriberDropped
 from tests.share.asking import asking
 
 FIELDS = [
@@ -20,7 +20,7 @@ FIELDS = [
     (b"etag", b'"1-2:0_0:7_0"'),
     (b"cache-control", b"public, max-age=60"),
 ]
-TIGHT = Bounds(cache_bytes=0, flight_bytes=1)
+TIGHT = Bounds(cache_bytes=0, fetch_bytes=1)
 NO = Conditions()
 PIECES = [b"one,", b"two,", b"three"]
 
@@ -81,7 +81,7 @@ async def test_a_rider_left_behind_goes_on_with_a_request_of_its_own():
     assert await read(slow) == b"one,two,three"
     slow.close()
     assert own.closed
-    assert seen[-1] == RiderLetGo("catch_up")
+    assert seen[-1] == SubscriberDropped("catch_up")
 
 
 async def test_it_goes_on_behind_what_it_has_had():
@@ -123,7 +123,7 @@ async def test_every_rider_gets_the_fault_once():
     faults = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(3)), return_exceptions=True)
     assert {(fault.code, fault.detail, fault.reason) for fault in faults} == {(Code.upstream_timeout, "text", "why")}
     assert len(set(map(id, faults))) == 3
-    assert sharing.figures()["open_flights"] == 0
+    assert sharing.figures()["open_fetches"] == 0
 
 
 async def test_a_body_that_breaks_reaches_every_rider():
@@ -230,7 +230,7 @@ async def test_ten_thousand_riders_wake_and_leave():
     go.set()
     assert {await rider for rider in riders[5_000:]} == {b"[]"}
     assert len(upstream.asked) == 1
-    assert sharing.figures()["open_riders"] == 0
+    assert sharing.figures()["open_subscribers"] == 0
 
 
 async def test_a_flight_that_ends_before_it_has_begun_refuses_its_riders():

@@ -138,7 +138,7 @@ async def test_two_sessions_never_share_a_hub(proxy, upstream, stream):
 
 
 async def test_who_joins_beyond_the_history_gets_a_stream_of_its_own(upstream, starting, stream):
-    async with starting(PROXY_HUB_BYTES="4000") as proxy, clients(proxy, 2) as (first, late):
+    async with starting(PROXY_BROADCAST_BYTES="4000") as proxy, clients(proxy, 2) as (first, late):
         await opened(proxy, first)
         source = await stream.number(1)
         for lsn in range(10):
@@ -155,7 +155,7 @@ async def test_who_joins_beyond_the_history_gets_a_stream_of_its_own(upstream, s
 
 async def test_a_slow_rider_is_let_go_at_a_boundary_and_delays_nobody(upstream, starting, stream):
     async with (
-        starting(PROXY_HUB_BYTES="100000") as proxy,
+        starting(PROXY_BROADCAST_BYTES="100000") as proxy,
         clients(proxy, 1) as (fast,),
         clients(proxy, 1, 4096) as (slow,),
     ):
@@ -249,7 +249,7 @@ async def test_a_drain_ends_every_rider_cleanly_and_the_stream(proxy, stream):
 
 async def test_an_event_longer_than_the_history_reaches_everybody(upstream, starting, stream):
     long = change(b"x" * 300_000)
-    async with starting(PROXY_HUB_BYTES="1000") as proxy, clients(proxy, 2) as riders:
+    async with starting(PROXY_BROADCAST_BYTES="1000") as proxy, clients(proxy, 2) as riders:
         for rider in riders:
             await opened(proxy, rider)
         await (await stream.number(1)).chunk(long)

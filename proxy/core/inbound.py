@@ -1,21 +1,12 @@
-"""A client's request as the gate needs it, from an ASGI scope: the raw path, the raw query, and nine headers."""
+"""What the head of a client's request says, as far as anybody here reads it: method, path, query, and nine headers."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.limits import Limits
 from proxy.core.policy import NAME
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-OnGone = Callable[[Callable[[], None]], None]
-"""Takes what is to be called when the client is gone; `scope["extensions"][GONE]`, which wire.py puts there."""
-
-GONE = "shape_proxy.gone"
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 SHAPE = b"/v1/shape"
 NAMED = re.compile(rb"/v1/shapes/(" + NAME.pattern.encode() + rb")")
@@ -36,32 +27,23 @@ class Inbound:
     headers: dict[bytes, bytes]
     repeated: frozenset[bytes]
     http_version: str
-    on_gone: OnGone
     name: str | None = None
 
     @classmethod
-    def of(cls, scope: Scope) -> "Inbound":
-        """The request of a scope; nothing is judged yet."""
+    def of(cls, method: str, target: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> "Inbound":
+        """The request with this head; nothing is judged yet."""
         headers: dict[bytes, bytes] = {}
         repeated: set[bytes] = set()
         authorization: list[bytes] = []
-        for name, value in scope["headers"]:
+        for name, value in fields:
             if name == b"authorization":
                 authorization.append(value)
             elif name in _ONCE:
                 if name in headers:
                     repeated.add(name)
                 headers[name] = value
-        return cls(
-            method=scope["method"],
-            path=scope["raw_path"],
-            query=scope["query_string"],
-            authorization=authorization,
-            headers=headers,
-            repeated=frozenset(repeated),
-            http_version=scope["http_version"],
-            on_gone=scope["extensions"][GONE],
-        )
+        path, _, query = target.partition(b"?")
+        return cls(method, path, query, authorization, headers, frozenset(repeated), version)
 
     @property
     def origin(self) -> bytes | None:
@@ -105,17 +87,3 @@ class Inbound:
 
     def _has_body(self) -> bool:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
-
-
-async def read_body(receive: Receive, most: int) -> bytes:
-    """The whole body of a request. Raises Refusal over `most` bytes, or if the client leaves before its end."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(Code.malformed_request, "The body ended early.")
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise Refusal(Code.body_too_large, f"The body is longer than {most} bytes.")
-        if not message.get("more_body", False):
-            return bytes(body)

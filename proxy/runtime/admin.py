@@ -1,5 +1,4 @@
-"""The two ASGI applications: the public one, a plain callable (a request object and a middleware stack would cost
-more than the whole gate), and the admin one on its own listener."""
+"""The admin application: for the operator's network, never for clients."""
 
 from collections.abc import Callable
 
@@ -8,21 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from proxy.gateway.handler import Exchange
-from proxy.gateway.routes import Inbound, Receive, Scope, Send
-from proxy.gateway.service import Service
 from proxy.health.readiness import Readiness
-
-
-class Public:
-    """The application that clients reach."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        await Exchange(self._service, Inbound.of(scope), receive, send).run()
 
 
 def admin(readiness: Readiness, metrics: Callable[[], bytes]) -> Starlette:

@@ -1,0 +1,60 @@
+"""Where answers come from: what Electric, and whatever stands in front of it, is to those who ask."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.core.errors import Refusal
+from proxy.core.headers import Headers
+from proxy.core.upstream import UpstreamRequest
+
+Fault = Refusal | str | None
+"""How an answer ended: None if it is whole; a refusal instead of its head, or of what came behind it; or the name of
+what broke its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The two headers of a client that may travel on, as raw bytes; `headers.upstream` judges them."""
+
+    if_none_match: bytes | None = None
+    traceparent: bytes | None = None
+
+
+class Listener(Protocol):
+    """Who is told of an answer: its head once, then data, then the end once."""
+
+    def head(self, status: int, fields: Headers) -> None:
+        """The head is here, and judged."""
+        ...
+
+    def data(self, piece: bytes) -> None:
+        """A piece of the body, never empty."""
+        ...
+
+    def end(self, fault: Fault) -> None:
+        """Nothing more comes."""
+        ...
+
+
+class Call(Protocol):
+    """One request under way."""
+
+    def pause(self) -> None:
+        """No more data for now."""
+        ...
+
+    def resume(self) -> None:
+        """More data may come."""
+        ...
+
+    def cancel(self) -> None:
+        """Gives the request up; the listener is told nothing more."""
+        ...
+
+
+class Source(Protocol):
+    """Answers authorized requests."""
+
+    def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> Call:
+        """Asks; the listener is never told anything from inside this call."""
+        ...

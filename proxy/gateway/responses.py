@@ -1,0 +1,56 @@
+"""Every response that is ours: refusals and preflights, with the headers that all clients get (CORS, request ids). What
+Electric answers is rendered in `sharing`, from the same tables of headers."""
+
+from functools import lru_cache
+from typing import Final
+
+from proxy.core import errors, headers
+from proxy.core.errors import Code, Refusal
+from proxy.core.headers import Origins
+from proxy.http1.request import Unreadable
+from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
+
+UNREADABLE: Final = {
+    Unreadable.malformed: Code.malformed_request,
+    Unreadable.too_large: Code.headers_too_large,
+    Unreadable.too_slow: Code.request_timeout,
+    Unreadable.no_room: Code.overloaded,
+}
+"""What bytes that never became a request are refused as."""
+
+_ORIGIN: Final = b"\r\norigin:"
+_MOST_ORIGINS: Final = 1024
+
+
+class Responses:
+    """Renders what is answered here. `origins` are the web origins that may read answers."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self.cors = lru_cache(maxsize=_MOST_ORIGINS)(self._cors)
+
+    def _cors(self, origin: bytes | None) -> FieldLines:
+        """The CORS fields of any answer to this origin."""
+        fields = self._origins.cors(origin)
+        return FieldLines(fields) if fields else NO_FIELDS
+
+    def preflight(self, origin: bytes | None) -> ResponseHead:
+        """The answer to a preflight."""
+        return ResponseHead(204, self._origins.preflight(origin), None)
+
+    def refusal(self, refusal: Refusal, request_id: str) -> tuple[ResponseHead, bytes]:
+        """Head and body of a refusal."""
+        body = errors.body(refusal, request_id)
+        fields = headers.refusal(refusal.code)
+        if refusal.code is Code.method_not_allowed:
+            fields.append((b"allow", headers.METHODS))
+        return ResponseHead(refusal.code.value.status, fields, len(body)), body
+
+    def origin_in(self, received: bytes) -> FieldLines:
+        """The CORS fields for bytes that could not be read as a request, as far as an allowed origin stands in them.
+
+        The origin is only compared: what is sent is the operator's spelling of it.
+        """
+        _, found, rest = received.lower().partition(_ORIGIN)
+        origin = rest.partition(b"\r\n")[0].strip(b" \t")
+        return self.cors(origin) if found and len(origin) < 256 else NO_FIELDS
