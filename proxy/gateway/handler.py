@@ -235,7 +235,7 @@ class Exchange:
     def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool) -> None:
         """The answer in one piece."""
         self._head(head, up_to_date=up_to_date)
-        self._sent_bytes = len(body)
+        self._sent_bytes = 0 if self._inbound.method == "HEAD" else len(body)
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._finish()
 
@@ -300,7 +300,8 @@ class Exchange:
     def lost(self) -> None:
         """The client is gone."""
         self._leave()
-        self._code = End.client_gone.value
+        early = self._subject_arriving is not None
+        self._code = Code.malformed_request.name if early else End.client_gone.value
         self._status = self._status or CLIENT_GONE
         self._finish()
 

@@ -163,10 +163,11 @@ class Delivery:
 
     def cancel(self) -> None:
         """Gives the call to Electric up."""
+        call = self._call
         if not self._over:
             self._finish()
-            if self._call is not None:
-                self._call.cancel()
+            if call is not None:
+                call.cancel()
 
     # What Electric sends.
 

@@ -101,12 +101,19 @@ class Sharing:
             delivery.cancel()
 
     def _alone(self, subscriber: Subscriber, conditions: Conditions) -> Delivery:
-        fetch = Fetch(subscriber.request, self._bounds.fetch_bytes)
-        fetch.enter(subscriber)
-        delivery = self._deliveries[fetch] = Delivery(fetch, self._unshared, self._read, self._news)
+        fetch, owner = self._unshared_fetch(subscriber)
+        delivery = self._deliveries[fetch] = Delivery(fetch, owner, self._read, self._news)
         delivery.subscribe(subscriber)
         delivery.start(self._source, subscriber.request, conditions)
         return delivery
+
+    def _unshared_fetch(self, subscriber: Subscriber) -> tuple[Fetch, Owner]:
+        if subscriber.request.kind is Kind.sse:  # events go out whole also for one
+            broadcasts = Broadcasts(self._bounds.broadcast_bytes, self._coalescer.cache)
+            return broadcasts.enter(subscriber, subscriber.request)[0], broadcasts
+        fetch = Fetch(subscriber.request, self._bounds.fetch_bytes)
+        fetch.enter(subscriber)
+        return fetch, self._unshared
 
     def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found) -> Delivery:
         self._observe(Subscribed(subscriber.request.kind.value, how.value))

@@ -35,7 +35,6 @@ DIFFERENT = {
     "string-literal-0076": "a control character in a literal is text: it is sent as a parameter",
     "protocol-0533": "a handle of a foreign form is read and dropped here, as every handle is at offset -1",
     "headers-0766": "sent as it stands it is two whole headers, neither of which means anything to the proxy",
-    "method-0674": "two spaces before the target are one to the parser, as RFC 9112 3 permits: it is a plain GET",
 }
 """Rows that this proxy judges otherwise on purpose, by id, each with the reason."""
 

@@ -16,7 +16,7 @@ pytestmark = ON_MODULE_LOOP
 
 TABLE = '"public"."chat_messages"'
 REFUSED_AS_OURS = {code.name for code in Code if 400 <= code.value.status < 500}
-FORWARDED = {"host", "accept-encoding", "if-none-match", "traceparent", "connection"}
+FORWARDED = {"host", "accept-encoding", "if-none-match", "traceparent", "connection", "x-request-id"}
 
 BY_TABLE = [pytest.param(row, id=row["id"]) for row in ROWS]
 BY_NAME = [

@@ -8,7 +8,7 @@ import pytest_asyncio
 from proxy.core.handles import UNKNOWN
 from tests.harness.raw import connected, request
 from tests.harness.running import running
-from tests.harness.shared import DIRECT, ON_MODULE_LOOP, REFERENCE, SHARED, forget
+from tests.harness.shared import DIRECT, ON_MODULE_LOOP, SHARED, forget
 from tests.harness.upstream import HEADERS
 from tests.tree import ROOT
 
@@ -36,7 +36,7 @@ ANSWERS = {
 }
 
 
-@pytest.fixture(scope="module", params=[DIRECT, SHARED, REFERENCE], ids=["direct", "shared", "reference"])
+@pytest.fixture(scope="module", params=[DIRECT, SHARED], ids=["direct", "shared"])
 def mode(request):
     """With and without sharing, and by the other carrier."""
     return request.param

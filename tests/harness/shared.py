@@ -23,7 +23,6 @@ UNREAD = {"PROXY_ROW_CHECK": "off"}
 DIRECT = UNREAD | {"PROXY_SHARE": "off"}
 SHARED = UNREAD | {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
 """Requests that are open share, and every test finds its own upstream request."""
-REFERENCE = DIRECT | {"PROXY_CARRIER": "aiohttp"}
 """The other carrier, held to the same tests."""
 
 

@@ -14,7 +14,7 @@ from proxy.telemetry.events import (
 )
 from tests.harness.raw import Broken, connected
 from tests.harness.refusals import assert_refused
-from tests.harness.shared import DIRECT, ON_MODULE_LOOP, REFERENCE, SHARED
+from tests.harness.shared import DIRECT, ON_MODULE_LOOP, SHARED
 from tests.harness.upstream import HEADERS, ROWS
 from tests.relay.asking import (
     CATCH_UP,
@@ -36,7 +36,7 @@ from tests.relay.asking import (
 pytestmark = ON_MODULE_LOOP
 
 
-@pytest.fixture(scope="module", params=[DIRECT, SHARED, REFERENCE], ids=["direct", "shared", "reference"])
+@pytest.fixture(scope="module", params=[DIRECT, SHARED], ids=["direct", "shared"])
 def mode(request):
     """How the module's proxies ask Electric: both carriers must bring back the same."""
     return request.param

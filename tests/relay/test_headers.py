@@ -244,7 +244,8 @@ async def test_a_browser_revalidates_what_it_has(proxy, upstream, length):
 
     async def unless_it_matches(connection, asked):
         if ("if-none-match", ETAG) in [(name.lower(), value) for name, value in asked.headers]:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in (fields | length).items())
+            said = fields | length | {"x-request-id": connection.request_id}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in said.items())
             connection.writer.write(f"HTTP/1.1 304 Not Modified\r\n{lines}\r\n".encode())
             await connection.writer.drain()
         else:
