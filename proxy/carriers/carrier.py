@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, Self
 
 HEAD_BYTES = 262_144
-"""The longest head that is taken: `electric-schema` grows with the columns (protocol reference 3.1)."""
+"""The longest head that is taken: `electric-schema` grows with the columns."""
 
 HEADERS = 100
 """The most headers that are taken; Electric sends some twenty."""

@@ -9,7 +9,7 @@ from proxy.carriers.connection import READ_BYTES, Connection
 from proxy.carriers.origin import Origin
 
 MOST_USES = 45
-"""Requests on one connection: Electric closes after the 50th, and does not say so (protocol reference 5.1)."""
+"""Requests on one connection: Electric closes after the 50th, without `connection: close`."""
 
 
 class Pool:

@@ -32,7 +32,7 @@ from proxy.telemetry.events import (
 )
 
 PASSED = frozenset({200, 304, 400, 409, 503})
-"""Electric's own answers, which its clients understand (protocol reference 3.4)."""
+"""Electric's own answers, which its clients understand."""
 
 MAPPED: Mapping[int, Code] = {401: Code.upstream_refused_secret, 429: Code.overloaded}
 """Answers that mean something else to a client than to us; every other status is `upstream_failed`."""

@@ -1,7 +1,7 @@
 """A shared stream of server-sent events: a flight that can also be boarded at a later message boundary. Pure.
 
 A boundary has a position if its last message is an `up-to-date`: `<global_last_seen_lsn>_0`, which is where a client
-that has read it asks next (protocol reference 1.6). Boundaries are forgotten with the pieces in front of them.
+that has read it asks next. Boundaries are forgotten with the pieces in front of them.
 """
 
 import json

@@ -82,7 +82,7 @@ def not_modified(head: Head, if_none_match: bytes | None) -> Headers | None:
         return None
     if (b"", head.etag) not in _ETAGS.findall(if_none_match[:1024]):
         return None
-    left_out = (b"electric-schema", b"content-length")  # as Electric does (protocol reference 1.3)
+    left_out = (b"electric-schema", b"content-length")  # as Electric does; RFC 9110, section 15.4.5
     return [(name, value) for name, value in head.headers if name not in left_out]
 
 

@@ -99,7 +99,7 @@ async def test_one_that_has_grown_too_old_unnoticed_is_not_taken():
         assert len(running.links) == 2
 
 
-# Electric closes its connections after fifty requests, and says nothing (protocol reference 5.1).
+# Electric closes its connections after fifty requests, without `connection: close`.
 
 
 def closing_after(count):
