@@ -12,10 +12,10 @@ from proxy.telemetry.events import RiderBoarded, RiderLetGo
 
 KINDS = tuple(kind.value for kind in Kind if kind is not Kind.subset)
 NOW: Mapping[str, str] = {
-    "open_flights": "Shared upstream requests under way, without streams.",
+    "open_flights": "Shared requests to Electric in flight, without streams.",
     "open_hubs": "Shared streams.",
-    "open_riders": "Requests on flights and hubs under way.",
-    "cache_bytes": "Bytes of PROXY_CACHE_BYTES taken.",
+    "open_riders": "Clients' requests that share an open request to Electric.",
+    "cache_bytes": "Bytes in use of PROXY_CACHE_BYTES.",
 }
 """What `figures` says, and how."""
 
@@ -27,15 +27,17 @@ class ShareMetrics:
 
     def __init__(self, registry: CollectorRegistry, figures: Figures) -> None:
         counter = partial(Counter, registry=registry)
-        self._flights = counter(
-            "shape_proxy_flights_total", "Upstream requests made for all who ask the same.", ["kind"]
+        self._flights = counter("shape_proxy_flights_total", "Requests to Electric that may be shared.", ["kind"])
+        self._riders = counter(
+            "shape_proxy_riders_total", "Clients' requests answered by sharing or from the cache.", ["kind"]
         )
-        self._riders = counter("shape_proxy_riders_total", "Requests answered by sharing.", ["kind"])
-        self._lookups = counter("shape_proxy_cache_lookups_total", "Answers found kept, or not.", ["kind", "result"])
-        self._let_go = counter("shape_proxy_riders_let_go_total", "Riders too slow for what is held.", ["kind"])
+        self._lookups = counter("shape_proxy_cache_lookups_total", "Cache hits and misses.", ["kind", "result"])
+        self._let_go = counter(
+            "shape_proxy_riders_let_go_total", "Clients that read too slowly for the buffer.", ["kind"]
+        )
         for name, meaning in NOW.items():
             Gauge(f"shape_proxy_{name}", meaning, registry=registry).set_function(partial(_figure, figures, name))
-        evicted = "Bytes of the cache that gave way to others."
+        evicted = "Bytes evicted from the cache."
         Told(registry, "shape_proxy_cache_evicted_bytes", evicted, "", lambda: {"": figures()["cache_evicted_bytes"]})
         for kind in KINDS:
             self._flights.labels(kind), self._riders.labels(kind), self._let_go.labels(kind)
