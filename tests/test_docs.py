@@ -4,10 +4,12 @@ import ast
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import click
 import pytest
 
+from proxy import policy_files
 from proxy.cli import main
 from proxy.core.errors import Code
 from proxy.settings import Settings, variable
@@ -67,6 +69,14 @@ def test_every_option_says_what_it_does(name: str) -> None:
     (found,) = [given for given in main.commands[command].params if option in given.opts]
     assert isinstance(found, click.Option)
     assert (found.help or "").endswith(".")
+
+
+def test_the_policies_that_the_readme_shows_load_together(tmp_path: Path) -> None:
+    shown = re.findall(r"^```toml\n# policies/(\w+\.toml)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+    for name, text in shown:
+        (tmp_path / name).write_text(text, "utf-8")
+    loaded = policy_files.load(tmp_path)
+    assert len(shown) == readme().count("```toml") == len({result.policy for result in loaded.results})
 
 
 def test_the_readme_names_no_setting_that_there_is_not() -> None:
