@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from proxy import policy_files
+from proxy.auth import policy_loader
 from proxy.cli import main
 from proxy.core.errors import Code
 from proxy.settings import Settings, variable
@@ -75,7 +75,7 @@ def test_the_policies_that_the_readme_shows_load_together(tmp_path: Path) -> Non
     shown = re.findall(r"^```toml\n# policies/(\w+\.toml)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
     for name, text in shown:
         (tmp_path / name).write_text(text, "utf-8")
-    loaded = policy_files.load(tmp_path)
+    loaded = policy_loader.load(tmp_path)
     assert len(shown) == readme().count("```toml") == len({result.policy for result in loaded.results})
 
 
