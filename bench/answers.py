@@ -1,4 +1,4 @@
-"""The bytes that the mock of Electric sends, as the protocol reference has them: chunked, with a strong etag."""
+"""The bytes that the mock of Electric sends, as Electric sends them: chunked, with a strong etag."""
 
 from functools import lru_cache
 

@@ -141,7 +141,7 @@ class Settings(BaseModel):
         description="Binds handles to shapes: 32 characters or more, one for all replicas; else ELECTRIC_SECRET does.",
     )
     database_url: Annotated[SecretStr | None, BeforeValidator(_postgres_url)] = Field(
-        None, description="PostgreSQL, for the lag metrics and the demo; optional."
+        None, description="PostgreSQL, for the lag metrics, the check of policies and the demo; optional."
     )
 
     listen: Listen = Field(Address("127.0.0.1", 8080), description="Where clients connect.")
@@ -154,29 +154,31 @@ class Settings(BaseModel):
         (), description="More headers that web pages may send, such as tracestate,baggage; none of them goes upstream."
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Processes; each shares by itself.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The minimum level that is logged."
+    )
 
     token_keys: Path = Field(description="A JWKS file with the keys that tokens are verified with.")
     token_issuer: str = Field(min_length=1, description="What iss must be, exactly.")
     token_audience: str = Field(min_length=1, description="What aud must be, exactly.")
     token_max_seconds: Count = Field(900, description="The longest life of a token, exp - iat.")
-    token_leeway_seconds: float = Field(10, ge=0, le=60, description="The clock difference that is forgiven.")
+    token_leeway_seconds: float = Field(10, ge=0, le=60, description="The clock difference that is tolerated.")
     token_require_typ: bool = Field(False, description="Whether typ must be electric-shape+jwt.")
-    token_max_bytes: Count = Field(4096, description="The longest token that is looked at.")
+    token_max_bytes: Count = Field(4096, description="The longest token that is read.")
     revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
-    token_cache: Count = Field(10_000, description="How many verified tokens are remembered.")
+    token_cache: Count = Field(10_000, description="How many verified tokens are cached.")
 
     database_check: Literal["warn", "strict"] = Field(
         "warn", description="Whether a difference between policies and DATABASE_URL is logged, or refused."
     )
     decision_cache_bytes: Bytes = Field(
-        33_554_432, description="Decisions remembered, all together; one subject has an eighth of it. 0 for none."
+        33_554_432, description="Cached decisions, all together; one subject has an eighth of it. 0 for none."
     )
 
     connect_seconds: Seconds = Field(3, description="To connect to Electric.")
-    head_seconds: Seconds = Field(30, description="For the head of an answer that does not wait.")
+    head_seconds: Seconds = Field(30, description="For the head of an answer that is not a live poll's.")
     live_head_seconds: Seconds = Field(35, description="For the head of a live poll, which Electric holds for 20 s.")
-    sse_idle_seconds: Seconds = Field(45, description="Between two pieces of a stream, kept alive every 21.")
+    sse_idle_seconds: Seconds = Field(45, description="Between two pieces of a stream; Electric sends one every 21 s.")
     write_seconds: Seconds = Field(25, description="For a client to take a piece; Electric itself waits 30.")
     drain_seconds: Seconds = Field(25, description="For open polls to end after SIGTERM; streams end at once.")
 
@@ -194,26 +196,27 @@ class Settings(BaseModel):
     )
     row_check: Literal["live", "all", "off"] = Field(
         "live",
-        description="Whether rows are held to the policy: changes and 256 KiB of a snapshot, all bytes, or none.",
+        description="Which rows are compared with the policy: changes and 256 KiB of a snapshot, all, or none.",
     )
-    share: Literal["on", "off"] = Field("on", description="Whether equal authorized requests share one to Electric.")
-    cache_bytes: Bytes = Field(
-        _SHARING.cache_bytes, description="Answers kept for the next who ask, all together; 0 for none."
+    share: Literal["on", "off"] = Field(
+        "on", description="Whether identical authorized requests share one request to Electric."
     )
+    cache_bytes: Bytes = Field(_SHARING.cache_bytes, description="Cached answers, all together; 0 for none.")
     cache_entry_bytes: Bytes = Field(
-        _SHARING.cache_entry_bytes, description="The largest of them; larger ones only pass through."
+        _SHARING.cache_entry_bytes, description="The largest cached answer; larger ones are only relayed."
     )
     cache_seconds: Seconds = Field(
-        _SHARING.cache_seconds, description="The longest that one is kept; Electric's max-age may be less."
+        _SHARING.cache_seconds, description="How long an answer is cached at most; Electric's max-age may be less."
     )
     cache_live_seconds: Seconds = Field(
-        _SHARING.cache_live_seconds, description="The same for the answer to a live poll, and any that is up to date."
+        _SHARING.cache_live_seconds, description="The same for answers to live polls, and for all that are up to date."
     )
     fetch_bytes: Bytes = Field(
-        _SHARING.fetch_bytes, description="Held of a body that only passes; slower readers get their own."
+        _SHARING.fetch_bytes,
+        description="Buffer for a body that is not cached; slower readers get a request of their own.",
     )
     broadcast_bytes: Bytes = Field(
-        _SHARING.broadcast_bytes, description="Held of a shared stream, for who joins late or reads slowly."
+        _SHARING.broadcast_bytes, description="Buffer for a shared stream, for readers that join late or read slowly."
     )
 
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
@@ -224,37 +227,46 @@ class Settings(BaseModel):
     limit_params: Count = Field(_LIMITS.params, description="The most parameters of a filter.")
     limit_param_bytes: Count = Field(_LIMITS.param_bytes, description="The longest parameter.")
     limit_params_bytes: Count = Field(_LIMITS.params_bytes, description="All parameters together.")
-    limit_subset_offset: Count = Field(_LIMITS.subset_offset, description="The furthest page of a subset.")
+    limit_subset_offset: Count = Field(_LIMITS.subset_offset, description="The highest offset of a subset.")
     limit_target_bytes: Count = Field(_LIMITS.target_bytes, description="The longest target sent to Electric.")
     limit_filter_bytes: Count = Field(_FILTER.bytes, description="The longest filter.")
-    limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most words and signs of a filter.")
+    limit_filter_tokens: Count = Field(_FILTER.tokens, description="The most tokens (words and signs) of a filter.")
     limit_filter_depth: Depth = Field(_FILTER.depth, description="The deepest nesting of a filter.")
     limit_filter_nodes: Count = Field(_FILTER.nodes, description="The most operations of a filter.")
     limit_filter_in_list: Elements = Field(_FILTER.in_list, description="The longest list of a filter.")
-    limit_filter_list_bytes: Count = Field(_FILTER.list_bytes, description="The lists of a filter, besides its text.")
+    limit_filter_list_bytes: Count = Field(
+        _FILTER.list_bytes, description="All lists of a filter together; they are not part of its bytes."
+    )
     limit_filter_like_bytes: Count = Field(_FILTER.like_bytes, description="The longest LIKE pattern.")
-    limit_filter_like_wildcards: Count = Field(_FILTER.like_wildcards, description="The most % and _ in one.")
+    limit_filter_like_wildcards: Count = Field(
+        _FILTER.like_wildcards, description="The most % and _ in a LIKE pattern."
+    )
 
-    probe_seconds: Seconds = Field(5, description="Between two questions to Electric's /v1/health.")
+    probe_seconds: Seconds = Field(5, description="The polling interval of Electric's /v1/health.")
     probe_failures: Count = Field(3, description="Failures in a row until Electric, or its shapes, count as away.")
-    ready_requires_electric: bool = Field(False, description="Whether /ready says no while Electric is away.")
+    ready_requires_electric: bool = Field(False, description="Whether /ready is false while Electric is away.")
 
     heartbeat_table: Annotated[Table | None, BeforeValidator(_table)] = Field(
-        None, description="The table, schema.name, that measures the delivery lag (deploy/postgres); none: unmeasured."
+        None,
+        description="The table, schema.name, for measuring the delivery lag (deploy/postgres); empty: not measured.",
     )
-    heartbeat_seconds: Seconds = Field(5, description="Between two writes to it.")
+    heartbeat_seconds: Seconds = Field(5, description="The interval of writes to the heartbeat table.")
     replication_slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = Field(
         "electric_slot_default", description="Electric's replication slot, whose lag is read if DATABASE_URL is set."
     )
-    replication_seconds: Seconds = Field(15, description="Between two looks at it.")
+    replication_seconds: Seconds = Field(15, description="The polling interval of the replication slot.")
 
     decision_sample: float = Field(0, ge=0, le=1, description="The share of allowed requests whose decision is logged.")
-    decision_refusals: Count = Field(600, description="Refusals of one code whose decision is logged, a minute.")
+    decision_refusals: Count = Field(600, description="The most refusals of one code that are logged in a minute.")
     decision_file: Path | None = Field(
         None, description="A file, mode 0600, for logged decisions with claims and queries, for explain --decision."
     )
-    decision_file_bytes: Count = Field(67_108_864, description="The size at which that file is moved to file.1.")
-    decision_files: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="Older files kept: file.1, file.2, ….")
+    decision_file_bytes: Count = Field(
+        67_108_864, description="The size at which the decision file is renamed to file.1."
+    )
+    decision_files: Annotated[int, Field(ge=0, le=1000)] = Field(
+        4, description="How many older decision files are kept: file.1, file.2, …."
+    )
 
     @property
     def limits(self) -> Limits:

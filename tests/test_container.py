@@ -181,6 +181,8 @@ def test_the_pods_electric_is_reached_by_the_proxy_alone() -> None:
     assert "targetPort: 8080" in public
     assert re.findall(r"port: (\d+)", network) == ["8080", "9090"]
     assert "policyTypes: [Ingress]" in network
+    (admin,) = [rule for rule in network.split("\n    - ") if "port: 9090" in rule]
+    assert admin.startswith("from: [{ namespaceSelector:")
     assert "3000" not in public + network
     assert "ports:" not in container("electric")
     assert 'value: "http://127.0.0.1:3000"' in container("proxy")
@@ -198,6 +200,8 @@ def test_the_pods_proxy_is_locked_in() -> None:
     for said in ("runAsNonRoot: true", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false"):
         assert said in text
     assert "drop: [ALL]" in text
+    assert "seccompProfile: { type: RuntimeDefault }" in text
+    assert "automountServiceAccountToken: false" in documents()[0]
 
 
 def test_the_pod_is_asked_for_its_health_where_the_proxy_says_it() -> None:

@@ -1,12 +1,15 @@
-"""What a stranger needs stands in the README: every setting, refusal, metric and command. A new one must be told."""
+"""What a stranger needs stands in the README, and what SECURITY.md names exists. A new setting or code must be told."""
 
+import ast
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import click
 import pytest
 
+from proxy.auth import policy_loader
 from proxy.cli import main
 from proxy.core.errors import Code
 from proxy.settings import Settings, variable
@@ -68,6 +71,14 @@ def test_every_option_says_what_it_does(name: str) -> None:
     assert (found.help or "").endswith(".")
 
 
+def test_the_policies_that_the_readme_shows_load_together(tmp_path: Path) -> None:
+    shown = re.findall(r"^```toml\n# policies/(\w+\.toml)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
+    for name, text in shown:
+        (tmp_path / name).write_text(text, "utf-8")
+    loaded = policy_loader.load(tmp_path)
+    assert len(shown) == readme().count("```toml") == len({result.policy for result in loaded.results})
+
+
 def test_the_readme_names_no_setting_that_there_is_not() -> None:
     named = set(re.findall(r"\bPROXY_[A-Z_]+[A-Z]\b", readme()))
     known = {variable(name) for name in Settings.model_fields}
@@ -78,3 +89,48 @@ def test_the_readme_names_no_metric_that_there_is_not() -> None:
     named = set(re.findall(r"\bshape_proxy_[a-z_]+[a-z]\b", readme()))
     known = list(map(exposed, families()))
     assert {name for name in named if not any(metric.startswith(name) for metric in known)} <= {"shape_proxy_heartbeat"}
+
+
+# --- SECURITY.md
+
+
+@cache
+def security() -> str:
+    return (ROOT / "SECURITY.md").read_text("utf-8")
+
+
+def threats() -> list[str]:
+    """The rows of the threat model."""
+    _, _, table = security().partition("## Threat model")
+    rows = [line for line in table.partition("\n#")[0].splitlines() if line.startswith("| ")]
+    return rows[1:]
+
+
+@cache
+def defined_in(path: str) -> frozenset[str]:
+    """The tests that a file defines, in classes too."""
+    tree = ast.parse((ROOT / path).read_text("utf-8"))
+    return frozenset(
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )
+
+
+def test_every_threat_names_a_test_and_says_what_is_left() -> None:
+    assert threats()
+    for row in threats():
+        _, _who, _what, _lock, shown, left, _ = (cell.strip() for cell in row.split("|"))
+        assert "::test_" in shown, row
+        assert left, row
+
+
+def test_every_test_that_security_md_names_exists() -> None:
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", security())
+    assert [f"{path}::{name}" for path, name in named if name not in defined_in(path)] == []
+
+
+def test_every_path_that_security_md_names_exists() -> None:
+    named = re.findall(r"`((?:proxy|tests|deploy)/[\w/.]*)", security())
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []

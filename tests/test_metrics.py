@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from proxy.gateway.ends import End
+from proxy.gateway.routes import GONE
 
 from proxy.auth import policy_loader as policy_files
 from proxy.auth import tokens
@@ -16,9 +18,7 @@ from proxy.auth.keys import KeyRing, new_keys
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
-from proxy.gateway.ends import End
 from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
-from proxy.gateway.routes import GONE
 from proxy.runtime import compose as wiring
 from proxy.runtime.server import Parts
 from proxy.settings import load

@@ -1,7 +1,7 @@
 """Every way a request can be refused: one closed table, and the one exception that carries a row of it.
 
-Statuses decide what clients do (protocol reference 3.4): 401 makes the application fetch a new token, other
-4xx stop the stream, 429 and 5xx are retried with `retry-after` as the floor.
+Statuses decide what Electric's TypeScript client does: 401 makes the application fetch a new token, other 4xx stop
+the stream, 429 and 5xx are retried with `retry-after` as the floor.
 """
 
 import json

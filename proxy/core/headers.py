@@ -13,7 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 
 ANSWER: frozenset[bytes] = frozenset(
     {
-        # The protocol's own (protocol reference 3.1). `electric-up-to-date` is empty: its presence is the signal.
+        # The protocol's own. `electric-up-to-date` is empty: its presence is the signal.
         b"electric-cursor",
         b"electric-handle",
         b"electric-has-data",

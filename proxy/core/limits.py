@@ -1,4 +1,4 @@
-"""How large a request may be. Electric bounds little of this itself (protocol reference 10, rows 8 and 14)."""
+"""How large a request may be. Electric bounds little of this itself."""
 
 from dataclasses import dataclass
 

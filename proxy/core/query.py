@@ -1,7 +1,7 @@
 """The query string, read once and strictly: raw bytes to pairs, each key once, nothing folded or guessed.
 
-Electric reads the same bytes loosely (protocol reference 2.3: the last repeated key wins, keys are decoded before
-they are matched, blank is absent), so whatever could be read in two ways is refused here.
+Electric reads the same bytes loosely (the last repeated key wins, keys are decoded before they are matched, blank is
+absent), so whatever could be read in two ways is refused here.
 """
 
 import re
@@ -56,7 +56,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """The text itself. Raises Refusal if it has control characters: a NUL cuts what follows (10, row 7)."""
+    """The text itself. Raises Refusal if it has control characters: a NUL cuts what follows."""
     if _CONTROL.search(text):
         raise Refusal(Code.malformed_request, "Control characters are not allowed.")
     return text

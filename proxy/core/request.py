@@ -15,7 +15,7 @@ HANDLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,128}"
 """Any short text: handles.py tells ours from all others, which cost their client one fetch, not its stream."""
 
 PROTOCOL: Mapping[str, re.Pattern[str]] = {
-    # Positions in the log, by the grammar of protocol reference 2.1. They never choose data.
+    # Positions in the log, as Electric gives them out. They never choose data.
     "offset": re.compile(r"-1|now|[0-9]{1,20}_(?:[0-9]{1,20}|inf)", re.ASCII),
     "handle": re.compile(HANDLE),
     "live": re.compile(r"true|false"),
@@ -162,7 +162,7 @@ def _sse(given: Mapping[str, str]) -> bool:
 
 
 def _contradiction(position: Position) -> str | None:
-    """Electric's own rules (protocol reference 2.1), so that nothing is asked that must fail."""
+    """Electric's own rules, so that nothing is asked that must fail."""
     if position.live and position.at_start:
         return f"live cannot be true at offset={position.offset}."
     if position.sse and not position.live:

@@ -1,7 +1,7 @@
 """A subset: one filtered page of a shape's rows, asked by `subset__*` in a query or by a JSON body.
 
-Electric lets a body override the whole request (protocol reference 2.4), so a body is read into the five members
-of a subset, and every other member is refused.
+Electric lets a body override the whole request, so a body is read into the five members of a subset, and every other
+member is refused.
 """
 
 import json

@@ -26,7 +26,7 @@ from proxy.telemetry.events import FollowerFailed, FollowerRestarted, Observe
 
 START = Position(offset="-1")
 MOST_BODY_BYTES = 64 * 1024 * 1024
-"""Electric ends an answer after 10 MiB and one row (protocol reference 1.4); much more is not Electric."""
+"""Electric ends an answer after 10 MiB and one row; much more is not Electric."""
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 NO_RIGHTS = ClientRights(

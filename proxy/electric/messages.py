@@ -1,5 +1,4 @@
-"""The body of Electric's answers, read by the proxy for shapes of its own: never for a client's (protocol reference
-1.4)."""
+"""The body of Electric's answers, read by the proxy for shapes of its own: never for a client's."""
 
 import json
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ class Readiness:
 
     Electric's state stands beside it; with `requires_electric` it decides as well. One failed probe says little, so it
     takes `failures` in a row for Electric to count as away, and one success to come back. A 202 of Electric
-    (`starting`, `waiting`) is a failure: it may not serve new shapes (protocol reference 6.1). Its health may be well
+    (`starting`, `waiting`) is a failure: it may not serve new shapes. Its health may be well
     while its shapes are not (it is `active` without PostgreSQL), so their answers are counted in the same way.
     """
 

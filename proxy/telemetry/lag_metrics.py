@@ -41,7 +41,7 @@ class LagMetrics:
         )
         self._restarts = Counter(
             "shape_proxy_follower_restarts_total",
-            "Times that a shape the proxy follows was made anew.",
+            "Times that a shape which the proxy follows began again.",
             ["follower"],
             registry=registry,
         )

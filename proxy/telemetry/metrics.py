@@ -129,13 +129,13 @@ class Metrics:
         self._upstream = histogram("upstream_seconds", "From a request to Electric to the head of its answer.")
         self._head = histogram("head_seconds", "From a request to the head of its answer; for polls, the wait.")
         self._total = histogram("request_seconds", "From a request to the last byte of its answer.")
-        self._open = gauge("open_requests", "Requests admitted and not over.", ["policy", "kind"])
+        self._open = gauge("open_requests", "Requests admitted and not ended.", ["policy", "kind"])
         self._streams_limit = gauge("open_request_places_limit", "PROXY_MAX_OPEN_REQUESTS.")
-        self._open_streams = gauge("open_request_places", "Places taken of PROXY_MAX_OPEN_REQUESTS.")
-        self._age = gauge("up_to_date_age_seconds", "Since an answer of the policy was up to date.", ["policy"])
-        self._healthy_age = gauge("electric_healthy_age_seconds", "Since Electric was active, or since the start.")
-        self._electric = gauge("electric_state", "1 for the state that Electric was last seen in.", ["state"])
-        self._ready = gauge("ready", "1 while /ready says yes.")
+        self._open_streams = gauge("open_request_places", "Open requests that count towards PROXY_MAX_OPEN_REQUESTS.")
+        self._age = gauge("up_to_date_age_seconds", "Time since an answer of the policy was up to date.", ["policy"])
+        self._healthy_age = gauge("electric_healthy_age_seconds", "Time since Electric was active, or since the start.")
+        self._electric = gauge("electric_state", "1 for the last observed state of Electric.", ["state"])
+        self._ready = gauge("ready", "1 while /ready is true.")
         self._shapes = gauge("shapes_available", "1 until Electric fails at several shape requests in a row.")
         self._shapes.set(1)
         self._policies = gauge("policies", "Policies in force.")
@@ -143,9 +143,11 @@ class Metrics:
         self._book_rejected = gauge("policy_book_rejected", "1 while new policies were rejected, and old ones serve.")
         self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
         self._revocations = gauge("revocations", "Subjects and tokens that are revoked.")
-        self._revocation_faults = gauge("revocation_faults", "Faults of the file of revocations as it is now.")
-        self._decisions_dropped = counter("decisions_dropped_total", "Refusals not logged, as too many came.", ["code"])
-        self._build = gauge("build_info", "The version that runs.", ["version", "python"])
+        self._revocation_faults = gauge("revocation_faults", "Faults in the file of revocations.")
+        self._decisions_dropped = counter(
+            "decisions_dropped_total", "Refusals not logged, beyond PROXY_DECISION_REFUSALS.", ["code"]
+        )
+        self._build = gauge("build_info", "The running version.", ["version", "python"])
 
     def _define_stops(self, counter: Callable[[str, str, Iterable[str]], Counter]) -> None:
         """What the tripwires stopped, and filters that Electric did."""

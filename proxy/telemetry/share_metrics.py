@@ -1,5 +1,4 @@
-"""The metrics of sharing, a part of metrics.py. Subscribers by fetches is how many requests each one to Electric
-answers."""
+"""The metrics of sharing, a part of metrics.py: riders by flights is how many requests each one to Electric answers."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,10 +12,10 @@ from proxy.telemetry.events import Subscribed, SubscriberDropped
 
 KINDS = tuple(kind.value for kind in Kind if kind is not Kind.subset)
 NOW: Mapping[str, str] = {
-    "open_fetches": "Shared upstream requests under way, without streams.",
+    "open_fetches": "Shared requests to Electric in flight, without streams.",
     "open_broadcasts": "Shared streams.",
-    "open_subscribers": "Requests served by fetches under way.",
-    "cache_bytes": "Bytes of PROXY_CACHE_BYTES taken.",
+    "open_subscribers": "Clients' requests that share an open request to Electric.",
+    "cache_bytes": "Bytes in use of PROXY_CACHE_BYTES.",
 }
 """What `figures` says, and how."""
 
@@ -28,21 +27,17 @@ class ShareMetrics:
 
     def __init__(self, registry: CollectorRegistry, figures: Figures) -> None:
         counter = partial(Counter, registry=registry)
-        self._fetches = counter(
-            "shape_proxy_fetches_total", "Requests to Electric made for all who ask the same.", ["kind"]
+        self._fetches = counter("shape_proxy_fetches_total", "Requests to Electric that may be shared.", ["kind"])
+        self._subscribers = counter(
+            "shape_proxy_subscribers_total", "Clients' requests answered by sharing or from the cache.", ["kind"]
         )
-        self._subscribers = counter("shape_proxy_subscribers_total", "Requests answered by sharing.", ["kind"])
-        self._lookups = counter(
-            "shape_proxy_cache_lookups_total",
-            "Lookups in the cache.",
-            ["kind", "result"],
-        )
+        self._lookups = counter("shape_proxy_cache_lookups_total", "Cache hits and misses.", ["kind", "result"])
         self._dropped = counter(
-            "shape_proxy_subscribers_dropped_total", "Subscribers that were too slow.", ["kind"]
+            "shape_proxy_subscribers_dropped_total", "Clients that read too slowly for the buffer.", ["kind"]
         )
         for name, meaning in NOW.items():
             Gauge(f"shape_proxy_{name}", meaning, registry=registry).set_function(partial(_figure, figures, name))
-        evicted = "Bytes of the cache that gave way to others."
+        evicted = "Bytes evicted from the cache."
         Told(registry, "shape_proxy_cache_evicted_bytes", evicted, "", lambda: {"": figures()["cache_evicted_bytes"]})
         for kind in KINDS:
             self._fetches.labels(kind), self._subscribers.labels(kind), self._dropped.labels(kind)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from proxy.carriers.carrier import Broken, Carrier, Fault, Response
+
 from tests.harness.raw import SECONDS
 
 FIELDS = {"accept-encoding": "identity"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import uvloop
-
 from proxy.carriers.carrier import Carrier
+
 from proxy.electric.client import CARRIERS
 from tests.carriers.asking import Outcome, asked
 from tests.carriers.origin import Origin, Script, origin

@@ -4,8 +4,8 @@ import asyncio
 import socket
 
 import pytest
-
 from proxy.carriers.carrier import TimedOut, Unreachable
+
 from proxy.electric.client import CARRIERS
 from tests.carriers.asking import asked, send
 

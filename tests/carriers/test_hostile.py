@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-
 from proxy.carriers.carrier import Stale, Unreachable
 from proxy.carriers.llhttp import Llhttp
+
 from tests.carriers.asking import Cut, Got, asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_closing, saying_then_silent
 from tests.carriers.streams import BAD_BODY, BAD_HEAD, CHUNKED, DISAGREED, EARLY, GOOD, JUNK, OK

@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from proxy.carriers.carrier import Unreachable
-from proxy.http1.origin import Origin
+
 from proxy.electric.client import CARRIERS
+from proxy.http1.origin import Origin
 from tests.carriers.asking import asked, read, send
 from tests.carriers.origin import Link, answering, origin
 from tests.carriers.streams import CHUNKED, GOOD

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-
 from proxy.carriers.carrier import Stale
 from proxy.carriers.connection import Connection
 from proxy.carriers.incoming import Incoming
 from proxy.carriers.pool import MOST_USES
+
 from proxy.electric.client import CARRIERS
 from tests.carriers.asking import FIELDS, Got, asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent
@@ -99,7 +99,7 @@ async def test_one_that_has_grown_too_old_unnoticed_is_not_taken():
         assert len(running.links) == 2
 
 
-# Electric closes its connections after fifty requests, and says nothing (protocol reference 5.1).
+# Electric closes its connections after fifty requests, without `connection: close`.
 
 
 def closing_after(count):

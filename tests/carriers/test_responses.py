@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from proxy.carriers.incoming import Incoming
 from proxy.carriers.llhttp import Llhttp
+
 from tests.carriers.asking import FIELDS, Got, asked, read, send
 from tests.carriers.origin import answering, origin, saying_then_closing
 from tests.carriers.streams import CHUNKED, GOOD, OK, UNTIL_CLOSE

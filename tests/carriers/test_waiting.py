@@ -4,10 +4,10 @@ import asyncio
 import gc
 
 import pytest
-
 from proxy.carriers.carrier import Broken, TimedOut
 from proxy.carriers.connection import AHEAD_BYTES, Connection
 from proxy.carriers.incoming import Incoming
+
 from proxy.electric.client import CARRIERS
 from tests.carriers.asking import asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent

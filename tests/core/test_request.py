@@ -18,7 +18,7 @@ LIVE = CATCH_UP | {"live": "true"}
 SSE = LIVE | {"live_sse": "true"}
 
 SEEN: dict[str, tuple[bytes, Kind]] = {
-    # the queries of electric-protocol.md 2.2, with the table that the application adds
+    # the queries of Electric's TypeScript client, with the table that the application adds
     "first": (b"table=notes&log=full&offset=-1", Kind.initial),
     "changes only from now": (b"table=notes&log=changes_only&offset=now", Kind.initial),
     "catch-up": (f"table=notes&handle={HANDLE}&log=full&offset=0_inf".encode(), Kind.catch_up),

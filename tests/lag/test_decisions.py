@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from proxy.gateway.routes import GONE, Inbound
 
 from proxy import settings
 from proxy.audit import decision_log as decisions
@@ -17,7 +18,6 @@ from proxy.auth import policy_loader as policy_files
 from proxy.auth.authorizer import Steps
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
-from proxy.gateway.routes import GONE, Inbound
 from proxy.settings import SettingsFault
 from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observation
 from proxy.telemetry.logs import members

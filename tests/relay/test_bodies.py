@@ -135,7 +135,7 @@ async def test_what_is_left_when_a_stream_ends_is_given_out(proxy, upstream):
         assert (await raw.ask(get(proxy, SSE))).body == EVENT + b"data: un"
 
 
-# A kept-alive connection that Electric closes without notice (protocol reference 10, row 11).
+# A kept-alive connection that Electric closes without notice.
 
 
 def closing_after(count):

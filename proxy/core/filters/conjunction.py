@@ -75,7 +75,7 @@ def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str
 
 
 def _claim(value: str) -> str:
-    # NUL cuts the value behind it: s1\0x would be the session s1 (electric-protocol.md 10, row 7)
+    # Electric cuts a value at a NUL: s1\0x would be the session s1.
     if control_in(value) is not None:
         raise Unverified("a claim's value holds a control character")
     return value

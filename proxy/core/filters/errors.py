@@ -13,7 +13,7 @@ _DEEPEST = 64
 
 @dataclass(frozen=True, slots=True)
 class FilterLimits:
-    """Bounds of one filter (filters.md 4). Electric has none of its own: 2 KB of nested NOT ends its VM.
+    """Bounds of one filter. Electric has none of its own, and evaluates every filter in few processes.
 
     `bytes` and `like_bytes` are UTF-8 bytes; `depth` counts brackets and NOTs as written and brackets as sent;
     `nodes` counts operators and operands. The constants of IN lists take no part in these: they have `in_list` and

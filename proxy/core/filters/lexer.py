@@ -11,7 +11,7 @@ from proxy.core.filters.errors import FilterFault, FilterLimits
 
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# NUL cuts the text in Electric's parser binding (electric-protocol.md 10, row 7); surrogates have no UTF-8.
+# NUL cuts the text in Electric's parser binding; surrogates have no UTF-8 (RFC 3629, section 3).
 
 _JOINT = r"""(?![\w'"$])"""
 # What may not follow directly: PostgreSQL reads E'…', N'…', 1x, $1OR and 'a'b as something else than they seem.

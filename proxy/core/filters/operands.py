@@ -1,7 +1,7 @@
 """Tokens to values: columns, literals, parameters, casts of those, and four functions. A condition is none.
 
 That operands are values is the rule that defeats the deparser in Electric, which loses the brackets round a
-condition left of IS NULL, IN, BETWEEN and LIKE (electric-protocol.md 10, row 4).
+condition left of IS NULL, IN, BETWEEN and LIKE.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`subset__order_by`: sort keys by name. Electric runs whatever follows them (electric-protocol.md 10, row 5)."""
+"""`subset__order_by`: sort keys by name. Electric itself does not bound what follows them."""
 
 from dataclasses import replace
 from typing import Final
