@@ -60,7 +60,7 @@ test-electric: venv
 	$(BIN)/pytest --electric -n 2 --dist loadfile --timeout 900 $(ELECTRIC)
 
 test-long: venv
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/share
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/sharing
 	$(BIN)/pytest -n 2 --timeout 1800 -m long tests/differential
 	$(PIP) -e '.[fuzz]'
 	$(BIN)/python -m tests.core.filters.fuzz_atheris

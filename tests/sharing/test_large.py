@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.share.clients import INITIAL, Scripted, aboard, boarded, clients, get, let_go
+from tests.sharing.clients import INITIAL, Scripted, aboard, boarded, clients, get, let_go
 
 LARGE = b"".join(b"%019d," % number for number in range(1_000_000))
 PASSING = {"PROXY_CACHE_ENTRY_BYTES": "100000"}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.raw import until
 from tests.harness.upstream import Connection
-from tests.share.clients import (
+from tests.sharing.clients import (
     SSE,
     STREAM,
     Scripted,

@@ -12,7 +12,7 @@ from proxy.sharing.bounds import Bounds
 from proxy.sharing.delivery import Bell
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import SubscriberDropped
-from tests.share.asking import asking
+from tests.sharing.asking import asking
 
 FIELDS = [
     (b"electric-handle", b"1-2"),

@@ -8,7 +8,7 @@ import pytest
 from tests.harness.raw import Broken, until
 from tests.harness.refusals import assert_refused
 from tests.harness.upstream import HEADERS, ROWS
-from tests.share.clients import (
+from tests.sharing.clients import (
     CATCH_UP,
     EMPTY,
     INITIAL,

@@ -1,11 +1,11 @@
-"""What the head of a shared answer says: how long it may be kept, whose validator it meets, how it reads to joiners."""
+"""What the head of a shared answer means: how long it may be cached, whose validator it meets, how it reads to joiners."""
 
 import pytest
 
 from proxy.core.request import Kind
 from proxy.sharing.broadcast import cut, position_after
-from proxy.sharing.freshness import Head, joined, not_modified, read
-from tests.share.asking import asking
+from proxy.sharing.freshness import ReceivedHead, joined, not_modified, read
+from tests.sharing.asking import asking
 
 BASE = {
     b"electric-handle": b"1-2",
@@ -13,6 +13,11 @@ BASE = {
     b"etag": b'"1-2:0_0:7_0"',
     b"cache-control": b"public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746",
 }
+
+
+def sign(definition, handle):
+    """Signs nothing."""
+    return handle
 
 
 @pytest.mark.parametrize(
@@ -50,23 +55,35 @@ BASE = {
     ],
 )
 def test_how_long_an_answer_is_kept(kind, status, changed, seconds):
-    head = read(asking(kind=kind), status, list((BASE | changed).items()), (60, 5))
+    head = read(asking(kind=kind), status, list((BASE | changed).items()), (60, 5), sign)
     assert head.keep_seconds == seconds
 
 
 @pytest.mark.parametrize("missing", [b"electric-handle", b"electric-offset", b"cache-control"])
 def test_an_answer_that_lacks_what_clients_need_is_not_kept(missing):
-    said = [(name, value) for name, value in BASE.items() if name != missing]
-    assert read(asking(), 200, said, (60, 5)).keep_seconds == 0
+    received = [(name, value) for name, value in BASE.items() if name != missing]
+    assert read(asking(), 200, received, (60, 5), sign).keep_seconds == 0
+
+
+def test_only_a_length_of_digits_is_one():
+    for value, length in ((b"12", 12), (b"", None), (b"+1", None), (b"x", None)):
+        assert read(asking(), 200, [*BASE.items(), (b"content-length", value)], (60, 5), sign).length == length
+
+
+def test_clients_get_the_handle_bound_to_their_definition_and_the_cache_knows_electrics_own():
+    request = asking()
+    head = read(request, 200, list(BASE.items()), (60, 5), lambda definition, handle: f"{handle}-{definition}")
+    assert dict(head.fields)[b"electric-handle"].decode() == f"1-2-{request.definition}"
+    assert head.handle == "1-2"
 
 
 def test_an_answer_with_a_handle_that_its_client_knows_to_be_dead_is_not_kept():
-    assert read(asking(expired_handle="1-2"), 200, list(BASE.items()), (60, 5)).keep_seconds == 0
+    assert read(asking(expired_handle="1-2"), 200, list(BASE.items()), (60, 5), sign).keep_seconds == 0
 
 
 def test_only_what_may_reach_a_client_is_held():
-    head = read(asking(), 200, [*BASE.items(), (b"set-cookie", b"a=b"), (b"server", b"x")], (60, 5))
-    assert {name for name, _ in head.headers} == {b"electric-handle", b"electric-offset", b"etag"}
+    head = read(asking(), 200, [*BASE.items(), (b"set-cookie", b"a=b"), (b"server", b"x")], (60, 5), sign)
+    assert {name for name, _ in head.fields} == {b"electric-handle", b"electric-offset", b"etag"}
 
 
 FIELDS = [(b"etag", b'"1:2:3"'), (b"electric-schema", b"{}"), (b"content-length", b"3"), (b"content-type", b"x")]
@@ -90,11 +107,11 @@ FIELDS = [(b"etag", b'"1:2:3"'), (b"electric-schema", b"{}"), (b"content-length"
     ],
 )
 def test_validators_are_compared_strongly(sent, matches):
-    fields = not_modified(Head(200, FIELDS, etag=b'"1:2:3"'), sent)
+    fields = not_modified(ReceivedHead(200, FIELDS, etag=b'"1:2:3"'), sent)
     assert fields == ([FIELDS[0], FIELDS[3]] if matches else None)
 
 
-@pytest.mark.parametrize("head", [Head(409, FIELDS, etag=b'"1:2:3"'), Head(200, []), Head(200, [], etag=b'W/"1:2:3"')])
+@pytest.mark.parametrize("head", [ReceivedHead(409, FIELDS, etag=b'"1:2:3"'), ReceivedHead(200, []), ReceivedHead(200, [], etag=b'W/"1:2:3"')])
 def test_an_error_or_an_answer_without_a_strong_validator_is_never_not_modified(head):
     assert not_modified(head, b'"1:2:3", W/"1:2:3"') is None
 
@@ -110,14 +127,14 @@ def test_an_error_or_an_answer_without_a_strong_validator_is_never_not_modified(
     ],
 )
 def test_the_cursor_moves_on_from_the_clients(cursor, given):
-    head = Head(200, [(b"electric-cursor", b"100"), (b"electric-offset", b"0_0")], handle="1-2")
+    head = ReceivedHead(200, [(b"electric-cursor", b"100"), (b"electric-offset", b"0_0")], handle="1-2")
     seen = joined(head, "0_0", cursor, late=False)
-    assert seen.headers == [(b"electric-cursor", given), (b"electric-offset", b"0_0")]
+    assert seen == [(b"electric-cursor", given), (b"electric-offset", b"0_0")]
 
 
 def test_who_joins_late_starts_at_its_own_position():
-    head = Head(200, [(b"electric-offset", b"0_0"), (b"etag", b'"1-2:0_0:0_0"')], handle="1-2")
-    assert joined(head, "5_0", None, late=True).headers == [(b"electric-offset", b"5_0"), (b"etag", b'"1-2:5_0:5_0"')]
+    head = ReceivedHead(200, [(b"electric-offset", b"0_0"), (b"etag", b'"1-2:0_0:0_0"')], handle="1-2")
+    assert joined(head, "5_0", None, late=True) == [(b"electric-offset", b"5_0"), (b"etag", b'"1-2:5_0:5_0"')]
 
 
 UP_TO_DATE = b'data: {"headers":{"control":"up-to-date","global_last_seen_lsn":"7"}}\n\n'

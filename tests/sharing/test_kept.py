@@ -4,7 +4,7 @@ import pytest
 
 from tests.harness.raw import request
 from tests.harness.upstream import HEADERS, ROWS
-from tests.share.clients import CATCH_UP, EMPTY, INITIAL, LIVE, STREAM, Scripted, boarded, clients, get
+from tests.sharing.clients import CATCH_UP, EMPTY, INITIAL, LIVE, STREAM, Scripted, boarded, clients, get
 
 LIFE = {"cache-control": "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"}
 

@@ -1,9 +1,11 @@
-"""Authorized requests and heads for tests of the pure parts."""
+"""Authorized requests, heads and readers for tests of the pure parts."""
+
+from dataclasses import dataclass
 
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, Position
 from proxy.core.upstream import UpstreamRequest
-from proxy.sharing.freshness import Head
+from proxy.sharing.freshness import ReceivedHead
 
 HANDLE = "1-2"
 
@@ -30,6 +32,15 @@ def asking(shape: str = "s-ada", kind: Kind = Kind.catch_up, **position: str | N
     )
 
 
-def head(status: int = 200, keep: float = 60.0, handle: str | None = HANDLE) -> Head:
+def head(status: int = 200, keep: float = 60.0, handle: str | None = HANDLE) -> ReceivedHead:
     """The head of an answer."""
-    return Head(status, [(b"electric-offset", b"0_0")], keep, b'"1-2:0_0:0_0"', handle)
+    fields = [(b"electric-offset", b"0_0")]
+    return ReceivedHead(status, fields, keep_seconds=keep, etag=b'"1-2:0_0:0_0"', handle=handle)
+
+
+@dataclass(eq=False)
+class Place:
+    """A reader that is nothing but a reader."""
+
+    place: int = 0
+    taken: int = 0
