@@ -15,7 +15,6 @@ from proxy.core.filters import FilterLimits
 from proxy.core.identifiers import Table
 from proxy.core.limits import Limits
 from proxy.core.rule_limits import RuleLimits
-from proxy.sharing.bounds import Bounds
 
 PREFIX = "PROXY_"
 MAX_PORT = 65535
@@ -28,7 +27,7 @@ _POSTGRES_URL = re.compile(r"postgres(?:ql)?://[^\s]+")
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.replace('A-Za-z', 'a-z').replace('A-F', '')}(?::[0-9]{{1,5}})?")
 _DEFAULT_PORT = re.compile(r"(?<=^http:)(.*):80\Z|(?<=^https:)(.*):443\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
-_LIMITS, _FILTER, _SHARING = Limits(), FilterLimits(), Bounds()
+_LIMITS, _FILTER = Limits(), FilterLimits()
 
 
 class SettingsFault(Exception):
@@ -201,22 +200,22 @@ class Settings(BaseModel):
     share: Literal["on", "off"] = Field(
         "on", description="Whether identical authorized requests share one request to Electric."
     )
-    cache_bytes: Bytes = Field(_SHARING.cache_bytes, description="Cached answers, all together; 0 for none.")
+    cache_bytes: Bytes = Field(67_108_864, description="Cached answers, all together; 0 for none.")
     cache_entry_bytes: Bytes = Field(
-        _SHARING.cache_entry_bytes, description="The largest cached answer; larger ones are only relayed."
+        16_777_216, description="The largest cached answer; larger ones are only relayed."
     )
     cache_seconds: Seconds = Field(
-        _SHARING.cache_seconds, description="How long an answer is cached at most; Electric's max-age may be less."
+        60, description="How long an answer is cached at most; Electric's max-age may be less."
     )
     cache_live_seconds: Seconds = Field(
-        _SHARING.cache_live_seconds, description="The same for answers to live polls, and for all that are up to date."
+        5, description="The same for answers to live polls, and for all that are up to date."
     )
     fetch_bytes: Bytes = Field(
-        _SHARING.fetch_bytes,
+        262_144,
         description="Buffer for a body that is not cached; slower readers get a request of their own.",
     )
     broadcast_bytes: Bytes = Field(
-        _SHARING.broadcast_bytes, description="Buffer for a shared stream, for readers that join late or read slowly."
+        262_144, description="Buffer for a shared stream, for readers that join late or read slowly."
     )
 
     limit_query_bytes: Count = Field(_LIMITS.query_bytes, description="The longest query string.")
@@ -282,11 +281,6 @@ class Settings(BaseModel):
     def rule_limits(self) -> RuleLimits:
         """Every bound that the rules judge by."""
         return _rule_limits(self.limits, self.filter_limits, self.electric_secret)
-
-    @property
-    def sharing(self) -> Bounds:
-        """What sharing may hold."""
-        return Bounds(**{member.name: getattr(self, member.name) for member in fields(Bounds)})
 
 
 def _fields(settings: Settings, prefix: str, limits: type[Limits | FilterLimits]) -> dict[str, int]:

@@ -13,24 +13,22 @@ from proxy.core.inbound import Inbound
 from proxy.core.limits import Limits
 from proxy.core.policy import PolicyBook
 from proxy.core.request import ShapeRequest, parse
+from proxy.core.rule_limits import RuleLimits
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
-from proxy.settings import Settings
 
 
 class Authorizer:
-    """Judges requests by one set of policies and one set of keys. `secret_bytes` is what Electric's secret adds to each
-    target, and `handles` tell the handles that the proxy gave out from all others."""
+    """Judges requests by one set of policies and one set of keys, within `limits`. `cache_bytes` bounds the decisions
+    that are cached, and `handles` tell the handles that the proxy gave out from all others."""
 
     def __init__(
-        self, settings: Settings, book: PolicyBook, verifier: Verifier, secret_bytes: int, handles: Handles
+        self, limits: RuleLimits, cache_bytes: int, book: PolicyBook, verifier: Verifier, handles: Handles
     ) -> None:
-        self._decisions = DecisionCache(settings.decision_cache_bytes)
+        self._decisions = DecisionCache(cache_bytes)
         self.book = book
         self._verifier = verifier
-        self._limits = settings.limits
-        self._filter_limits = settings.filter_limits
-        self._secret_bytes = secret_bytes
+        self._limits = limits
         self._handles = handles
         self.revoked = Revoked()
 
@@ -43,11 +41,11 @@ class Authorizer:
     @property
     def limits(self) -> Limits:
         """The bounds on one request."""
-        return self._limits
+        return self._limits.request
 
     def identify(self, inbound: Inbound, trail: Trail) -> Claims:
         """Who asks, before a body is read. Raises Refusal."""
-        inbound.check_sizes(self._limits)
+        inbound.check_sizes(self._limits.request)
         claims = trail.claims = self._verified(inbound)
         return claims
 
@@ -59,11 +57,10 @@ class Authorizer:
             # While a body arrived, the token may have ended, and keys and revocations changed.
             claims = trail.claims = self._verified(inbound)
         trail.body = body
-        request = trail.request = parse(inbound.name, inbound.query, body, self._limits)
+        request = trail.request = parse(inbound.name, inbound.query, body, self._limits.request)
         shape = trail.shape = self._decided(request, claims)
         position = trusted(self._handles, upstream.definition(shape), request.position)
-        most = self._limits.target_bytes - self._secret_bytes
-        return claims, upstream.build(shape, request, position, most)
+        return claims, upstream.build(shape, request, position, self._limits.target_bytes)
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
@@ -75,10 +72,10 @@ class Authorizer:
     def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:
         """What `decide` says, remembered for as long as the same token asks for the same data. Raises Refusal."""
         if request.subset is not None:
-            return decide(request, claims, self.book, self._filter_limits)
+            return decide(request, claims, self.book, self._limits.filter)
         key = (claims.key, request.what)
         shape = self._decisions.find(key)
         if shape is None:
-            shape = decide(request, claims, self.book, self._filter_limits)
+            shape = decide(request, claims, self.book, self._limits.filter)
             self._decisions.store(claims.subject, key, shape, size_of(request, shape))
         return shape

@@ -82,11 +82,6 @@ class Electric:
         if isinstance(answer, Answer):
             self.observe(UpstreamRetried(answer.kind))
 
-    @property
-    def secret_bytes(self) -> int:
-        """How many bytes the secret adds to every target."""
-        return len(self._secret)
-
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
         return self

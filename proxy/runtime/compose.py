@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from proxy.health.readiness import Readiness
 from proxy.runtime.admin import admin
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
+from proxy.sharing.bounds import Bounds
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import (
     ElectricSeen,
@@ -90,8 +91,10 @@ async def create_app(
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(settings, electric, tell) as lag,
     ):
-        sharing = Sharing(electric, settings.sharing, tell, handles.sign, shared=settings.share == "on")
-        authorizer = Authorizer(settings, loaded.book, verifier, electric.secret_bytes, handles)
+        sharing = Sharing(electric, _bounds(settings), tell, handles.sign, shared=settings.share == "on")
+        authorizer = Authorizer(
+            settings.rule_limits, settings.decision_cache_bytes, loaded.book, verifier, handles
+        )
         responses = Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
         handler = Handler(authorizer, sharing, open_requests, responses, decisions, _salt(settings), tell)
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
@@ -118,6 +121,10 @@ def _electric_config(settings: Settings) -> ElectricConfig:
         row_check=settings.row_check,
         echoes_request_id=settings.check_request_id,
     )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(**{member.name: getattr(settings, member.name) for member in fields(Bounds)})
 
 
 def _salt(settings: Settings) -> bytes:

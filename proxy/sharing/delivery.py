@@ -136,7 +136,10 @@ class Delivery:
 
     def start(self, source: Source, request: UpstreamRequest, conditions: Conditions) -> None:
         """Asks Electric."""
-        self._call = source.fetch(request, conditions, self)
+        try:
+            self._call = source.fetch(request, conditions, self)
+        except Exception as bug:  # of ours: fail closed
+            self.fail(_bug(bug, "a fetch"))
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Serves one more subscriber, which has entered the fetch."""
@@ -169,12 +172,24 @@ class Delivery:
             if call is not None:
                 call.cancel()
 
+    def fail(self, fault: Refusal) -> None:
+        """Gives the call to Electric up, and tells every subscriber why."""
+        call = self._call
+        if not self._over:
+            self.end(fault)
+            if call is not None:
+                call.cancel()
+
     # What Electric sends.
 
     def head(self, status: int, fields: Headers) -> None:
         """The head is here."""
         fetch = self.fetch
-        self._owner.head_arrived(fetch, self._read(fetch.request, status, fields))
+        try:
+            self._owner.head_arrived(fetch, self._read(fetch.request, status, fields))
+        except Exception as bug:  # of ours: fail closed
+            self.fail(_bug(bug, "a head"))
+            return
         if isinstance(fetch, Broadcast) and fetch.streaming:
             self._open_up()
         else:
@@ -182,7 +197,11 @@ class Delivery:
 
     def data(self, piece: bytes) -> None:
         """A piece of the body is here."""
-        self._owner.piece_arrived(self.fetch, piece)
+        try:
+            self._owner.piece_arrived(self.fetch, piece)
+        except Exception as bug:  # of ours: fail closed
+            self.fail(_bug(bug, "a body"))
+            return
         if self._open:
             self._push()
         elif self.fetch.buffer.held > SMALL_BYTES:
@@ -249,8 +268,17 @@ class Delivery:
             self._make_room()
 
     def _serve(self, subscriber: Subscriber) -> None:
+        """Serves one; what goes wrong with it is its own end, and nobody else's."""
         if subscriber not in self.subscribers:
             return  # it has left since the turn began
+        try:
+            self._give(subscriber)
+        except Exception as bug:  # of ours: fail closed
+            if subscriber in self.subscribers:
+                self._leave(subscriber)
+            subscriber.end(_bug(bug, "a delivery"))
+
+    def _give(self, subscriber: Subscriber) -> None:
         fetch = self.fetch
         if fetch.head is None or (isinstance(fetch.fault, Refusal) and not subscriber.started):
             if self._over:
@@ -310,13 +338,18 @@ class Delivery:
 
     def _leave(self, subscriber: Subscriber) -> None:
         del self.subscribers[subscriber]
-        self._owner.leave(self.fetch, subscriber)
+        if self._owner.leave(self.fetch, subscriber):
+            self.cancel()  # it was the last one, and has what it needs
 
     def _make_room(self) -> None:
         if self._paused and not self._over and self.fetch.room():
             self._paused = False
             if self._call is not None:
                 self._call.resume()
+
+
+def _bug(bug: Exception, where: str) -> Refusal:
+    return Refusal(Code.internal_error, reason=f"{type(bug).__name__} in {where}")
 
 
 def serve_whole(subscriber: Subscriber, fetch: Fetch) -> None:

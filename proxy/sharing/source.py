@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from proxy.core.errors import Refusal
+from proxy.core.errors import Code, Refusal
 from proxy.core.headers import Headers
 from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
@@ -96,9 +96,9 @@ class Sharing:
         return rest
 
     def close(self) -> None:
-        """Ends all fetches."""
+        """Ends all fetches, and with them all that still wait for one."""
         for delivery in list(self._deliveries.values()):
-            delivery.cancel()
+            delivery.fail(Refusal(Code.draining, reason="closed here"))
 
     def _alone(self, subscriber: Subscriber, conditions: Conditions) -> Delivery:
         fetch, owner = self._unshared_fetch(subscriber)

@@ -48,22 +48,22 @@ class Subscription:
 class BroadcastMachine(RuleBasedStateMachine):
     """The broadcasts as the shell drives them; the model is the text of each stream."""
 
-    rides = Bundle("rides")
+    subscriptions = Bundle("subscriptions")
 
     def __init__(self) -> None:
         super().__init__()
         self.broadcasts = Broadcasts(LIMIT, Cache(0, 0))
         self.streamed: dict[Broadcast, Streamed] = {}
-        self.read: list[Subscription] = []
+        self.entered: list[Subscription] = []
 
     def open(self, *, headed: bool = True) -> list[Streamed]:
         return [s for s in self.streamed.values() if s.broadcast in self.broadcasts.open and s.headed == headed]
 
-    def aboard(self, streamed: Streamed) -> list[Subscription]:
+    def subscribed(self, streamed: Streamed) -> list[Subscription]:
         buffer = streamed.broadcast.buffer
-        return [r for r in self.read if r.streamed is streamed and not r.gone and not buffer.lost(r.reader)]
+        return [r for r in self.entered if r.streamed is streamed and not r.gone and not buffer.lost(r.reader)]
 
-    @rule(target=rides, shape=st.sampled_from(SHAPES), position=st.sampled_from(POSITIONS))
+    @rule(target=subscriptions, shape=st.sampled_from(SHAPES), position=st.sampled_from(POSITIONS))
     def arrive_anywhere(self, shape, position):
         return self.arrive(shape, position)
 
@@ -76,12 +76,12 @@ class BroadcastMachine(RuleBasedStateMachine):
             lsn = int(position.removesuffix("_0"))
             self.streamed[broadcast] = Streamed(broadcast, len(self.streamed), position, lsn=lsn, places={position: 0})
         streamed = self.streamed[broadcast]
-        read = Subscription(streamed, reader, streamed.places[position])
-        self.read.append(read)
-        return read
+        subscription = Subscription(streamed, reader, streamed.places[position])
+        self.entered.append(subscription)
+        return subscription
 
     @precondition(lambda self: any(len(s.broadcast.places) > 1 for s in self.open()))
-    @rule(target=rides, data=st.data())
+    @rule(target=subscriptions, data=st.data())
     def arrive_at_a_boundary(self, data):
         streamed = data.draw(st.sampled_from([s for s in self.open() if len(s.broadcast.places) > 1]))
         position = data.draw(st.sampled_from(list(streamed.broadcast.places)))
@@ -92,7 +92,7 @@ class BroadcastMachine(RuleBasedStateMachine):
     def the_fast_read_everything(self, data, texts):
         """One reader keeps up with a burst; the others are where they were."""
         streamed = data.draw(st.sampled_from([s for s in self.open() if s.broadcast.buffer.readers]))
-        fast = data.draw(st.sampled_from(self.aboard(streamed)))
+        fast = data.draw(st.sampled_from(self.subscribed(streamed)))
         for _ in range(texts):
             self.write(streamed, MOST_EVENT, up_to_date=True)
             while streamed.arrived < len(streamed.written) and not fast.gone:
@@ -114,8 +114,8 @@ class BroadcastMachine(RuleBasedStateMachine):
         self.write(data.draw(st.sampled_from(self.open())), size, up_to_date=up_to_date)
 
     def write(self, streamed: Streamed, size: int, *, up_to_date: bool) -> None:
-        said = '{"headers":{"control":"up-to-date","global_last_seen_lsn":"999"}}'.replace('"', '\\"')
-        text = f"{streamed.number}:{streamed.broadcast.stream[0]}:{len(streamed.written)}:{said if size % 2 else ''}"
+        quoted = '{"headers":{"control":"up-to-date","global_last_seen_lsn":"999"}}'.replace('"', '\\"')
+        text = f"{streamed.number}:{streamed.broadcast.stream[0]}:{len(streamed.written)}:{quoted if size % 2 else ''}"
         streamed.written += b'data: {"value":"%b%b","headers":{}}\n\n' % (text.encode(), b"x" * size)
         if up_to_date:
             streamed.lsn += 10
@@ -131,10 +131,10 @@ class BroadcastMachine(RuleBasedStateMachine):
 
     def deliver(self, streamed: Streamed, size: int) -> None:
         buffer = streamed.broadcast.buffer
-        waiting, aboard = buffer.at[-1], buffer.readers
+        waiting, readers = buffer.at[-1], buffer.readers
         room = streamed.broadcast.room()
         assert room or not waiting, "nobody who has read everything waits for one who has not"
-        assert waiting or buffer.readers == aboard, "nobody is lost while nobody waits"
+        assert waiting or buffer.readers == readers, "nobody is lost while nobody waits"
         if not room:
             return
         chunk = streamed.written[streamed.arrived :][:size]
@@ -156,43 +156,43 @@ class BroadcastMachine(RuleBasedStateMachine):
         streamed = data.draw(st.sampled_from(self.open(headed=False)))
         self.broadcasts.failed(streamed.broadcast, Refusal(Code.upstream_timeout))
 
-    @rule(read=rides)
-    def reads(self, read):
-        self.read(read)
+    @rule(subscription=subscriptions)
+    def reads(self, subscription):
+        self.read(subscription)
 
-    def read(self, read: Subscription) -> None:
-        broadcast = read.streamed.broadcast
-        if read.gone or broadcast.head is None:
+    def read(self, subscription: Subscription) -> None:
+        broadcast = subscription.streamed.broadcast
+        if subscription.gone or broadcast.head is None:
             return
-        step = broadcast.take(read.reader)
-        expected = read.streamed.written[: read.streamed.arrived][read.joined_at :]
+        step = broadcast.take(subscription.reader)
+        expected = subscription.streamed.written[: subscription.streamed.arrived][subscription.joined_at :]
         if isinstance(step, bytes):
-            read.got += step
-            assert expected.startswith(read.got), "every byte behind its position, once, in order"
+            subscription.got += step
+            assert expected.startswith(subscription.got), "every byte behind its position, once, in order"
             if not broadcast.complete:
-                assert read.got.endswith(b"\n\n"), "whole events only"
+                assert subscription.got.endswith(b"\n\n"), "whole events only"
             return
         if step is Step.wait:
             assert not broadcast.over
-            assert expected[len(read.got) :].count(b"\n\n") == 0
+            assert expected[len(subscription.got) :].count(b"\n\n") == 0
         elif step is Step.end:
-            assert read.got == expected
+            assert subscription.got == expected
         elif step is Step.lost:
-            assert read.got == b"" or read.got.endswith(b"\n\n"), "let go at a boundary"
+            assert subscription.got == b"" or subscription.got.endswith(b"\n\n"), "let go at a boundary"
         if step is not Step.wait:
-            self.leave(read)
+            self.leave(subscription)
 
-    @rule(read=consumes(rides))
-    def leaves(self, read):
-        if not read.gone:
-            self.leave(read)
+    @rule(subscription=consumes(subscriptions))
+    def leaves(self, subscription):
+        if not subscription.gone:
+            self.leave(subscription)
 
-    def leave(self, read: Subscription) -> None:
-        broadcast = read.streamed.broadcast
+    def leave(self, subscription: Subscription) -> None:
+        broadcast = subscription.streamed.broadcast
         over = broadcast.over
-        deserted = self.broadcasts.leave(broadcast, read.reader)
-        read.gone = True
-        assert deserted == (not over and not self.aboard(read.streamed)), "the last one out closes the upstream"
+        deserted = self.broadcasts.leave(broadcast, subscription.reader)
+        subscription.gone = True
+        assert deserted == (not over and not self.subscribed(subscription.streamed)), "the last one out closes the upstream"
         if deserted:
             assert broadcast not in self.broadcasts.open
 
@@ -204,10 +204,10 @@ class BroadcastMachine(RuleBasedStateMachine):
     @invariant()
     def everybody_is_counted(self):
         for streamed in self.streamed.values():
-            assert streamed.broadcast.buffer.readers == len(self.aboard(streamed))
+            assert streamed.broadcast.buffer.readers == len(self.subscribed(streamed))
 
     @invariant()
-    def only_open_hubs_are_found(self):
+    def only_open_broadcasts_are_found(self):
         assert set(self.broadcasts._at.values()) <= self.broadcasts.open
         for (stream, position), broadcast in self.broadcasts._at.items():
             assert broadcast.stream == stream

@@ -41,27 +41,31 @@ class Subscription:
 
 
 class CoalescerMachine(RuleBasedStateMachine):
-    """The desk as the shell drives it; the model is the list of bytes that each fetch was sent."""
+    """The coalescer as a delivery drives it; the model is the list of bytes that each fetch was sent."""
 
-    rides = Bundle("rides")
+    subscriptions = Bundle("subscriptions")
 
     def __init__(self) -> None:
         super().__init__()
         self.coalescer = Coalescer(BOUNDS)
         self.now = 0.0
         self.fetched: dict[Fetch, Fetched] = {}
-        self.read: list[Subscription] = []
+        self.entered: list[Subscription] = []
 
-    def aloft(self) -> list[Fetched]:
+    def under_way(self) -> list[Fetched]:
         return [fetched for fetched in self.fetched.values() if fetched.fetch in self.coalescer.in_flight]
 
-    def aboard(self, fetched: Fetched) -> list[Subscription]:
-        return [read for read in self.read if read.fetched is fetched and not read.gone and not self.lost(read)]
+    def subscribed(self, fetched: Fetched) -> list[Subscription]:
+        return [
+            subscription
+            for subscription in self.entered
+            if subscription.fetched is fetched and not subscription.gone and not self.lost(subscription)
+        ]
 
-    def lost(self, read: Subscription) -> bool:
-        return read.fetched.fetch.buffer.lost(read.reader)
+    def lost(self, subscription: Subscription) -> bool:
+        return subscription.fetched.fetch.buffer.lost(subscription.reader)
 
-    @rule(target=rides, request=st.sampled_from(REQUESTS))
+    @rule(target=subscriptions, request=st.sampled_from(REQUESTS))
     def arrive(self, request):
         joinable = [f for f in self.under_way() if f.fetch.request.key == request.key and f.fetch.joinable]
         fetch, how = self.coalescer.find(request, self.now)
@@ -70,15 +74,15 @@ class CoalescerMachine(RuleBasedStateMachine):
             assert not [f for f in joinable if not self.coalescer.cache.is_dead(f.fetch)], "one fetch at a time per key"
             self.fetched[fetch] = Fetched(fetch, b"%b#%d;" % (request.key[0].encode(), len(self.fetched)))
         if how is Found.joined:
-            assert fetch.head is None or fetch.head.keep_seconds, "what is not kept is joined by its head only"
+            assert fetch.head is None or fetch.head.keep_seconds, "what is not cached is joined by its head only"
             assert not fetch.buffer.first
         if how is Found.cached:
             assert fetch.complete
             assert fetch.until > self.now
-        read = Subscription(self.fetched[fetch], Place())
-        fetch.enter(read.reader)
-        self.read.append(read)
-        return read
+        subscription = Subscription(self.fetched[fetch], Place())
+        fetch.enter(subscription.reader)
+        self.entered.append(subscription)
+        return subscription
 
     @precondition(lambda self: any(not f.headed for f in self.under_way()))
     @rule(data=st.data(), status=st.sampled_from([200, 200, 200, 409, 503]), handle=st.sampled_from(["1-2", "1-3"]))
@@ -88,17 +92,17 @@ class CoalescerMachine(RuleBasedStateMachine):
         self.coalescer.head_arrived(fetched.fetch, head(status, 60.0 if status == 200 else 0.0, handle))
         if status == 409 and handle != "1-2":
             shape = fetched.fetch.request.shape
-            kept = [f for f in self.fetched if f.listed and f.request.shape == shape]
-            assert all(f.head is not None and f.head.handle == handle for f in kept), "a 409 ends its handle"
+            cached = [f for f in self.fetched if f.listed and f.request.shape == shape]
+            assert all(f.head is not None and f.head.handle == handle for f in cached), "a 409 ends its handle"
 
     @precondition(lambda self: any(f.headed for f in self.under_way()))
     @rule(data=st.data(), size=st.integers(1, MOST_PIECE))
     def piece_comes(self, data, size):
         fetched = data.draw(st.sampled_from([f for f in self.under_way() if f.headed]))
-        waiting, aboard = fetched.fetch.buffer.at[-1], fetched.fetch.buffer.readers
+        waiting, readers = fetched.fetch.buffer.at[-1], fetched.fetch.buffer.readers
         room = fetched.fetch.room()
         assert room or not waiting, "nobody who has read everything waits for one who has not"
-        assert waiting or fetched.fetch.buffer.readers == aboard, "nobody is lost while nobody waits"
+        assert waiting or fetched.fetch.buffer.readers == readers, "nobody is lost while nobody waits"
         if not room:
             return
         piece = (fetched.mark * (size // len(fetched.mark) + 1))[:size]
@@ -119,42 +123,42 @@ class CoalescerMachine(RuleBasedStateMachine):
         fetched.faults += 1
         self.coalescer.failed(fetched.fetch, "reset" if fetched.headed else Refusal(Code.upstream_unreachable))
 
-    @rule(read=rides)
-    def reads(self, read):
-        fetched = read.fetched
-        if read.gone or not fetched.headed:
+    @rule(subscription=subscriptions)
+    def reads(self, subscription):
+        fetched = subscription.fetched
+        if subscription.gone or not fetched.headed:
             return
-        lost = self.lost(read)
-        step = fetched.fetch.take(read.reader)
+        lost = self.lost(subscription)
+        step = fetched.fetch.take(subscription.reader)
         if isinstance(step, bytes):
-            read.got += step
-            assert fetched.sent.startswith(read.got), "only its own bytes, each once, in order"
+            subscription.got += step
+            assert fetched.sent.startswith(subscription.got), "only its own bytes, each once, in order"
             return
         assert (step is Step.lost) == lost
         if step is Step.wait:
-            assert read.got == fetched.sent
+            assert subscription.got == fetched.sent
             assert not fetched.fetch.over
         elif step is Step.end:
-            assert read.got == fetched.sent
+            assert subscription.got == fetched.sent
             assert fetched.fetch.complete
         elif step is Step.broken:
             assert fetched.faults == 1
-            assert read.got == fetched.sent
+            assert subscription.got == fetched.sent
         if step in (Step.end, Step.broken):
-            read.ends.append(step)
-            self.leave(read)
+            subscription.ends.append(step)
+            self.leave(subscription)
 
-    @rule(read=consumes(rides))
-    def leaves(self, read):
-        if not read.gone:
-            self.leave(read)
+    @rule(subscription=consumes(subscriptions))
+    def leaves(self, subscription):
+        if not subscription.gone:
+            self.leave(subscription)
 
-    def leave(self, read: Subscription) -> None:
-        fetch = read.fetched.fetch
+    def leave(self, subscription: Subscription) -> None:
+        fetch = subscription.fetched.fetch
         over = fetch.over
-        deserted = self.coalescer.leave(fetch, read.reader)
-        read.gone = True
-        assert deserted == (not over and not self.aboard(read.fetched)), "the last one out closes the upstream"
+        deserted = self.coalescer.leave(fetch, subscription.reader)
+        subscription.gone = True
+        assert deserted == (not over and not self.subscribed(subscription.fetched)), "the last one out closes the upstream"
         if deserted:
             assert fetch not in self.coalescer.in_flight
 
@@ -189,12 +193,12 @@ class CoalescerMachine(RuleBasedStateMachine):
     @invariant()
     def everybody_is_counted(self):
         for fetched in self.fetched.values():
-            assert fetched.fetch.buffer.readers == len(self.aboard(fetched)) == sum(fetched.fetch.buffer.at)
+            assert fetched.fetch.buffer.readers == len(self.subscribed(fetched)) == sum(fetched.fetch.buffer.at)
 
     @invariant()
-    def a_fault_reaches_every_rider_once(self):
-        for read in self.read:
-            assert read.ends in ([], [Step.end], [Step.broken])
+    def a_fault_reaches_every_reader_once(self):
+        for subscription in self.entered:
+            assert subscription.ends in ([], [Step.end], [Step.broken])
 
 
 TestCoalescer = CoalescerMachine.TestCase

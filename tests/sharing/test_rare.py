@@ -79,3 +79,13 @@ def test_dead_handles_are_remembered_up_to_a_bound():
     for number in range(MOST_DEAD + 10):
         coalescer.cache.saw(asking(handle=f"9-{number}"), head(409, handle="1-2"))
     assert len(coalescer.cache._dead) == MOST_DEAD
+
+
+def test_an_answer_is_cached_as_long_as_it_may_be():
+    coalescer = Coalescer(Bounds())
+    for now, how in ((0.0, Found.started), (59.9, Found.cached), (60.0, Found.started), (119.0, Found.cached)):
+        fetch, found = coalescer.find(asking(), now)
+        assert found is how
+        if found is Found.started:
+            coalescer.head_arrived(fetch, head(keep=60.0))
+            coalescer.completed(fetch, now)

@@ -1,254 +1,362 @@
-"""The asyncio side with an upstream in memory, where every step of a reader can be chosen."""
+"""Sharing with a source in memory, where every step can be chosen."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.request import Kind
-from proxy.electric.client import BodyBroken, Conditions
+from proxy.electric.source import Conditions
 from proxy.sharing.bounds import Bounds
-from proxy.sharing.delivery import Bell
+from proxy.sharing.delivery import TURN
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import SubscriberDropped
 from tests.sharing.asking import asking
+from tests.sharing.clients import up_to_date
+from tests.sharing.pushing import FIELDS, Held, Noted, sign
 
-FIELDS = [
-    (b"electric-handle", b"1-2"),
-    (b"electric-offset", b"7_0"),
-    (b"etag", b'"1-2:0_0:7_0"'),
-    (b"cache-control", b"public, max-age=60"),
-]
 TIGHT = Bounds(cache_bytes=0, fetch_bytes=1)
-NO = Conditions()
-PIECES = [b"one,", b"two,", b"three"]
+LONG = b"x" * 70_000
+"""More than is held for one write."""
+VALIDATOR = b'"1-2:0_0:7_0"'
+STREAM = [*FIELDS, (b"content-type", b"text/event-stream")]
 
 
-class Told:
-    """An answer whose pieces come at once, or when told."""
+class Ground:
+    """Sharing in front of a source that is held."""
 
-    def __init__(self, pieces=PIECES, fields=FIELDS, status=200, go=None, fault=None):
-        self.status, self.headers = status, fields
-        self._pieces, self._go, self._fault = pieces, go, fault
-        self.closed = False
+    def __init__(self, bounds=None, **more):
+        self.source = Held()
+        self.seen = []
+        self.sharing = Sharing(self.source, bounds or Bounds(), self.seen.append, sign, **more)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
-        if self._go is not None:
-            await self._go.wait()
-        if self._fault is not None:
-            raise self._fault
+    def subscribe(self, kind=Kind.catch_up, conditions=None, **more):
+        """One more subscriber."""
+        return Noted(asking(kind=kind), self.sharing, **more).subscribe(conditions)
 
-    def close(self) -> None:
-        self.closed = True
+    @property
+    def asked(self):
+        """What the source was asked."""
+        return self.source.asked
 
-
-class Upstream:
-    """A Source that gives these answers in turn, or raises them."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.asked = []
-
-    async def ask(self, request, conditions):
-        assert conditions == NO or request.kind is Kind.subset, "nobody's conditions travel for all"
-        self.asked.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+    @property
+    def idle(self):
+        """Whether nothing is under way."""
+        figures = self.sharing.figures()
+        return not (figures["open_fetches"] or figures["open_broadcasts"] or figures["open_subscribers"])
 
 
-def observed():
-    """Observations, and who takes them."""
-    seen: list = []
-    return seen, seen.append
+@pytest.fixture
+async def ground():
+    return Ground()
 
 
-async def read(answer) -> bytes:
-    """A whole body."""
-    return b"".join([piece async for piece in answer.chunks()])
+async def turns(count=3):
+    """So many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
-async def test_a_rider_left_behind_goes_on_with_a_request_of_its_own():
-    own = Told([b"one,t", b"wo,three"])
-    seen, observe = observed()
-    sharing = Sharing(Upstream(Told(), own), TIGHT, observe)
-    slow, fast = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(2)))
-    assert await read(fast) == b"one,two,three"
-    assert await read(slow) == b"one,two,three"
-    slow.close()
-    assert own.closed
-    assert seen[-1] == SubscriberDropped("catch_up")
+def left_behind():
+    """One subscriber that has lost what it had not read, by one that reads everything."""
+    ground = Ground(TIGHT)
+    slow, fast = ground.subscribe(slow=True), ground.subscribe()
+    (asked,) = ground.asked
+    asked.head()
+    asked.data(LONG)  # opens: the head and this piece go out
+    asked.data(b"two,")
+    asked.data(b"three")
+    return ground, slow, fast
 
 
-async def test_it_goes_on_behind_what_it_has_had():
-    upstream = Upstream(Told(), Told([b"one", b",two,th", b"ree"]))
-    sharing = Sharing(upstream, TIGHT, observed()[1])
-    slow, fast = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(2)))
-    pieces = slow.chunks()
-    assert await anext(pieces) == b"one,"
-    assert await read(fast) == b"one,two,three"
-    assert b"".join([piece async for piece in pieces]) == b"two,three"
+async def test_a_short_answer_is_one_write_for_each(ground):
+    readers = [ground.subscribe() for _ in range(3)]
+    ground.asked[0].answer(b"one,", b"two")
+    assert {(reader.status, reader.body, reader.length, reader.in_one) for reader in readers} == {
+        (200, b"one,two", 7, True)
+    }
+    assert len(ground.asked) == 1
+    assert ground.idle
+
+
+async def test_an_answer_without_a_body_is_one_write_as_well(ground):
+    reader = ground.subscribe()
+    ground.asked[0].answer()
+    assert (reader.body, reader.length, reader.in_one, reader.ends) == (b"", 0, True, [None])
+
+
+async def test_a_reader_left_behind_goes_on_with_a_request_of_its_own():
+    ground, slow, fast = left_behind()
+    assert fast.body == LONG + b"two,three"
+    slow.slow = False
+    slow.read()
+    assert isinstance(ground.seen[-1], SubscriberDropped)
+    own = ground.asked[1]
+    own.answer(LONG[:9], LONG[9:] + b"tw", b"o,three")
+    assert slow.body == fast.body
+    assert slow.ends == [None]
+
+
+async def test_one_who_goes_on_pauses_its_own_request_and_leaves_it():
+    ground, slow, _ = left_behind()
+    slow.read()
+    own = ground.asked[1]
+    own.head()
+    own.data(LONG + b"two,")
+    assert own.paused
+    slow.read()
+    assert not own.paused
+    slow.leave()
+    assert own.cancelled
+
+
+async def test_one_who_leaves_while_it_goes_on_is_told_nothing_more():
+    ground, slow, fast = left_behind()
+    slow.read()
+    slow.leave()
+    assert ground.asked[1].cancelled
+    ground.asked[0].end()
+    assert fast.ends == [None]
+    assert ground.idle
 
 
 @pytest.mark.parametrize(
-    ("second", "reason"),
+    ("fields", "status", "pieces", "fault", "reason"),
     [
-        (Told(fields=[*FIELDS[:2], (b"etag", b'"1-2:0_0:9_9"')]), "resuming: the answer has changed"),
-        (Told(fields=FIELDS[:2]), "resuming: the answer has changed"),
-        (Told(status=409), "resuming: the answer has changed"),
-        (Told(fields=[*FIELDS, (b"content-length", b"9")]), "resuming: the answer has changed"),
-        (Refusal(Code.upstream_timeout), "resuming: upstream_timeout"),
-        (Told([], go=None), "resuming: the answer is shorter"),
+        ([*FIELDS[:2], (b"etag", b'"1-2:0_0:9_9"')], 200, [], None, "resuming: the answer has changed"),
+        (FIELDS[:2], 200, [], None, "resuming: the answer has changed"),
+        (FIELDS, 409, [], None, "resuming: the answer has changed"),
+        ([*FIELDS, (b"content-length", b"9")], 200, [], None, "resuming: the answer has changed"),
+        (None, 0, [], Refusal(Code.upstream_timeout), "resuming: upstream_timeout"),
+        (FIELDS, 200, [b"x"], None, "resuming: the answer is shorter"),
+        (FIELDS, 200, [b"x"], "reset", "reset"),
     ],
 )
-async def test_it_is_cut_if_the_bytes_may_be_others(second, reason):
-    upstream = Upstream(Told(), second)
-    sharing = Sharing(upstream, TIGHT, observed()[1])
-    slow, fast = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(2)))
-    pieces = slow.chunks()
-    await anext(pieces)
-    await read(fast)
-    with pytest.raises(BodyBroken, match=reason):
-        await anext(pieces)
-    slow.close()
+async def test_it_is_cut_if_the_bytes_may_be_others(fields, status, pieces, fault, reason):
+    ground, slow, _ = left_behind()
+    slow.read()
+    own = ground.asked[1]
+    if fields is None:
+        own.end(fault)
+    else:
+        own.answer(*pieces, status=status, fields=fields, fault=fault)
+    assert slow.ends == [reason]
+    assert slow.body == LONG
 
 
-async def test_every_rider_gets_the_fault_once():
-    upstream = Upstream(Refusal(Code.upstream_timeout, "text", reason="why"))
-    sharing = Sharing(upstream, Bounds(), observed()[1])
-    faults = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(3)), return_exceptions=True)
+async def test_every_reader_gets_the_refusal_once_and_each_its_own(ground):
+    readers = [ground.subscribe() for _ in range(3)]
+    ground.asked[0].end(Refusal(Code.upstream_timeout, "text", reason="why"))
+    faults = [reader.ends[0] for reader in readers]
     assert {(fault.code, fault.detail, fault.reason) for fault in faults} == {(Code.upstream_timeout, "text", "why")}
     assert len(set(map(id, faults))) == 3
-    assert sharing.figures()["open_fetches"] == 0
+    assert ground.idle
 
 
-async def test_a_body_that_breaks_reaches_every_rider():
-    upstream = Upstream(Told(fault=BodyBroken("reset")))
-    sharing = Sharing(upstream, Bounds(), observed()[1])
-    answers = await asyncio.gather(*(sharing.ask(asking(), NO) for _ in range(3)))
-    for answer in answers:
-        with pytest.raises(BodyBroken, match="reset"):
-            await read(answer)
-        answer.close()
-    assert sharing.figures()["cache_bytes"] == 0
+@pytest.mark.parametrize("long", [False, True])
+async def test_a_body_that_breaks_reaches_every_reader(ground, long):
+    readers = [ground.subscribe() for _ in range(3)]
+    body = LONG if long else b"[1,"
+    ground.asked[0].answer(body, fault="reset")
+    assert [(reader.status, reader.body, reader.ends) for reader in readers] == [(200, body, ["reset"])] * 3
+    assert ground.sharing.figures()["cache_bytes"] == 0
+    assert ground.idle
 
 
-@pytest.mark.parametrize("kind", [Kind.catch_up, Kind.sse])
-async def test_a_bug_refuses_every_rider(kind):
-    sharing = Sharing(Upstream(KeyError("x")), Bounds(), observed()[1])
-    with pytest.raises(Refusal) as refused:
-        await sharing.ask(asking(kind=kind), NO)
-    assert (refused.value.code, refused.value.reason) == (Code.internal_error, "KeyError in a flight")
+async def test_a_refusal_behind_a_head_that_was_held_is_a_refusal(ground):
+    """The row check may stop a short body before anything of it has gone out."""
+    readers = [ground.subscribe() for _ in range(2)]
+    ground.asked[0].head()
+    ground.asked[0].data(b"[1,")
+    ground.asked[0].end(Refusal(Code.upstream_row_leak))
+    assert [reader.started for reader in readers] == [False, False]
+    assert [reader.ends[0].code for reader in readers] == [Code.upstream_row_leak] * 2
 
 
-async def test_a_bug_in_the_body_breaks_it():
-    sharing = Sharing(Upstream(Told(fault=KeyError("x"))), Bounds(), observed()[1])
-    answer = await sharing.ask(asking(), NO)
-    with pytest.raises(BodyBroken, match="internal_error"):
-        await read(answer)
+async def test_a_refusal_behind_a_head_that_went_out_is_its_readers_end(ground):
+    reader = ground.subscribe()
+    ground.asked[0].head()
+    ground.asked[0].data(LONG)
+    ground.asked[0].end(Refusal(Code.upstream_row_leak))
+    assert reader.body == LONG
+    assert [end.code for end in reader.ends] == [Code.upstream_row_leak]
 
 
-async def test_the_end_of_the_process_ends_what_is_under_way():
-    upstream = Upstream(Told(go=asyncio.Event()))
-    async with Sharing(upstream, Bounds(), observed()[1]) as sharing:
-        answer = await sharing.ask(asking(), NO)
-    with pytest.raises(BodyBroken):
-        await read(answer)
-    answer.close()
+@pytest.mark.parametrize("kind", [Kind.catch_up, Kind.sse, Kind.subset])
+async def test_a_source_that_fails_at_once_refuses_its_subscriber(ground, kind):
+    def fetch(*_):
+        raise KeyError("x")
+
+    ground.source.fetch = fetch
+    reader = ground.subscribe(kind)
+    assert [(end.code, end.reason) for end in reader.ends] == [(Code.internal_error, "KeyError in a fetch")]
+    assert ground.idle
 
 
-async def test_a_head_does_not_wait_for_a_slow_body():
-    go = asyncio.Event()
-    sharing = Sharing(Upstream(Told([], go=go)), Bounds(), observed()[1])
-    answer = await sharing.ask(asking(), NO)
-    go.set()
-    assert await read(answer) == b""
-    answer.close()
+async def test_a_head_that_cannot_be_made_sense_of_refuses_every_subscriber(ground):
+    def broken(*_):
+        raise KeyError("x")
+
+    sharing = ground.sharing = Sharing(ground.source, Bounds(), ground.seen.append, broken)
+    readers = [Noted(asking(), sharing).subscribe() for _ in range(2)]
+    ground.asked[0].head()
+    assert [reader.ends[0].code for reader in readers] == [Code.internal_error] * 2
+    assert ground.asked[0].cancelled
+    assert ground.idle
 
 
-async def test_one_who_joins_a_body_under_way_gets_all_of_it():
-    go = asyncio.Event()
-    upstream = Upstream(Told([b"x" * 70_000], go=go))
-    sharing = Sharing(upstream, Bounds(), observed()[1])
-    first = await sharing.ask(asking(), NO)
-    late = await sharing.ask(asking(), NO)
-    go.set()
-    assert await read(first) == await read(late) == b"x" * 70_000
-    first.close()
-    kept = await sharing.ask(asking(), NO)
-    assert await read(kept) == b"x" * 70_000
-    assert len(upstream.asked) == 1
-    assert sharing.figures()["cache_bytes"] > 70_000
+async def test_the_end_of_the_process_ends_what_is_under_way(ground):
+    readers = [ground.subscribe(kind) for kind in (Kind.catch_up, Kind.sse, Kind.subset)]
+    ground.sharing.close()
+    assert all(asked.cancelled for asked in ground.asked)
+    assert [reader.ends[0].code for reader in readers] == [Code.draining] * 3
+    assert ground.idle
 
 
-async def test_an_answer_is_kept_as_long_as_it_may_be():
-    upstream = Upstream(Told(), Told(), Told(), Told())
-    times: list[float] = []
-    sharing = Sharing(upstream, Bounds(), observed()[1], lambda: times[-1])
-    for kind, now, asked in (
-        (Kind.catch_up, 0.0, 1),
-        (Kind.catch_up, 59.9, 1),
-        (Kind.catch_up, 60.0, 2),
-        (Kind.catch_up, 119.0, 2),
-        (Kind.live, 200.0, 3),
-        (Kind.live, 204.9, 3),
-        (Kind.live, 205.0, 4),
-    ):
-        times.append(now)
-        await sharing.ask(asking(kind=kind), NO)
-        assert len(upstream.asked) == asked
+async def test_a_head_waits_only_a_moment_for_a_slow_body(ground):
+    reader = ground.subscribe()
+    ground.asked[0].head()
+    assert not reader.started
+    async with asyncio.timeout(5):
+        while not reader.started:
+            await asyncio.sleep(0.001)
+    assert reader.length is None
+    ground.asked[0].end()
+    assert (reader.body, reader.ends) == (b"", [None])
 
 
-async def test_a_validator_frees_the_flight_of_a_long_body():
-    told = Told([b"x" * 70_000], go=asyncio.Event())
-    sharing = Sharing(Upstream(told), Bounds(), observed()[1])
-    answer = await sharing.ask(asking(), Conditions(b'"1-2:0_0:7_0"'))
-    assert answer.status == 304
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert told.closed
+async def test_one_who_joins_a_body_under_way_gets_all_of_it(ground):
+    first = ground.subscribe()
+    ground.asked[0].head()
+    ground.asked[0].data(LONG)
+    late = ground.subscribe()
+    assert late.body == LONG
+    ground.asked[0].end()
+    assert first.body == late.body == LONG
+    cached = ground.subscribe()
+    assert (cached.body, cached.ends, len(ground.asked)) == (LONG, [None], 1)
+    assert ground.sharing.figures()["cache_bytes"] > len(LONG)
+    assert ground.idle
 
 
-async def test_ten_thousand_riders_wake_and_leave():
-    go = asyncio.Event()
-    upstream = Upstream(Told([b"[]"], go=go))
-
-    async def ask():
-        answer = await sharing.ask(asking(kind=Kind.live), NO)
-        return await read(answer)
-
-    sharing = Sharing(upstream, Bounds(), observed()[1])
-    riders = [asyncio.create_task(ask()) for _ in range(10_000)]
-    await asyncio.sleep(0)
-    for rider in riders[:5_000]:
-        rider.cancel()
-    await asyncio.wait(riders[:5_000])
-    go.set()
-    assert {await rider for rider in riders[5_000:]} == {b"[]"}
-    assert len(upstream.asked) == 1
-    assert sharing.figures()["open_subscribers"] == 0
+async def test_a_cached_body_is_read_at_its_readers_own_pace_and_may_be_left(ground):
+    ground.subscribe()
+    ground.asked[0].answer(LONG, LONG)
+    slow, leaving = ground.subscribe(slow=True), ground.subscribe(slow=True)
+    assert slow.body == leaving.body == LONG
+    leaving.leave()
+    slow.read()
+    slow.read()
+    assert (slow.body, slow.ends) == (LONG + LONG, [None])
+    assert ground.idle
 
 
-async def test_a_flight_that_ends_before_it_has_begun_refuses_its_riders():
-    upstream = Upstream()
-    async with Sharing(upstream, Bounds(), observed()[1]) as sharing:
-        rider = asyncio.create_task(sharing.ask(asking(), NO))
-        await asyncio.sleep(0)  # the rider's first step
-    with pytest.raises(Refusal) as refused:
-        await rider
-    assert refused.value.code is Code.draining
+async def test_a_validator_frees_the_fetch_of_a_long_body(ground):
+    reader = ground.subscribe(if_none_match=VALIDATOR)
+    ground.asked[0].head()
+    ground.asked[0].data(LONG)
+    assert (reader.status, reader.body, reader.ends) == (304, b"", [None])
+    assert ground.asked[0].cancelled
+    assert ground.idle
 
 
-async def test_a_bell_wakes_those_who_wait_and_no_others():
-    bell = Bell()
-    bell.ring()
-    waiting = [asyncio.create_task(bell.wait()) for _ in range(3)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    bell.ring()
-    await asyncio.wait(waiting)
-    assert [task.cancelled() for task in waiting] == [True, False, False]
+async def test_a_validator_meets_a_body_that_is_read_by_others(ground):
+    ground.subscribe(slow=True)
+    ground.asked[0].answer(LONG)
+    reader = ground.subscribe(if_none_match=VALIDATOR)
+    assert (reader.status, reader.body, reader.ends) == (304, b"", [None])
+
+
+async def test_conditions_travel_only_with_a_request_that_is_not_shared(ground):
+    conditions = Conditions(VALIDATOR, b"00-x")
+    ground.subscribe(conditions=conditions)
+    ground.subscribe(Kind.subset, conditions)
+    assert [asked.conditions for asked in ground.asked] == [Conditions(), conditions]
+
+
+async def test_without_sharing_each_asks_for_itself():
+    ground = Ground(shared=False)
+    readers = [ground.subscribe() for _ in range(2)] + [ground.subscribe(Kind.sse)]
+    for asked, reader in zip(ground.asked, readers, strict=True):
+        asked.answer(b"[]")
+        assert (reader.body, reader.ends) == (b"[]", [None])
+    ground.subscribe().leave()
+    assert ground.asked[3].cancelled
+    ground.subscribe(Kind.subset)
+    ground.asked[4].end(Refusal(Code.upstream_timeout))
+    assert not ground.seen
+    assert ground.idle
+
+
+async def test_ten_thousand_subscribers_are_served_and_leave(ground):
+    readers = [ground.subscribe(Kind.live) for _ in range(10_000)]
+    for reader in readers[:5_000]:
+        reader.leave()
+    ground.asked[0].answer(b"[]")
+    await turns(1 + 5_000 // TURN)
+    assert [reader.ends for reader in readers] == [[]] * 5_000 + [[None]] * 5_000
+    assert len(ground.asked) == 1
+    assert ground.idle
+
+
+async def test_what_comes_while_many_are_served_is_served_behind_it(ground):
+    """The turns of one piece are not over when the next piece, and the end, are here."""
+    readers = [ground.subscribe(Kind.sse) for _ in range(3 * TURN)]
+    asked = ground.asked[0]
+    asked.head(fields=STREAM)
+    await turns(4)
+    one, two = up_to_date(1), up_to_date(2)
+    asked.data(one)
+    readers[1].leave()
+    readers[-1].leave()
+    asked.data(two)
+    asked.end()
+    late = ground.subscribe(Kind.sse)
+    await turns(12)
+    assert {reader.body for reader in readers[2:-1]} == {one + two}
+    assert (readers[1].body, readers[-1].body) == (one, b"")
+    assert {tuple(reader.ends) for reader in readers[2:-1]} == {(None,)}
+    ground.asked[1].answer(fields=STREAM)
+    assert late.ends == [None]
+    assert ground.idle
+
+
+async def test_one_reader_alone_paces_the_source_and_two_do_not_pace_each_other():
+    ground = Ground(TIGHT)
+    slow = ground.subscribe(slow=True)
+    asked = ground.asked[0]
+    asked.head()
+    asked.data(LONG)
+    asked.data(b"two")
+    assert asked.paused
+    slow.read()
+    assert not asked.paused
+    assert slow.body == LONG + b"two"
+
+
+async def test_a_subscriber_that_fails_ends_nobody_else(ground):
+    def broken(*_, **__):
+        raise KeyError("x")
+
+    first, bad, last = (ground.subscribe() for _ in range(3))
+    bad.whole = broken
+    ground.asked[0].answer(b"[]")
+    assert first.body == last.body == b"[]"
+    assert [(end.code, end.reason) for end in bad.ends] == [(Code.internal_error, "KeyError in a delivery")]
+    assert ground.idle
+
+
+async def test_a_stream_that_cannot_be_cut_refuses_or_ends_its_subscribers(ground):
+    readers = [ground.subscribe(Kind.sse) for _ in range(2)]
+    ground.asked[0].head(fields=STREAM)
+    ground.asked[0].data(up_to_date(1))
+
+    def broken(*_):
+        raise KeyError("x")
+
+    delivery = readers[0].delivery
+    delivery.fetch.frames.feed = broken
+    ground.asked[0].data(up_to_date(2))
+    assert [(reader.body, reader.ends[0].reason) for reader in readers] == [(up_to_date(1), "KeyError in a body")] * 2
+    assert ground.asked[0].cancelled
+    assert ground.idle
