@@ -213,7 +213,10 @@ class Exchange:
         conditions = Conditions(inbound.headers.get(b"if-none-match"), inbound.headers.get(b"traceparent"))
         self.if_none_match = conditions.if_none_match
         delivery = handler.sharing.subscribe(self, conditions)
-        self._delivery = None if self._over else delivery
+        if not self._over:
+            self._delivery = delivery
+        elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
+            delivery.unsubscribe(self)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
         """Takes one step; a refusal is answered, and so is a fault of ours. Says whether there is more to do."""
@@ -229,8 +232,8 @@ class Exchange:
 
     @property
     def paused(self) -> bool:
-        """Whether the client does not read."""
-        return self._connection.paused
+        """Whether the client does not read, or needs nothing more: its connection may be another exchange's by now."""
+        return self._over or self._connection.paused
 
     def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool) -> None:
         """The answer in one piece."""

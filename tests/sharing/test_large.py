@@ -19,7 +19,7 @@ async def test_a_large_body_that_fits_is_fetched_once_and_kept(upstream, startin
         kept = await late.ask(get(proxy, INITIAL))
     assert all(answer.body == LARGE for answer in (*bodies, kept))
     assert len(upstream.asked) == 1
-    assert boarded(proxy)[-1] == "kept"
+    assert boarded(proxy)[-1] == "cached"
 
 
 async def test_a_body_too_large_to_keep_streams_through(upstream, starting, client):

@@ -216,7 +216,7 @@ async def test_validators_and_traces_are_each_riders_own(proxy, upstream):
     assert "electric-up-to-date" in kept.head.names
     assert not {"electric-schema", "content-length", "transfer-encoding"} & kept.head.names
     sent = {name.lower() for name, _ in upstream.asked[0].headers}
-    assert sent == {"host", "accept-encoding"}
+    assert sent == {"host", "accept-encoding", "x-request-id"}
 
 
 async def test_a_poll_that_brought_nothing_is_shared_but_not_kept(proxy, upstream):

@@ -264,3 +264,20 @@ async def test_a_rider_that_leaves_before_the_stream_starts_ends_it(proxy, upstr
         await upstream.wait_for(1)
         rider.abort()
         await held.let_go()
+
+
+async def test_a_head_of_a_stream_under_way_leaves_it_at_once(proxy, upstream, stream):
+    async with clients(proxy, 2) as (first, second):
+        await opened(proxy, first)
+        source = await stream.number(1)
+        await second.say(get(proxy, SSE).replace(b"GET ", b"HEAD ", 1))
+        assert (await second.head())["content-type"] == "text/event-stream"
+        await second.say(get(proxy, SSE, session="s-bob"))
+        await second.head()
+        await source.chunk(change(b"for ada"))
+        assert await first.piece() == change(b"for ada")
+        await (await stream.number(2)).chunk(change(b"for bob"))
+        assert await second.piece() == change(b"for bob")
+        first.abort()
+        async with asyncio.timeout(5):
+            await source.closed.wait()
