@@ -12,7 +12,7 @@ and nothing behind it or behind `cancel`.
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -49,6 +49,7 @@ MAPPED: Final[Mapping[int, Code]] = {401: Code.upstream_refused_secret, 429: Cod
 _POSITION_FAULTS: Final = tuple(
     b'{"message":"Invalid request","errors":{"%s"' % name for name in (b"offset", b"handle")
 )
+FOREIGN: Final = "request_id_differs"
 FAULT_BYTES: Final = 65_536  # Electric's 400 bodies have some hundred
 
 
@@ -73,7 +74,6 @@ class Electric:
         self.observe = observe
         self.tripwire = RowTripwire(config.row_check, observe)
         self.types = ColumnTypes(self._schema, observe)
-        self.echoes_request_id = config.echoes_request_id
         self._http = http1.Client(config.url, config.connect_seconds, self._retried)
         self._prefix = secrets.token_hex(8)
         self._count = secrets.randbits(32)
@@ -108,10 +108,12 @@ class Electric:
 
     async def _schema(self, request: UpstreamRequest) -> bytes:
         """The `electric-schema` of the answer to a request of our own. Raises Refusal."""
-        asked = SchemaAsked()
-        fields = headers.upstream(if_none_match=None, traceparent=None, body=False, request_id=self._request_id())
+        request_id = self._request_id()
+        asked = SchemaAsked(lambda status, found: self._schema_of(status, found, request_id))
+        fields = headers.upstream(if_none_match=None, traceparent=None, body=False, request_id=request_id)
         target = request.target + self._secret
         call = self._http.send("GET", target, fields, None, asked, silence=self._config.silence[request.kind])
+        asked.call = call
         try:
             return await asked.schema
         except Fault as fault:
@@ -121,6 +123,18 @@ class Electric:
             raise self.failed(request, Code.upstream_failed, str(bad)) from None
         finally:
             call.cancel()
+
+    def _schema_of(self, status: int, fields: Headers, request_id: str) -> bytes:
+        values = dict(fields)
+        if not self.is_answer_to(request_id, values):
+            raise BadStatus(FOREIGN)
+        if status != 200:
+            raise BadStatus(f"schema_status_{status}")
+        return values.get(b"electric-schema", b"")
+
+    def is_answer_to(self, request_id: str, values: Mapping[bytes, bytes]) -> bool:
+        """Whether these fields are of the answer to this very request: another's would have another's rows."""
+        return not self._config.echoes_request_id or values.get(b"x-request-id") == request_id.encode()
 
     def failed(self, request: UpstreamRequest, code: Code, reason: str) -> Refusal:
         """The refusal for an answer that is of no use; observed."""
@@ -138,18 +152,23 @@ class BadStatus(Exception):
 
 
 class SchemaAsked:
-    """Listens for the header `electric-schema` alone."""
+    """Listens for the head alone; `read` gives what its `electric-schema` is, or raises BadStatus."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[int, Headers], bytes]) -> None:
+        self._read = read
+        self.call: http1.Call | None = None
         self.schema: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def head(self, status: int, fields: Headers) -> None:
         """The head is here: that is all."""
-        if not self.schema.done():
-            if status == 200:
-                self.schema.set_result(dict(fields).get(b"electric-schema", b""))
-            else:
-                self.schema.set_exception(BadStatus(f"schema_status_{status}"))
+        if self.schema.done():
+            return
+        try:
+            self.schema.set_result(self._read(status, fields))
+        except BadStatus as bad:
+            self.schema.set_exception(bad)
+            if self.call is not None:
+                self.call.cancel()  # at once: a connection that is out of step must carry no other request
 
     def data(self, piece: bytes) -> None:
         """Rows there are none."""
@@ -252,6 +271,15 @@ class Answer:
             self._asking = None
             self._stop(refusal)
             return
+        except asyncio.CancelledError:
+            self._asking = None
+            if self._listener is not None:  # not `cancel`, but the end of the question
+                self._stop(Refusal(Code.draining, reason="closed here"))
+            raise
+        except Exception as bug:  # of ours: fail closed, for the connection is paused and has no clock
+            self._asking = None
+            self._stop(Refusal(Code.internal_error, reason=f"{type(bug).__name__} where types are asked for"))
+            return
         self._asking = None
         self._relay(status, fields)
         if self.call is not None and not self._paused:
@@ -283,8 +311,7 @@ class Answer:
         elif fault is None:
             self._complete()
         elif self._listener is not None:
-            listener, self._listener = self._listener, None
-            listener.end(self._meaning(fault))
+            self._finish(self._meaning(fault))
 
     def _complete(self) -> None:
         try:
@@ -294,9 +321,12 @@ class Answer:
             return
         if rest and self._listener is not None:
             self._listener.data(rest)
+        self._finish(None)
+
+    def _finish(self, fault: Refusal | str | None) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            listener.end(None)
+            listener.end(fault)
 
     def _meaning(self, fault: Fault) -> Refusal | str:
         if isinstance(fault, Broken):
@@ -316,8 +346,8 @@ class Answer:
     def _judge(self, status: int, fields: Headers) -> None:
         """Raises Refusal for an answer that is not to reach a client."""
         values = dict(fields)
-        if self._electric.echoes_request_id and values.get(b"x-request-id") != self.request_id.encode():
-            raise self._failed(Code.upstream_failed, "request_id_differs")
+        if not self._electric.is_answer_to(self.request_id, values):
+            raise self._failed(Code.upstream_failed, FOREIGN)
         if status == 500 and self._request.filtered:
             self._electric.observe(ClientFilterRefused(self._request.policy, status))
             raise Refusal(Code.filter_malformed, "Electric cannot evaluate this filter.", reason="status_500")
@@ -351,14 +381,16 @@ class Answer:
             self._relay_collected(*self._collected, None)
 
     def _relay_collected(self, fields: Headers, collected: bytearray, fault: Fault | None) -> None:
-        body, request, listener = bytes(collected[:FAULT_BYTES]), self._request, self._listener
-        self._listener = None
+        body, request = bytes(collected[:FAULT_BYTES]), self._request
+        if fault is not None:
+            self._finish(self._failed(Code.upstream_unreachable, f"{type(fault).__name__}: {fault}"))
+            return
         if not body.startswith(_POSITION_FAULTS):
             refused = ClientFilterRefused(request.policy, 400) if request.filtered else OwnFilterRefused(request.policy)
             self._electric.observe(refused)
-        if listener is not None:
-            kept = [field for field in fields if field[0] != b"content-length"]
-            listener.head(400, [*kept, (b"content-length", b"%d" % len(body))])
-            if body:
-                listener.data(body)
-            listener.end(None if fault is None else str(fault))
+        kept = [field for field in fields if field[0] != b"content-length"]
+        if self._listener is not None:
+            self._listener.head(400, [*kept, (b"content-length", b"%d" % len(body))])
+        if body and self._listener is not None:
+            self._listener.data(body)
+        self._finish(None)

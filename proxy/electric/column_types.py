@@ -44,7 +44,6 @@ class ColumnTypes:
     async def ask(self, request: UpstreamRequest) -> None:
         """Asks Electric for the types. Raises Refusal unless they are all known then, and safe."""
         self._object(request, await self._asked(request))
-        self._verified.add(request.guard)
 
     def _object(self, request: UpstreamRequest, objection: str) -> None:
         if objection:
@@ -66,9 +65,10 @@ class ColumnTypes:
         return await asyncio.shield(task)
 
     def _done(self, guard: TypeGuard, task: "asyncio.Task[str]") -> None:
+        """Remembers good news also if nobody waits for it any more."""
         self._asking.pop(guard, None)
-        if not task.cancelled():
-            task.exception()  # whoever still waits gets it; if nobody does, it is not an error
+        if not task.cancelled() and task.exception() is None and not task.result():
+            self._verified.add(guard)
 
     async def _ask(self, policy: str, guard: TypeGuard) -> str:
         found: dict[Table, Types] = {}

@@ -109,7 +109,10 @@ class Follower:
             except FollowFault as fault:
                 self._observe(FollowerFailed(self._name, str(fault)))
                 await self._pause(fault.seconds)
-            except (CollectFault, MessagesFault) as fault:
+            except CollectFault as fault:
+                self._observe(FollowerFailed(self._name, str(fault)))
+                await self._pause(0)
+            except MessagesFault as fault:
                 self._observe(FollowerFailed(self._name, f"{type(fault).__name__}: {fault}"))
                 await self._pause(0)
 

@@ -255,6 +255,8 @@ class Exchange:
 
     def data(self, piece: bytes) -> None:
         """A piece of the body."""
+        if self._over:
+            return
         self._sent_bytes += len(piece)
         self._at_boundary = piece.endswith(BOUNDARY)
         self._connection.send(piece)
@@ -262,6 +264,8 @@ class Exchange:
     def end(self, fault: Fault) -> None:
         """The answer is over."""
         self._delivery = None
+        if self._over:
+            return
         if fault is None:
             self._connection.finish()
             self._finish()

@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from proxy import settings
 from proxy.core.identifiers import Table
 from proxy.electric.client import Electric
 from proxy.electric.follower import Followed, Follower
 from proxy.electric.messages import Change
 from proxy.telemetry.events import FollowerFailed, FollowerRestarted, Observation, UpstreamAnswered
+from tests.electric.listening import config
 from tests.harness.raw import until
-from tests.harness.running import environment
+from tests.harness.running import SECRET
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
 
 FOLLOWED = Followed("proxy-heartbeat", Table("public", "beats"), ("replica", "beat"))
@@ -52,15 +51,13 @@ Starting = Callable[[], AbstractAsyncContextManager[Notes]]
 
 
 @pytest.fixture
-def following(upstream: Upstream, tmp_path: Path) -> Starting:
+def following(upstream: Upstream) -> Starting:
     """Follows the table with pauses of ten milliseconds."""
 
     @asynccontextmanager
     async def start() -> AsyncIterator[Notes]:
         notes = Notes()
-        (tmp_path / "keys.json").write_text("{}")
-        said = settings.load(environment(upstream.url, tmp_path / "keys.json"))
-        async with Electric(said, notes.seen.append) as electric:
+        async with Electric(config(upstream.url), SECRET, notes.seen.append) as electric:
             task = asyncio.create_task(Follower(electric, FOLLOWED, notes, notes.seen.append, 0.01, 500).run())
             try:
                 yield notes
