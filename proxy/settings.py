@@ -201,9 +201,7 @@ class Settings(BaseModel):
         "on", description="Whether identical authorized requests share one request to Electric."
     )
     cache_bytes: Bytes = Field(67_108_864, description="Cached answers, all together; 0 for none.")
-    cache_entry_bytes: Bytes = Field(
-        16_777_216, description="The largest cached answer; larger ones are only relayed."
-    )
+    cache_entry_bytes: Bytes = Field(16_777_216, description="The largest cached answer; larger ones are only relayed.")
     cache_seconds: Seconds = Field(
         60, description="How long an answer is cached at most; Electric's max-age may be less."
     )

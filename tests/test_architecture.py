@@ -10,96 +10,25 @@ import pytest
 from tests.tree import ROOT, Module, imports, is_or_in, modules, source_of, tracked
 
 FLOORS: Mapping[str, int] = {
-    # A module imports from lower floors, and a package from itself. The longest name that fits a module is its row.
+    # A package, or a module that stands alone, imports from lower floors and from itself.
     "proxy": 0,
-    "proxy.audit": 0,
-    "proxy.audit.decision_file": 0,
-    "proxy.auth": 0,
-    "proxy.auth.keys": 0,
     "proxy.core": 0,
-    "proxy.core.bound": 0,
-    "proxy.core.document": 0,
-    "proxy.core.errors": 0,
-    "proxy.core.identifiers": 0,
-    "proxy.core.limits": 0,
-    "proxy.core.sse": 0,
-    "proxy.core.suggestions": 0,
-    "proxy.core.types": 0,
-    "proxy.electric": 0,
-    "proxy.electric.messages": 0,
-    "proxy.gateway": 0,
-    "proxy.health": 0,
-    "proxy.health.lag": 0,
-    "proxy.health.readiness": 0,
-    "proxy.runtime": 0,
-    "proxy.sharing": 0,
-    "proxy.sharing.bounds": 0,
-    "proxy.sharing.buffer": 0,
-    "proxy.telemetry": 0,
-    "proxy.telemetry.aggregation": 0,
-    "proxy.telemetry.children": 0,
-    "proxy.telemetry.events": 0,
-    "proxy.telemetry.log_writer": 0,
-    "proxy.core.claims": 1,
-    "proxy.core.query": 1,
-    "proxy.core.row_check": 1,
-    "proxy.runtime.workers": 1,
-    "proxy.telemetry.lag_metrics": 1,
-    "proxy.telemetry.logs": 1,
-    "proxy.auth.revocation": 2,
-    "proxy.carriers": 4,
-    "proxy.core.filters": 9,
-    "proxy.core.agreement": 10,
-    "proxy.core.rule_limits": 10,
-    "proxy.core.subset": 10,
-    "proxy.core.request": 11,
-    "proxy.core.type_guard": 11,
-    "proxy.sandbox": 11,
-    "proxy.settings": 11,
-    "proxy.auth.handle_key": 12,
-    "proxy.auth.tokens": 12,
-    "proxy.core.handles": 12,
-    "proxy.core.headers": 12,
-    "proxy.core.policy": 12,
-    "proxy.telemetry.share_metrics": 12,
-    "proxy.core.decision": 13,
-    "proxy.core.drift": 13,
-    "proxy.gateway.routes": 13,
-    "proxy.telemetry.metrics": 13,
-    "proxy.auth.database_check": 14,
-    "proxy.auth.decision_cache": 14,
-    "proxy.core.outcome": 14,
-    "proxy.core.upstream": 14,
-    "proxy.gateway.ends": 14,
-    "proxy.gateway.wire": 14,
-    "proxy.audit.explain": 15,
-    "proxy.auth.authorizer": 15,
-    "proxy.auth.policy_loader": 15,
-    "proxy.electric.column_types": 15,
-    "proxy.electric.row_tripwire": 15,
-    "proxy.gateway.open_requests": 15,
-    "proxy.sharing.freshness": 15,
-    "proxy.audit.decision_log": 16,
-    "proxy.electric.client": 16,
-    "proxy.sharing.fetch": 16,
-    "proxy.audit.replay": 17,
-    "proxy.electric.follower": 17,
-    "proxy.gateway.service": 17,
-    "proxy.runtime.watchers": 17,
-    "proxy.sharing.cache": 17,
-    "proxy.sharing.delivery": 17,
-    "proxy.gateway.handler": 18,
-    "proxy.health.probes": 18,
-    "proxy.sharing.broadcast": 18,
-    "proxy.sharing.coalescer": 18,
-    "proxy.gateway.app": 19,
-    "proxy.sharing.source": 19,
-    "proxy.runtime.compose": 20,
-    "proxy.runtime.server": 21,
-    "proxy.demo": 22,
-    "proxy.cli": 23,
-    "proxy.__main__": 24,
+    "proxy.http1": 0,
+    "proxy.sandbox": 0,
+    "proxy.settings": 1,
+    "proxy.telemetry": 1,
+    "proxy.auth": 2,
+    "proxy.electric": 2,
+    "proxy.audit": 3,
+    "proxy.health": 3,
+    "proxy.sharing": 3,
+    "proxy.gateway": 4,
+    "proxy.runtime": 5,
+    "proxy.demo": 6,
+    "proxy.cli": 7,
+    "proxy.__main__": 8,
 }
+MOST_FLOORS = 10
 
 PURE = (
     *(
@@ -126,9 +55,9 @@ PURE = (
 """Everything that the core imports from outside: no clock, no chance, no file, no network, no environment, no log."""
 
 DOORS: Mapping[str, frozenset[str]] = {
-    "aiohttp": frozenset({"proxy.carriers.reference"}),
+    "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key"}),
-    "httpx": frozenset({"proxy.electric.client", "proxy.runtime.workers"}),
+    "httpx": frozenset({"proxy.health.electric_probe", "proxy.runtime.workers"}),
     "jwt": frozenset({"proxy.auth.keys", "proxy.auth.tokens"}),
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
@@ -143,7 +72,18 @@ DOORS: Mapping[str, frozenset[str]] = {
     "structlog": frozenset({"proxy.telemetry.logs"}),
     "os.environ": frozenset({"proxy.settings"}),
     "os.getenv": frozenset(),
-    "proxy.carriers": frozenset({"proxy.electric.client", "proxy.electric.row_tripwire"}),
+    "proxy.settings": frozenset(
+        {
+            "proxy.audit.decision_log",
+            "proxy.auth.handle_key",
+            "proxy.auth.tokens",
+            "proxy.cli",
+            "proxy.health.probes",
+            "proxy.runtime.compose",
+            "proxy.runtime.server",
+            "proxy.runtime.watchers",
+        }
+    ),
     "proxy.sandbox": frozenset({"proxy.cli"}),
     "proxy.demo": frozenset({"proxy.cli"}),
 }
@@ -170,13 +110,9 @@ def in_sandbox(module: Module) -> bool:
     return module.name.startswith(OUTSIDE)
 
 
-def row(name: str) -> str | None:
-    """The row of FLOORS that a module stands in: its own, or its package's below proxy and proxy.core."""
-    while name not in FLOORS:
-        name = name.rpartition(".")[0]
-        if name in ("proxy", "proxy.core", ""):
-            return None
-    return name
+def row(name: str) -> str:
+    """The row of FLOORS that a module stands in: its package's, or its own if it stands alone."""
+    return ".".join(name.split(".")[:2])
 
 
 def report(faults: Iterable[str]) -> None:
@@ -187,26 +123,71 @@ def report(faults: Iterable[str]) -> None:
 # --- floors
 
 
-def test_every_module_has_a_floor_and_every_floor_a_module() -> None:
-    report(f"{module.where}:1: has no row in FLOORS" for module in modules() if row(module.name) is None)
-    names = [module.name for module in modules()]
-    report(f"FLOORS: there is no {name}" for name in FLOORS if not any(is_or_in(found, name) for found in names))
+def test_every_package_has_a_floor_and_every_floor_a_package() -> None:
+    names = {row(module.name): module.where for module in modules()}
+    report(f"{where}:1: {name} is not in FLOORS" for name, where in names.items() if name not in FLOORS)
+    report(f"FLOORS: there is no {name}" for name in FLOORS if name not in names)
+    assert max(FLOORS.values()) < MOST_FLOORS
 
 
-def test_a_module_imports_from_lower_floors_only() -> None:
+def test_a_package_imports_from_lower_floors_only() -> None:
     report(
-        f"{module.where}:{line}: {row(module.name)} (floor {FLOORS[row(module.name) or 'proxy']}) imports {name} "
-        f"(floor {FLOORS[row(name) or 'proxy']})"
+        f"{module.where}:{line}: {row(module.name)} (floor {FLOORS[row(module.name)]}) imports {name} "
+        f"(floor {FLOORS[row(name)]})"
         for module in modules()
         for line, name in imports(module)
-        if is_or_in(name, "proxy") and not _may_import(row(module.name), row(name))
+        if is_or_in(name, "proxy") and row(name) != row(module.name) and FLOORS[row(name)] >= FLOORS[row(module.name)]
     )
 
 
-def _may_import(importer: str | None, imported: str | None) -> bool:
-    if importer is None or imported is None:
-        return True  # the test before says it
-    return importer == imported or FLOORS[imported] < FLOORS[importer]
+def test_every_floor_is_as_low_as_it_can_be() -> None:
+    below = {name: -1 for name in FLOORS}
+    for module in modules():
+        for _, name in imports(module):
+            if is_or_in(name, "proxy") and row(name) != row(module.name):
+                below[row(module.name)] = max(below[row(module.name)], FLOORS[row(name)])
+    assert {name: floor + 1 for name, floor in below.items()} == dict(FLOORS)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    report(f"a circle of files: {' -> '.join(circle)}" for circle in circles(dependencies()))
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def dependencies() -> dict[str, set[str]]:
+    """The modules that each module imports; a package stands for its `__init__`."""
+    names = {module.name for module in modules()}
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for module in modules():
+        for _, name in imports(module):
+            target = name
+            while target and target not in names:
+                target = target.rpartition(".")[0]
+            if target and not is_or_in(module.name, target):  # `from package import` inside it needs no `__init__`
+                found[module.name].add(target)
+    return found
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The first circle below each module, each circle once."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        if name in path:
+            found.append([*path[path.index(name) :], name])
+        elif name not in done:
+            for below in sorted(graph[name]):
+                visit(below, [*path, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+    return found
 
 
 def test_the_core_imports_nothing_of_the_shell_and_nothing_that_does_io() -> None:

@@ -92,9 +92,7 @@ async def create_app(
         measuring(settings, electric, tell) as lag,
     ):
         sharing = Sharing(electric, _bounds(settings), tell, handles.sign, shared=settings.share == "on")
-        authorizer = Authorizer(
-            settings.rule_limits, settings.decision_cache_bytes, loaded.book, verifier, handles
-        )
+        authorizer = Authorizer(settings.rule_limits, settings.decision_cache_bytes, loaded.book, verifier, handles)
         responses = Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
         handler = Handler(authorizer, sharing, open_requests, responses, decisions, _salt(settings), tell)
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag

@@ -192,7 +192,9 @@ class BroadcastMachine(RuleBasedStateMachine):
         over = broadcast.over
         deserted = self.broadcasts.leave(broadcast, subscription.reader)
         subscription.gone = True
-        assert deserted == (not over and not self.subscribed(subscription.streamed)), "the last one out closes the upstream"
+        assert deserted == (not over and not self.subscribed(subscription.streamed)), (
+            "the last one out closes the upstream"
+        )
         if deserted:
             assert broadcast not in self.broadcasts.open
 

@@ -158,7 +158,9 @@ class CoalescerMachine(RuleBasedStateMachine):
         over = fetch.over
         deserted = self.coalescer.leave(fetch, subscription.reader)
         subscription.gone = True
-        assert deserted == (not over and not self.subscribed(subscription.fetched)), "the last one out closes the upstream"
+        assert deserted == (not over and not self.subscribed(subscription.fetched)), (
+            "the last one out closes the upstream"
+        )
         if deserted:
             assert fetch not in self.coalescer.in_flight
 

@@ -1,7 +1,8 @@
 """Deliveries, fetches, broadcasts and the cache together, under random schedules of what a source and subscribers do.
 
-The subscribers themselves hold the delivery to its promises: a head before data, one end, nothing to one who has left or
-does not read. The model here is the bytes that each request to the source brought, marked with the request's key."""
+The subscribers themselves hold the delivery to its promises: a head before data, one end, nothing to one who has left
+or does not read. The model here is the bytes that each request to the source brought, marked with the request's key.
+"""
 
 import asyncio
 
@@ -77,7 +78,7 @@ class DeliveryMachine(RuleBasedStateMachine):
                 self.run(noted.leave)
         assert all(asked.over for asked in self.source.asked), "what nobody wants is given up"
         figures = self.sharing.figures()
-        assert not (figures["open_fetches"] or figures["open_broadcasts"] or figures["open_subscribers"])
+        assert not any(figures[name] for name in ("open_fetches", "open_broadcasts", "open_subscribers"))
         assert not self.sharing._deliveries
         assert not self.sharing._broadcasts._at
         assert not self.sharing._coalescer._joinable

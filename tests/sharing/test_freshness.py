@@ -1,4 +1,4 @@
-"""What the head of a shared answer means: how long it may be cached, whose validator it meets, how it reads to joiners."""
+"""What the head of a shared answer means: how long it is cached, whose validator it meets, how it reads to joiners."""
 
 import pytest
 
@@ -111,7 +111,14 @@ def test_validators_are_compared_strongly(sent, matches):
     assert fields == ([FIELDS[0], FIELDS[2]] if matches else None)
 
 
-@pytest.mark.parametrize("head", [ReceivedHead(409, FIELDS, etag=b'"1:2:3"'), ReceivedHead(200, []), ReceivedHead(200, [], etag=b'W/"1:2:3"')])
+@pytest.mark.parametrize(
+    "head",
+    [
+        ReceivedHead(409, FIELDS, etag=b'"1:2:3"'),
+        ReceivedHead(200, []),
+        ReceivedHead(200, [], etag=b'W/"1:2:3"'),
+    ],
+)
 def test_an_error_or_an_answer_without_a_strong_validator_is_never_not_modified(head):
     assert not_modified(head, b'"1:2:3", W/"1:2:3"') is None
 

@@ -161,4 +161,5 @@ async def test_a_head_of_a_long_cached_answer_has_no_body(proxy, upstream):
         assert (head.status, head["content-length"]) == (200, str(len(body)))
         assert (await reader.ask(get(proxy, INITIAL))).body == body
     assert len(upstream.asked) == 1
-    assert [(ended.code, ended.sent_bytes) for ended in proxy.ended] == [("ok", len(body)), ("ok", 0), ("ok", len(body))]
+    assert [ended.code for ended in proxy.ended] == ["ok"] * 3
+    assert [ended.sent_bytes for ended in proxy.ended] == [len(body), 0, len(body)]

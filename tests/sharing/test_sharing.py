@@ -11,6 +11,7 @@ from proxy.sharing.bounds import Bounds
 from proxy.sharing.delivery import TURN
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import SubscriberDropped
+from tests.harness.raw import until
 from tests.sharing.asking import asking
 from tests.sharing.clients import up_to_date
 from tests.sharing.pushing import FIELDS, Held, Noted, sign
@@ -217,9 +218,7 @@ async def test_a_head_waits_only_a_moment_for_a_slow_body(ground):
     reader = ground.subscribe()
     ground.asked[0].head()
     assert not reader.started
-    async with asyncio.timeout(5):
-        while not reader.started:
-            await asyncio.sleep(0.001)
+    await until(lambda: reader.started)
     assert reader.length is None
     ground.asked[0].end()
     assert (reader.body, reader.ends) == (b"", [None])
