@@ -37,7 +37,7 @@ class Scripted:
         self._answer = answer or (lambda connection: connection.reply())
         upstream.script = self._script
 
-    async def let_go(self) -> None:
+    async def given_up(self) -> None:
         """Waits until the proxy has closed the first of them."""
         await until(lambda: self.connections, "asked")
         async with asyncio.timeout(5):
@@ -56,19 +56,19 @@ async def clients(proxy: Proxy, count: int, receive_bytes: int | None = None) ->
         yield [await stack.enter_async_context(connected(proxy.address, receive_bytes)) for _ in range(count)]
 
 
-def boarded(proxy: Proxy) -> list[str]:
-    """How the riders came by their answers."""
+def how_subscribed(proxy: Proxy) -> list[str]:
+    """How the subscribers came by their answers."""
     return [seen.how for seen in proxy.seen if isinstance(seen, Subscribed)]
 
 
-def let_go(proxy: Proxy) -> int:
-    """How many riders were too slow."""
+def dropped(proxy: Proxy) -> int:
+    """How many subscribers were too slow."""
     return sum(isinstance(seen, SubscriberDropped) for seen in proxy.seen)
 
 
-async def aboard(proxy: Proxy, count: int) -> None:
-    """Waits until so many requests have boarded, since the proxy started."""
-    await until(lambda: len(boarded(proxy)) >= count, "boarded")
+async def subscribed(proxy: Proxy, count: int) -> None:
+    """Waits until so many requests have subscribed, since the proxy started."""
+    await until(lambda: len(how_subscribed(proxy)) >= count, "subscribed")
 
 
 def up_to_date(lsn: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Each test has a proxy of its own: what one test had kept would answer the next."""
+"""Each test has a proxy of its own: what one test had cached would answer the next."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager

@@ -54,13 +54,13 @@ def sign(definition, handle):
         (Kind.catch_up, 503, {}, 0),
     ],
 )
-def test_how_long_an_answer_is_kept(kind, status, changed, seconds):
+def test_how_long_an_answer_is_cached(kind, status, changed, seconds):
     head = read(asking(kind=kind), status, list((BASE | changed).items()), (60, 5), sign)
     assert head.keep_seconds == seconds
 
 
 @pytest.mark.parametrize("missing", [b"electric-handle", b"electric-offset", b"cache-control"])
-def test_an_answer_that_lacks_what_clients_need_is_not_kept(missing):
+def test_an_answer_that_lacks_what_clients_need_is_not_cached(missing):
     received = [(name, value) for name, value in BASE.items() if name != missing]
     assert read(asking(), 200, received, (60, 5), sign).keep_seconds == 0
 
@@ -77,7 +77,7 @@ def test_clients_get_the_handle_bound_to_their_definition_and_the_cache_knows_el
     assert head.handle == "1-2"
 
 
-def test_an_answer_with_a_handle_that_its_client_knows_to_be_dead_is_not_kept():
+def test_an_answer_with_a_handle_that_its_client_knows_to_be_dead_is_not_cached():
     assert read(asking(expired_handle="1-2"), 200, list(BASE.items()), (60, 5), sign).keep_seconds == 0
 
 

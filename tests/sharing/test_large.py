@@ -1,25 +1,25 @@
-"""Large bodies over real sockets: they stream through, are kept if they fit, and slow readers delay nobody."""
+"""Large bodies over real sockets: they stream through, are cached if they fit, and slow readers delay nobody."""
 
 import asyncio
 
-from tests.sharing.clients import INITIAL, Scripted, aboard, boarded, clients, get, let_go
+from tests.sharing.clients import INITIAL, Scripted, clients, dropped, get, how_subscribed, subscribed
 
 LARGE = b"".join(b"%019d," % number for number in range(1_000_000))
 PASSING = {"PROXY_CACHE_ENTRY_BYTES": "100000"}
 
 
-async def test_a_large_body_that_fits_is_fetched_once_and_kept(upstream, starting):
+async def test_a_large_body_that_fits_is_fetched_once_and_cached(upstream, starting):
     held = Scripted(upstream, lambda connection: connection.reply(body=LARGE))
-    async with starting(PROXY_CACHE_ENTRY_BYTES="30000000") as proxy, clients(proxy, 4) as (*riders, late):
-        for rider in riders:
-            await rider.say(get(proxy, INITIAL))
-        await aboard(proxy, 3)
+    async with starting(PROXY_CACHE_ENTRY_BYTES="30000000") as proxy, clients(proxy, 4) as (*subscribers, late):
+        for subscriber in subscribers:
+            await subscriber.say(get(proxy, INITIAL))
+        await subscribed(proxy, 3)
         held.go.set()
-        bodies = await asyncio.gather(*(rider.answer() for rider in riders))
-        kept = await late.ask(get(proxy, INITIAL))
-    assert all(answer.body == LARGE for answer in (*bodies, kept))
+        bodies = await asyncio.gather(*(subscriber.answer() for subscriber in subscribers))
+        cached = await late.ask(get(proxy, INITIAL))
+    assert all(answer.body == LARGE for answer in (*bodies, cached))
     assert len(upstream.asked) == 1
-    assert boarded(proxy)[-1] == "cached"
+    assert how_subscribed(proxy)[-1] == "cached"
 
 
 async def test_a_body_too_large_to_keep_streams_through(upstream, starting, client):
@@ -49,15 +49,15 @@ async def test_a_body_too_large_to_keep_streams_through(upstream, starting, clie
     assert "shape_proxy_cache_bytes 0.0" in metrics
 
 
-async def test_a_slow_rider_delays_nobody_and_gets_the_rest_by_itself(upstream, starting):
+async def test_a_slow_subscriber_delays_nobody_and_gets_the_rest_by_itself(upstream, starting):
     held = Scripted(upstream, lambda connection: connection.reply(body=LARGE))
     async with starting(**PASSING) as proxy, clients(proxy, 3) as fast, clients(proxy, 1, 4096) as (slow,):
-        for rider in (slow, *fast):
-            await rider.say(get(proxy, INITIAL))
-        await aboard(proxy, 4)
+        for subscriber in (slow, *fast):
+            await subscriber.say(get(proxy, INITIAL))
+        await subscribed(proxy, 4)
         held.go.set()
-        for answer in await asyncio.gather(*(rider.answer() for rider in fast)):
+        for answer in await asyncio.gather(*(subscriber.answer() for subscriber in fast)):
             assert answer.body == LARGE
         assert (await slow.answer()).body == LARGE
-    assert let_go(proxy) >= 1
-    assert len(upstream.asked) == 1 + let_go(proxy)
+    assert dropped(proxy) >= 1
+    assert len(upstream.asked) == 1 + dropped(proxy)

@@ -10,12 +10,12 @@ from tests.sharing.clients import (
     SSE,
     STREAM,
     Scripted,
-    aboard,
-    boarded,
     change,
     clients,
+    dropped,
     get,
-    let_go,
+    how_subscribed,
+    subscribed,
     up_to_date,
 )
 
@@ -37,7 +37,7 @@ class Stream:
         await self.done.wait()
 
     async def number(self, count):
-        """The connection of the stream that was opened as the so-manieth."""
+        """The connection of the stream that was opened as the one of this number."""
         async with asyncio.timeout(5), self.opened:
             await self.opened.wait_for(lambda: len(self.open) >= count)
         return self.open[count - 1]
@@ -49,32 +49,32 @@ def stream(upstream):
     return Stream(upstream)
 
 
-async def events(rider, size):
+async def events(subscriber, size):
     """So many bytes of events."""
     text = b""
     while len(text) < size:
-        text += await rider.piece()
+        text += await subscriber.piece()
     return text
 
 
-async def opened(proxy, rider, target=SSE):
+async def opened(proxy, subscriber, target=SSE):
     """The head of a stream."""
-    await rider.say(get(proxy, target))
-    return await rider.head()
+    await subscriber.say(get(proxy, target))
+    return await subscriber.head()
 
 
-async def test_a_hub_has_one_upstream_stream_for_all(proxy, upstream, stream):
-    async with clients(proxy, 10) as riders:
-        for rider in riders:
-            assert (await opened(proxy, rider))["content-type"] == "text/event-stream"
+async def test_a_broadcast_has_one_upstream_stream_for_all(proxy, upstream, stream):
+    async with clients(proxy, 10) as subscribers:
+        for subscriber in subscribers:
+            assert (await opened(proxy, subscriber))["content-type"] == "text/event-stream"
         source = await stream.number(1)
         text = change(b"one") + up_to_date(5)
         await source.chunk(text[:7])
         await source.chunk(text[7:])
-        for rider in riders:
-            assert await events(rider, len(text)) == text
+        for subscriber in subscribers:
+            assert await events(subscriber, len(text)) == text
     assert len(upstream.asked) == 1
-    assert boarded(proxy) == ["started"] + ["joined"] * 9
+    assert how_subscribed(proxy) == ["started"] + ["joined"] * 9
 
 
 async def test_who_joins_at_the_start_gets_all_of_it(proxy, upstream, stream):
@@ -104,8 +104,8 @@ async def test_who_joins_at_a_boundary_gets_what_is_behind_it(proxy, upstream, s
         await opened(proxy, later, SSE.replace("0_0", "9_0"))
         assert await events(later, len(change(b"three"))) == change(b"three")
         await source.chunk(up_to_date(12))
-        for rider in (first, late, later):
-            assert await rider.piece() == up_to_date(12)
+        for subscriber in (first, late, later):
+            assert await subscriber.piece() == up_to_date(12)
     assert len(upstream.asked) == 1
 
 
@@ -127,7 +127,7 @@ async def test_who_asks_for_something_else_gets_a_stream_of_its_own(proxy, upstr
     assert len(upstream.asked) == 2
 
 
-async def test_two_sessions_never_share_a_hub(proxy, upstream, stream):
+async def test_two_sessions_never_share_a_broadcast(proxy, upstream, stream):
     async with clients(proxy, 2) as (ada, bob):
         await opened(proxy, ada)
         await bob.say(get(proxy, SSE, session="s-bob"))
@@ -153,7 +153,7 @@ async def test_who_joins_beyond_the_history_gets_a_stream_of_its_own(upstream, s
     assert len(upstream.asked) == 2
 
 
-async def test_a_slow_rider_is_let_go_at_a_boundary_and_delays_nobody(upstream, starting, stream):
+async def test_a_slow_subscriber_is_dropped_at_a_boundary_and_delays_nobody(upstream, starting, stream):
     async with (
         starting(PROXY_BROADCAST_BYTES="100000") as proxy,
         clients(proxy, 1) as (fast,),
@@ -161,7 +161,7 @@ async def test_a_slow_rider_is_let_go_at_a_boundary_and_delays_nobody(upstream, 
     ):
         await opened(proxy, fast)
         await slow.say(get(proxy, SSE))
-        await aboard(proxy, 2)
+        await subscribed(proxy, 2)
         source = await stream.number(1)
         written = b""
         while len(written) < 10_000_000:  # more than the kernel's buffers take
@@ -176,43 +176,43 @@ async def test_a_slow_rider_is_let_go_at_a_boundary_and_delays_nobody(upstream, 
         assert len(had) < len(written)
         await source.chunk(up_to_date(5))
         assert await fast.piece() == up_to_date(5)
-    assert let_go(proxy) == 1
+    assert dropped(proxy) == 1
     assert len(upstream.asked) == 1
 
 
-async def test_when_the_stream_ends_every_rider_ends_cleanly(proxy, stream):
-    async with clients(proxy, 3) as riders:
-        for rider in riders:
-            await opened(proxy, rider)
+async def test_when_the_stream_ends_every_subscriber_ends_cleanly(proxy, stream):
+    async with clients(proxy, 3) as subscribers:
+        for subscriber in subscribers:
+            await opened(proxy, subscriber)
         source = await stream.number(1)
         await source.chunk(up_to_date(5) + b": a rest without an end")
         await source.end()
-        for rider in riders:
-            assert await events(rider, len(up_to_date(5)) + 23) == up_to_date(5) + b": a rest without an end"
-            assert await rider.piece() == b""
+        for subscriber in subscribers:
+            assert await events(subscriber, len(up_to_date(5)) + 23) == up_to_date(5) + b": a rest without an end"
+            assert await subscriber.piece() == b""
     assert [ended.code for ended in proxy.ended] == ["ok"] * 3
 
 
-async def test_when_the_stream_dies_every_rider_ends_at_a_boundary(proxy, upstream, stream):
-    async with clients(proxy, 3) as riders:
-        for rider in riders:
-            await opened(proxy, rider)
+async def test_when_the_stream_dies_every_subscriber_ends_at_a_boundary(proxy, upstream, stream):
+    async with clients(proxy, 3) as subscribers:
+        for subscriber in subscribers:
+            await opened(proxy, subscriber)
         source = await stream.number(1)
         await source.chunk(up_to_date(5) + b"data: half")
-        for rider in riders:
-            assert await rider.piece() == up_to_date(5)
+        for subscriber in subscribers:
+            assert await subscriber.piece() == up_to_date(5)
         source.die()
-        for rider in riders:
-            assert await rider.piece() == b""
-        await opened(proxy, riders[0], SSE.replace("0_0", "5_0"))
+        for subscriber in subscribers:
+            assert await subscriber.piece() == b""
+        await opened(proxy, subscribers[0], SSE.replace("0_0", "5_0"))
     assert [ended.code for ended in proxy.ended[:3]] == ["upstream_broke"] * 3
     assert len(upstream.asked) == 2
 
 
 async def test_the_last_one_out_closes_the_stream(proxy, stream):
     async with clients(proxy, 3) as (first, second, third):
-        for rider in (first, second, third):
-            await opened(proxy, rider)
+        for subscriber in (first, second, third):
+            await opened(proxy, subscriber)
         source = await stream.number(1)
         first.abort()
         second.abort()
@@ -235,35 +235,35 @@ async def test_a_token_that_expires_ends_its_own_stream_only(upstream, starting,
     assert len(upstream.asked) == 1
 
 
-async def test_a_drain_ends_every_rider_cleanly_and_the_stream(proxy, stream):
-    async with clients(proxy, 3) as riders:
-        for rider in riders:
-            await opened(proxy, rider)
+async def test_a_drain_ends_every_subscriber_cleanly_and_the_stream(proxy, stream):
+    async with clients(proxy, 3) as subscribers:
+        for subscriber in subscribers:
+            await opened(proxy, subscriber)
         source = await stream.number(1)
         proxy.stop.set()
-        for rider in riders:
-            assert await rider.piece() == b""
+        for subscriber in subscribers:
+            assert await subscriber.piece() == b""
         async with asyncio.timeout(5):
             await source.closed.wait()
 
 
 async def test_an_event_longer_than_the_history_reaches_everybody(upstream, starting, stream):
     long = change(b"x" * 300_000)
-    async with starting(PROXY_BROADCAST_BYTES="1000") as proxy, clients(proxy, 2) as riders:
-        for rider in riders:
-            await opened(proxy, rider)
+    async with starting(PROXY_BROADCAST_BYTES="1000") as proxy, clients(proxy, 2) as subscribers:
+        for subscriber in subscribers:
+            await opened(proxy, subscriber)
         await (await stream.number(1)).chunk(long)
-        for rider in riders:
-            assert await events(rider, len(long)) == long
+        for subscriber in subscribers:
+            assert await events(subscriber, len(long)) == long
 
 
-async def test_a_rider_that_leaves_before_the_stream_starts_ends_it(proxy, upstream):
+async def test_a_subscriber_that_leaves_before_the_stream_starts_ends_it(proxy, upstream):
     held = Scripted(upstream)
-    async with clients(proxy, 1) as (rider,):
-        await rider.say(get(proxy, SSE))
+    async with clients(proxy, 1) as (subscriber,):
+        await subscriber.say(get(proxy, SSE))
         await upstream.wait_for(1)
-        rider.abort()
-        await held.let_go()
+        subscriber.abort()
+        await held.given_up()
 
 
 async def test_a_head_of_a_stream_under_way_leaves_it_at_once(proxy, upstream, stream):
