@@ -255,8 +255,6 @@ class Exchange:
 
     def data(self, piece: bytes) -> None:
         """A piece of the body."""
-        if self._over:
-            return
         self._sent_bytes += len(piece)
         self._at_boundary = piece.endswith(BOUNDARY)
         self._connection.send(piece)
@@ -264,8 +262,6 @@ class Exchange:
     def end(self, fault: Fault) -> None:
         """The answer is over."""
         self._delivery = None
-        if self._over:
-            return
         if fault is None:
             self._connection.finish()
             self._finish()
@@ -375,6 +371,7 @@ class Exchange:
         if self._over:
             return
         self._over = True
+        self._leave()  # whoever is over is subscribed to nothing: its connection is the next exchange's
         self._arrived()
         if self._opened:
             self._handler.open_requests.leave(self)

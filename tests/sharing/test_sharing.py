@@ -58,12 +58,12 @@ async def turns(count=3):
         await asyncio.sleep(0)
 
 
-def left_behind():
+def left_behind(fields=FIELDS):
     """One subscriber that has lost what it had not read, by one that reads everything."""
     ground = Ground(TIGHT)
     slow, fast = ground.subscribe(slow=True), ground.subscribe()
     (asked,) = ground.asked
-    asked.head()
+    asked.head(fields=fields)
     asked.data(LONG)  # opens: the head and this piece go out
     asked.data(b"two,")
     asked.data(b"three")
@@ -145,6 +145,13 @@ async def test_it_is_cut_if_the_bytes_may_be_others(fields, status, pieces, faul
     assert slow.body == LONG
 
 
+async def test_without_a_strong_validator_it_is_cut():
+    ground, slow, _ = left_behind(FIELDS[:2])
+    slow.read()
+    ground.asked[1].answer(LONG, fields=FIELDS[:2])
+    assert slow.ends == ["resuming: the answer has changed"]
+
+
 async def test_every_reader_gets_the_refusal_once_and_each_its_own(ground):
     readers = [ground.subscribe() for _ in range(3)]
     ground.asked[0].end(Refusal(Code.upstream_timeout, "text", reason="why"))
@@ -152,6 +159,14 @@ async def test_every_reader_gets_the_refusal_once_and_each_its_own(ground):
     assert {(fault.code, fault.detail, fault.reason) for fault in faults} == {(Code.upstream_timeout, "text", "why")}
     assert len(set(map(id, faults))) == 3
     assert ground.idle
+
+
+async def test_what_breaks_before_its_head_is_a_refusal(ground):
+    reader = ground.subscribe()
+    ground.asked[0].end("reset")
+    assert [(end.code, end.reason) for end in reader.ends] == [
+        (Code.internal_error, "a fetch without head or refusal: reset")
+    ]
 
 
 @pytest.mark.parametrize("long", [False, True])
@@ -342,6 +357,18 @@ async def test_a_subscriber_that_fails_ends_nobody_else(ground):
     ground.asked[0].answer(b"[]")
     assert first.body == last.body == b"[]"
     assert [(end.code, end.reason) for end in bad.ends] == [(Code.internal_error, "KeyError in a delivery")]
+    assert ground.idle
+
+
+async def test_a_subscriber_that_fails_in_its_body_is_subscribed_no_more(ground):
+    def broken(*_):
+        raise KeyError("x")
+
+    bad, good = ground.subscribe(), ground.subscribe()
+    bad.data = broken
+    ground.asked[0].answer(LONG, b"[]")
+    assert [end.reason for end in bad.ends] == ["KeyError in a delivery"]
+    assert (good.body, good.ends) == (LONG + b"[]", [None])
     assert ground.idle
 
 
