@@ -105,10 +105,11 @@ class Handler:
         return exchange if exchange.begin() else None
 
     def refuse(self, why: Unreadable, received: bytes) -> tuple[ResponseHead, FieldLines, bytes, bytes]:
-        """The response to bytes that are no request."""
+        """The response to bytes that are no request. It is counted and logged as all others are."""
         refusal, request_id = Refusal(UNREADABLE[why]), self.request_id()
-        self.observe(ProtocolRefused(refusal.code.name))
         head, body = self.responses.refusal(refusal, request_id)
+        self.observe(ProtocolRefused(refusal.code.name))
+        self.observe(RequestEnded(request_id, "", "", refusal.code.name, refusal.code.value.status, 0, 0, 0))
         return head, self.responses.origin_in(received), request_id.encode(), body
 
     def request_id(self) -> str:
@@ -318,6 +319,7 @@ class Exchange:
 
     def unreadable(self, why: Unreadable) -> None:
         """The body cannot be read, or does not arrive."""
+        self._handler.observe(ProtocolRefused(UNREADABLE[why].name))
         self._refuse(Refusal(UNREADABLE[why]))
 
     def writable(self) -> None:

@@ -26,7 +26,11 @@ from proxy.gateway.responses import Responses
 from proxy.health.electric_probe import ElectricProbe
 from proxy.health.probes import measuring
 from proxy.health.readiness import Readiness
+from proxy.http1.exchange import ServerConfig
+from proxy.http1.request import Bounds
+from proxy.http1.listener import Listener
 from proxy.runtime.admin import admin
+from proxy.runtime.descriptors import most_connections
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
@@ -61,6 +65,7 @@ class Parts:
     """What one process is made of, where others need to reach it."""
 
     handler: Handler
+    listener: Listener
     admin: ASGIApp
     open_requests: OpenRequests
     readiness: Readiness
@@ -82,6 +87,7 @@ async def create_app(
         lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
         settings.max_open_requests,
         lambda: sharing.figures(),
+        lambda: listener.figures(),
     )
     tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
     decisions = Decisions(settings, loaded, tell)
@@ -92,8 +98,8 @@ async def create_app(
     ):
         sharing = Sharing(electric, settings.sharing, tell, handles.sign, shared=settings.share == "on")
         authorizer = Authorizer(settings, loaded.book, verifier, electric.secret_bytes, handles)
-        responses = Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
-        handler = Handler(authorizer, sharing, open_requests, responses, decisions, _salt(settings), tell)
+        handler = Handler(authorizer, sharing, open_requests, _responses(settings), decisions, _salt(settings), tell)
+        listener = Listener(handler, _server_config(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
@@ -103,7 +109,7 @@ async def create_app(
             watchers.append(_revocations(settings.revocations, _longest(settings), authorizer, open_requests, tell))
         try:
             async with _running(watchers):
-                yield Parts(handler, admin(readiness, metrics.text), open_requests, readiness, tell)
+                yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
         finally:
             sharing.close()
             decisions.close()
@@ -117,6 +123,22 @@ def _electric_config(settings: Settings) -> ElectricConfig:
         silence={kind: waits.get(kind, settings.head_seconds) for kind in Kind},
         row_check=settings.row_check,
         echoes_request_id=settings.check_request_id,
+    )
+
+
+def _responses(settings: Settings) -> Responses:
+    return Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
+
+
+def _server_config(settings: Settings) -> ServerConfig:
+    return ServerConfig(
+        bounds=Bounds(settings.header_bytes, settings.header_count),
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.header_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        write_seconds=settings.write_seconds,
+        linger_seconds=settings.header_seconds,
+        connections=most_connections(settings),
     )
 
 
