@@ -109,8 +109,11 @@ class Follower:
             except FollowFault as fault:
                 self._observe(FollowerFailed(self._name, str(fault)))
                 await self._pause(fault.seconds)
-            except (CollectFault, MessagesFault) as fault:
-                self._observe(FollowerFailed(self._name, f"{type(fault).__name__}: {fault}"))
+            except CollectFault as fault:
+                self._observe(FollowerFailed(self._name, str(fault)))
+                await self._pause(0)
+            except MessagesFault as fault:
+                self._observe(FollowerFailed(self._name, f"MessagesFault: {fault}"))
                 await self._pause(0)
 
     async def step(self) -> None:

@@ -127,6 +127,7 @@ class Exchange:
         "_code",
         "_connection",
         "_cors",
+        "_decided",
         "_delivery",
         "_handler",
         "_head_seconds",
@@ -164,7 +165,7 @@ class Exchange:
         self._delivery: Delivery | None = None
         self._status = self._sent_bytes = 0
         self._code, self._reason = "ok", ""
-        self._up_to_date = self._opened = self._over = False
+        self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
         self.if_none_match: bytes | None = None
         self.place = self.taken = 0
@@ -209,7 +210,6 @@ class Exchange:
         handler.open_requests.enter(claims, self)
         self._opened = True
         handler.observe(RequestOpened(self.request.kind.value, self.request.policy))
-        handler.decisions.allowed(self._request_id, inbound, self._trail, handler.hashed)
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         conditions = Conditions(inbound.headers.get(b"if-none-match"), inbound.headers.get(b"traceparent"))
         self.if_none_match = conditions.if_none_match
@@ -280,6 +280,14 @@ class Exchange:
         self._code = RELAYED.get(head.status, self._code)
         self._up_to_date = up_to_date
         self._head_seconds = time.perf_counter() - self._started_at
+        self._allowed()
+
+    def _allowed(self) -> None:
+        """Records the decision, once: not before it is clear that Electric's answer does not end as a refusal."""
+        if not self._decided:
+            self._decided = True
+            handler = self._handler
+            handler.decisions.allowed(self._request_id, self._inbound, self._trail, handler.hashed)
 
     # What ends it early.
 
@@ -357,6 +365,7 @@ class Exchange:
         head, body = handler.responses.refusal(refusal, self._request_id)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
+        self._decided = True
         handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, handler.hashed)
         self._finish()
 
@@ -373,6 +382,7 @@ class Exchange:
         self._arrived()
         if self._opened:
             self._handler.open_requests.leave(self)
+            self._allowed()
         self._handler.observe(self._summary())
 
     def _arrived(self) -> None:

@@ -4,18 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from proxy import settings
 from proxy.core.identifiers import Table
-from proxy.electric.client import Electric
+from proxy.core.request import Kind
+from proxy.electric.client import Electric, ElectricConfig
 from proxy.electric.follower import Followed, Follower
 from proxy.electric.messages import Change
 from proxy.telemetry.events import FollowerFailed, FollowerRestarted, Observation, UpstreamAnswered
 from tests.harness.raw import until
-from tests.harness.running import environment
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
 
 FOLLOWED = Followed("proxy-heartbeat", Table("public", "beats"), ("replica", "beat"))
@@ -52,15 +50,14 @@ Starting = Callable[[], AbstractAsyncContextManager[Notes]]
 
 
 @pytest.fixture
-def following(upstream: Upstream, tmp_path: Path) -> Starting:
+def following(upstream: Upstream) -> Starting:
     """Follows the table with pauses of ten milliseconds."""
 
     @asynccontextmanager
     async def start() -> AsyncIterator[Notes]:
         notes = Notes()
-        (tmp_path / "keys.json").write_text("{}")
-        said = settings.load(environment(upstream.url, tmp_path / "keys.json"))
-        async with Electric(said, notes.seen.append) as electric:
+        config = ElectricConfig(upstream.url, 3, dict.fromkeys(Kind, 30.0))
+        async with Electric(config, "secret", notes.seen.append) as electric:
             task = asyncio.create_task(Follower(electric, FOLLOWED, notes, notes.seen.append, 0.01, 500).run())
             try:
                 yield notes
