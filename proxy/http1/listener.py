@@ -1,6 +1,6 @@
 """The connections of one process: accepted here, counted, and closed in order.
 
-    open ──drain──▶ draining: no connection is kept ──close──▶ closing: none waits for a request ──abort──▶ empty
+open ──drain──▶ draining: no connection is kept ──close──▶ closing: none waits for a request ──abort──▶ empty
 """
 
 from proxy.http1.server_connection import ServerConnection, Shared
