@@ -27,8 +27,8 @@ from proxy.health.electric_probe import ElectricProbe
 from proxy.health.probes import measuring
 from proxy.health.readiness import Readiness
 from proxy.http1.exchange import ServerConfig
-from proxy.http1.request import Bounds
 from proxy.http1.listener import Listener
+from proxy.http1.request import Bounds
 from proxy.runtime.admin import admin
 from proxy.runtime.descriptors import most_connections
 from proxy.runtime.watchers import Reload, observe_loaded
