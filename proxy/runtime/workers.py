@@ -64,8 +64,8 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         stack.enter_context(admin)
         names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
         sockets = list(zip(publics, map(_private, names), strict=True))
-        # Nobody writes to this pipe. It ends with its only writer, this process, however that ends: a worker that nobody
-        # supervises must not serve on with policies that nobody can replace.
+        # Nobody writes to this pipe. It ends with its only writer, this process, however that ends: a worker without a
+        # supervisor must not serve on, for nobody would reload its policies or see its health.
         ending, alive = os.pipe()
         fork = multiprocessing.get_context("fork")
         processes = [
