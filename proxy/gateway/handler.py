@@ -70,7 +70,7 @@ class Delivery(Protocol):
 
 
 class Handler:
-    """What all exchanges of one process share. It is an `http1.server_connection.Application`."""
+    """What all exchanges of one process share. It is an `http1.exchange.Application`."""
 
     def __init__(
         self,
