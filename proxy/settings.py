@@ -187,6 +187,9 @@ class Settings(BaseModel):
     max_open_requests: Count = Field(20_000, description="Requests open at once, all clients.")
     max_open_requests_per_subject: Count = Field(200, description="Requests open at once, one subject.")
 
+    keep_alive_seconds: Seconds = Field(
+        75, description="For the next request on a connection; longer than load balancers wait, which is 60 s mostly."
+    )
     max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         0, description="Client connections at once; 0: as many as the limit of open files leaves."
     )

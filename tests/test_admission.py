@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.auth.authorizer import MOST_ARRIVING
 from proxy.auth.keys import new_keys
+from proxy.gateway.open_requests import MOST_ARRIVING
 from proxy.telemetry.events import BookLoaded, RequestEnded
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
@@ -133,7 +133,9 @@ async def test_only_so_many_bodies_of_a_subject_arrive_at_a_time(upstream: Upstr
         async with asyncio.timeout(10), connected(proxy.address) as more:
             while await verified(proxy) < MOST_ARRIVING:  # noqa: ASYNC110 - a metric announces nothing
                 await asyncio.sleep(0.01)
-            assert_refused(await more.ask(post(proxy)), "too_many_streams")
+            async with connected(proxy.address) as refused:
+                assert_refused(await refused.ask(post(proxy)), "too_many_streams")
+                assert await refused.is_closed()  # nobody reads the body
             assert (await more.ask(request(TARGET, f"authorization: Bearer {proxy.token()}"))).status == 200
             fields = ("content-type: application/json", f"content-length: {len(BODY)}")
             bob = f"authorization: Bearer {proxy.token('acc-bob')}"

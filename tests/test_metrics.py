@@ -9,8 +9,6 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from proxy.gateway.ends import End
-from proxy.gateway.routes import GONE
 
 from proxy.auth import policy_loader as policy_files
 from proxy.auth import tokens
@@ -19,6 +17,9 @@ from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
 from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
+from proxy.gateway.open_requests import End
+from proxy.http1.request import Block, Head
+from proxy.http1.response import FieldLines, ResponseHead
 from proxy.runtime import compose as wiring
 from proxy.runtime.server import Parts
 from proxy.settings import load
@@ -247,21 +248,29 @@ async def scraped(parts: Parts) -> bytes:
         return (await client.get("/metrics")).content
 
 
-async def asked(parts: Parts, query: bytes, *headers: tuple[bytes, bytes], path: bytes = b"/v1/shape") -> int:
-    """The status of one request, which this ASGI server never puts on a wire."""
-    statuses: list[int] = []
+class Refused:
+    """The connection of a request that is refused: all that it takes is a whole response."""
 
-    async def receive() -> dict[str, Any]:
-        return await asyncio.get_running_loop().create_future()  # a client that says nothing more
+    paused = False
 
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
 
-    scope = {"type": "http", "method": "GET", "raw_path": path, "query_string": query, "http_version": "1.1"}
-    scope["extensions"] = {GONE: lambda _: None}
-    await parts.public(scope | {"headers": [(b"host", b"x"), *headers]}, receive, send)
-    return statuses[0]
+    def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:  # noqa: ARG002
+        self.statuses.append(head.status)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of a request that should have been refused")
+
+
+def asked(parts: Parts, query: bytes, *fields: tuple[bytes, bytes], path: bytes = b"/v1/shape") -> int:
+    """The status of one request, which never comes over a wire."""
+    refused = Refused()
+    exchange = parts.handler.open(Head("GET", path + b"?" + query, Block([(b"host", b"x"), *fields])), refused)
+    if exchange is not None:
+        exchange.body_complete()
+    [status] = refused.statuses
+    return status
 
 
 async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path: Path, ring: KeyRing) -> None:
@@ -281,14 +290,14 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
     loaded = policy_files.load(ROOT / "policies")
     served = wiring.Served(loaded, ring, BoundHandles(bytes(32)))
     async with wiring.create_app(said, served, lambda _: None, asyncio.Event()) as parts:
-        await asked(parts, b"")
+        asked(parts, b"")
         before = series(await scraped(parts))
         ada = bearer("evil")
         for number in range(9000):
-            assert await asked(parts, b"table=evil_%d&offset=-1" % number, ada) == 403
+            assert asked(parts, b"table=evil_%d&offset=-1" % number, ada) == 403
         for number in range(500):
-            assert await asked(parts, b"table=evil&offset=-1", bearer(f"evil-{number}")) == 403
-            assert await asked(parts, b"", path=b"/v1/shapes/evil-%d" % number) == 401
+            assert asked(parts, b"table=evil&offset=-1", bearer(f"evil-{number}")) == 403
+            assert asked(parts, b"", path=b"/v1/shapes/evil-%d" % number) == 401
         after = await scraped(parts)
     assert series(after) == before
     assert b"evil" not in after

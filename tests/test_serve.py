@@ -7,14 +7,17 @@ import socket
 import struct
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from proxy.runtime import server as serve
+from proxy.runtime.descriptors import backlog
 from proxy.settings import Address, load
 from proxy.telemetry.events import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
-from tests.harness.processes import Running, serving, serving_environment
+from tests.harness.processes import SECONDS, Running, serving, serving_environment
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
@@ -101,9 +104,44 @@ async def test_a_wave_of_connections_waits_in_the_kernel(upstream: Upstream, tmp
         assert (await raw.ask(request("/nowhere"))).status == 404
     said = public.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BACKLOG.size)
     allowed = int(await asyncio.to_thread(Path("/proc/sys/net/core/somaxconn").read_text))
-    assert TCP_INFO_BACKLOG.unpack(said)[-1] == min(serve.BACKLOG, allowed)
+    assert TCP_INFO_BACKLOG.unpack(said)[-1] == min(backlog(), allowed)
     stop.set()
     await task
+
+
+async def test_at_the_limit_of_open_files_the_admin_listener_still_answers(upstream: Upstream, tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, upstream.url, files=256, PROXY_HEADER_SECONDS="600") as served,
+        AsyncExitStack() as stack,
+    ):
+        host, port = (await where(served)).split(":")
+        (admin,) = served.ports() - {int(port)}
+        first = await stack.enter_async_context(connected((host, int(port))))
+        others = await asyncio.gather(*(stack.enter_async_context(connected((host, int(port)))) for _ in range(499)))
+        async with asyncio.timeout(SECONDS), httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin}") as client:
+            while _refused((await client.get("/metrics")).text) < 200:  # noqa: ASYNC110 - a metric announces nothing
+                await asyncio.sleep(0.05)
+            assert "shape_proxy_connections_limit 64.0" in (await client.get("/metrics")).text
+            assert (await client.get("/live")).status_code == 200
+        token = f"authorization: Bearer {served.token()}"
+        assert (await first.ask(request("/v1/shape?table=chat_messages&offset=-1", token))).status == 200
+        answers = [asyncio.create_task(other.answer()) for other in others]
+        answered, waiting = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert_refused(answered.pop().result(), "overloaded")
+        for task in waiting:
+            task.cancel()
+
+
+def _refused(exposition: str) -> float:
+    """How many connections were refused."""
+    [line] = [line for line in exposition.splitlines() if line.startswith("shape_proxy_connections_refused_total ")]
+    return float(line.rpartition(" ")[2])
+
+
+async def test_more_connections_than_open_files_allow_are_no_setting(upstream: Upstream, tmp_path: Path) -> None:
+    async with serving(tmp_path, upstream.url, files=256, PROXY_MAX_CONNECTIONS="200") as served:
+        assert await served.exit() == 1
+        assert served.err == "PROXY_MAX_CONNECTIONS: needs 328 open files or more; the limit (ulimit -n) is 256\n"
 
 
 @IPV6

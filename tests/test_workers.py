@@ -280,6 +280,31 @@ async def test_a_worker_that_is_killed_ends_everything(upstream: Upstream, tmp_p
         assert two.running.temporary == []
 
 
+async def test_a_supervisor_that_is_killed_leaves_no_worker(upstream: Upstream, tmp_path: Path) -> None:
+    held = Held(upstream)
+    async with fleet(tmp_path, upstream, PROXY_DRAIN_SECONDS="0.2") as two, connected(two.public) as raw:
+        workers = two.running.workers
+        await raw.say(two.get(LIVE))
+        await two.until(lambda: _is(two, 1, "open_request_places"))
+        assert held.connections
+        two.running.process.kill()
+        assert_refused(await raw.answer(), "draining")
+        async with asyncio.timeout(30):
+            while any(map(_runs, workers)):  # noqa: ASYNC110 - another process announces nothing
+                await asyncio.sleep(0.05)
+        assert len(two.running.said("process", what="supervisor_gone")) == 2
+        assert len(two.running.said("process", what="stopped")) == 2
+        assert two.running.err == ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it runs; one that nobody has waited for does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def test_a_signal_to_the_whole_group_is_an_end_as_any_other(upstream: Upstream, tmp_path: Path) -> None:
     async with fleet(tmp_path, upstream) as two:
         os.killpg(two.running.process.pid, signal.SIGINT)

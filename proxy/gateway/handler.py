@@ -70,7 +70,7 @@ class Delivery(Protocol):
 
 
 class Handler:
-    """What all exchanges of one process share. It is an `http1.server_connection.Application`."""
+    """What all exchanges of one process share. It is an `http1.exchange.Application`."""
 
     def __init__(
         self,
@@ -105,10 +105,11 @@ class Handler:
         return exchange if exchange.begin() else None
 
     def refuse(self, why: Unreadable, received: bytes) -> tuple[ResponseHead, FieldLines, bytes, bytes]:
-        """The response to bytes that are no request."""
+        """The response to bytes that are no request. It is counted and logged as all others are."""
         refusal, request_id = Refusal(UNREADABLE[why]), self.request_id()
-        self.observe(ProtocolRefused(refusal.code.name))
         head, body = self.responses.refusal(refusal, request_id)
+        self.observe(ProtocolRefused(refusal.code.name))
+        self.observe(RequestEnded(request_id, "", "", refusal.code.name, refusal.code.value.status, 0, 0, 0))
         return head, self.responses.origin_in(received), request_id.encode(), body
 
     def request_id(self) -> str:
@@ -126,6 +127,7 @@ class Exchange:
         "_code",
         "_connection",
         "_cors",
+        "_decided",
         "_delivery",
         "_handler",
         "_head_seconds",
@@ -163,7 +165,7 @@ class Exchange:
         self._delivery: Delivery | None = None
         self._status = self._sent_bytes = 0
         self._code, self._reason = "ok", ""
-        self._up_to_date = self._opened = self._over = False
+        self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
         self.if_none_match: bytes | None = None
         self.place = self.taken = 0
@@ -208,7 +210,6 @@ class Exchange:
         handler.open_requests.enter(claims, self)
         self._opened = True
         handler.observe(RequestOpened(self.request.kind.value, self.request.policy))
-        handler.decisions.allowed(self._request_id, inbound, self._trail, handler.hashed)
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         conditions = Conditions(inbound.headers.get(b"if-none-match"), inbound.headers.get(b"traceparent"))
         self.if_none_match = conditions.if_none_match
@@ -282,6 +283,14 @@ class Exchange:
         self._code = RELAYED.get(head.status, self._code)
         self._up_to_date = up_to_date
         self._head_seconds = time.perf_counter() - self._started_at
+        self._allowed()
+
+    def _allowed(self) -> None:
+        """Records the decision, once: not before it is clear that Electric's answer does not end as a refusal."""
+        if not self._decided:
+            self._decided = True
+            handler = self._handler
+            handler.decisions.allowed(self._request_id, self._inbound, self._trail, handler.hashed)
 
     # What ends it early.
 
@@ -321,6 +330,7 @@ class Exchange:
 
     def unreadable(self, why: Unreadable) -> None:
         """The body cannot be read, or does not arrive."""
+        self._handler.observe(ProtocolRefused(UNREADABLE[why].name))
         self._refuse(Refusal(UNREADABLE[why]))
 
     def writable(self) -> None:
@@ -358,6 +368,7 @@ class Exchange:
         head, body = handler.responses.refusal(refusal, self._request_id)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
+        self._decided = True
         handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, handler.hashed)
         self._finish()
 
@@ -375,6 +386,7 @@ class Exchange:
         self._arrived()
         if self._opened:
             self._handler.open_requests.leave(self)
+            self._allowed()
         self._handler.observe(self._summary())
 
     def _arrived(self) -> None:

@@ -62,7 +62,7 @@ class State(Enum):
     lost = "lost"
 
 
-class Listener:
+class Shared:
     """What the connections of one process share: their configuration, their deadlines, and the application."""
 
     def __init__(self, application: Application, config: ServerConfig, loop: asyncio.AbstractEventLoop) -> None:
@@ -73,25 +73,16 @@ class Listener:
         self.connections: set[ServerConnection] = set()
         self.refused_connections = 0
         self.closing = False
+        self.emptied = asyncio.Event()
         self.date = DateLine()
         self.chunks = Chunks()
 
-    def accept(self) -> "ServerConnection":
-        """A protocol for one more connection."""
-        return ServerConnection(self)
-
-    def close(self) -> None:
-        """Closes the connections that wait for a request; the others close behind their answers."""
-        self.closing = True
-        for connection in list(self.connections):
-            connection.close_if_unused()
-
-    def abort(self) -> None:
-        """Ends all connections at once, whatever they are at, and stops the deadlines."""
-        self.closing = True
-        for connection in list(self.connections):
-            connection.lose()
-        self.deadlines.close()
+    def removed(self, connection: "ServerConnection") -> None:
+        """A connection is lost."""
+        self.connections.discard(connection)
+        self.deadlines.forget(connection)
+        if not self.connections:
+            self.emptied.set()
 
 
 class ServerConnection(asyncio.Protocol):
@@ -121,7 +112,7 @@ class ServerConnection(asyncio.Protocol):
         "slot",
     )
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Shared) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
@@ -202,6 +193,11 @@ class ServerConnection(asyncio.Protocol):
 
     # What the listener does.
 
+    def close_if_kept(self) -> None:
+        """Closes a connection that was kept for another request, and has nothing of one."""
+        if self._state is State.idle and not self._held.strip():
+            self._close(unread=False)
+
     def close_if_unused(self) -> None:
         """Closes a connection that waits for a request, and has nothing of one."""
         if self._state in (State.idle, State.head) and not self._held.strip():
@@ -234,8 +230,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = State.lost
         self._transport = self._exchange = self._parser = None
         self._held = b""
-        listener.connections.discard(self)
-        listener.deadlines.forget(self)
+        listener.removed(self)
         if exchange is not None:
             exchange.lost()
 

@@ -26,10 +26,14 @@ from proxy.gateway.responses import Responses
 from proxy.health.electric_probe import ElectricProbe
 from proxy.health.probes import measuring
 from proxy.health.readiness import Readiness
+from proxy.http1.exchange import ServerConfig
+from proxy.http1.listener import Listener
+from proxy.http1.request import Bounds
 from proxy.runtime.admin import admin
+from proxy.runtime.descriptors import most_connections
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
-from proxy.sharing.bounds import Bounds
+from proxy.sharing import bounds
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import (
     ElectricSeen,
@@ -62,6 +66,7 @@ class Parts:
     """What one process is made of, where others need to reach it."""
 
     handler: Handler
+    listener: Listener
     admin: ASGIApp
     open_requests: OpenRequests
     readiness: Readiness
@@ -83,6 +88,7 @@ async def create_app(
         lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
         settings.max_open_requests,
         lambda: sharing.figures(),
+        lambda: listener.figures(),
     )
     tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
     decisions = Decisions(settings, loaded, tell)
@@ -93,8 +99,8 @@ async def create_app(
     ):
         sharing = Sharing(electric, _bounds(settings), tell, handles.sign, shared=settings.share == "on")
         authorizer = Authorizer(settings.rule_limits, settings.decision_cache_bytes, loaded.book, verifier, handles)
-        responses = Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
-        handler = Handler(authorizer, sharing, open_requests, responses, decisions, _salt(settings), tell)
+        handler = Handler(authorizer, sharing, open_requests, _responses(settings), decisions, _salt(settings), tell)
+        listener = Listener(handler, _server_config(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(loaded.book.by_name), lag
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
@@ -104,7 +110,7 @@ async def create_app(
             watchers.append(_revocations(settings.revocations, _longest(settings), authorizer, open_requests, tell))
         try:
             async with _running(watchers):
-                yield Parts(handler, admin(readiness, metrics.text), open_requests, readiness, tell)
+                yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
         finally:
             sharing.close()
             decisions.close()
@@ -121,8 +127,24 @@ def _electric_config(settings: Settings) -> ElectricConfig:
     )
 
 
-def _bounds(settings: Settings) -> Bounds:
-    return Bounds(**{member.name: getattr(settings, member.name) for member in fields(Bounds)})
+def _bounds(settings: Settings) -> bounds.Bounds:
+    return bounds.Bounds(**{member.name: getattr(settings, member.name) for member in fields(bounds.Bounds)})
+
+
+def _responses(settings: Settings) -> Responses:
+    return Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
+
+
+def _server_config(settings: Settings) -> ServerConfig:
+    return ServerConfig(
+        bounds=Bounds(settings.header_bytes, settings.header_count),
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.header_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        write_seconds=settings.write_seconds,
+        linger_seconds=settings.header_seconds,
+        connections=most_connections(settings),
+    )
 
 
 def _salt(settings: Settings) -> bytes:

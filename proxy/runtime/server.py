@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,24 +18,18 @@ from proxy.auth import revocation
 from proxy.auth.handle_key import handle_key, is_guessable
 from proxy.auth.keys import KeyRing
 from proxy.core.handles import BoundHandles
-from proxy.http1.exchange import ServerConfig
-from proxy.http1.request import Bounds
-from proxy.http1.server_connection import Listener
 from proxy.runtime import watchers as reload
 from proxy.runtime import workers
 from proxy.runtime.compose import Parts, Served, create_app
+from proxy.runtime.descriptors import backlog, check_connections, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
 from proxy.telemetry.log_writer import Outlet, unbuffered
 from proxy.telemetry.logs import logger
 
-BACKLOG = 4096
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the 60 s of the usual load balancers, so that they close first and never meet a closed connection."""
-
-
-KEPT_BACK_FILES = 64
-"""File descriptors that are not for clients."""
+ADMIN_BACKLOG = 128
+CLOSING_SECONDS = 1.0
+"""What the last answers get to reach their clients once nothing is open any more."""
 
 
 class _Server(uvicorn.Server):
@@ -50,7 +43,7 @@ class _Server(uvicorn.Server):
 def listening(address: Address, *, shared: bool = False) -> socket.socket:
     """A bound socket; a `shared` address may be bound several times. Raises OSError if the address is taken."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, reuse_port=shared)
+    bound = socket.create_server((address.host, address.port), family=family, backlog=backlog(), reuse_port=shared)
     bound.setblocking(False)
     # Inherited by what it accepts: an answer's head and body are two writes, and the second must not wait for the
     # client's delayed acknowledgement of the first (asyncio itself leaves sockets alone that are handed to it).
@@ -78,7 +71,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         date_header=True,
-        backlog=BACKLOG,  # else uvicorn listens once more, with less
+        backlog=ADMIN_BACKLOG,
         timeout_graceful_shutdown=1,
     )
 
@@ -104,9 +97,8 @@ async def serve(
 async def _listen(
     settings: Settings, parts: Parts, public: socket.socket, private: socket.socket, stop: asyncio.Event
 ) -> None:
-    loop = asyncio.get_running_loop()
-    listener = Listener(parts.handler, _server_config(settings), loop)
-    server = await loop.create_server(listener.accept, sock=public, backlog=BACKLOG)
+    listener = parts.listener
+    server = await asyncio.get_running_loop().create_server(listener.accept, sock=public, backlog=backlog())
     admin = _Server(_config(parts.admin))
     running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
@@ -114,42 +106,26 @@ async def _listen(
     await _drain(parts, settings.drain_seconds)
     server.close()
     listener.close()
+    await _within(CLOSING_SECONDS, listener.closed())
     listener.abort()
     admin.should_exit = True
     await running
-
-
-def _server_config(settings: Settings) -> ServerConfig:
-    return ServerConfig(
-        bounds=Bounds(settings.header_bytes, settings.header_count),
-        head_seconds=settings.header_seconds,
-        body_seconds=settings.header_seconds,
-        keep_alive_seconds=KEEP_ALIVE_SECONDS,
-        write_seconds=settings.write_seconds,
-        linger_seconds=settings.header_seconds,
-        connections=settings.max_connections or _connections(),
-    )
-
-
-def _connections() -> int:
-    """How many client connections the limit of open files leaves: each may need one to Electric as well, and the admin
-    listener, the log, the database and the loop keep some."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (files - KEPT_BACK_FILES) // 2)
 
 
 async def _drain(parts: Parts, seconds: float) -> None:
     """Refuses newcomers, ends the streams at once and the polls when they are due, at the latest after `seconds`."""
     parts.readiness.draining = True
     parts.observe(Lifecycle("draining", f"{len(parts.open_requests)} open"))
+    parts.listener.drain()
     parts.open_requests.drain(everything=False)
+    await _within(seconds, parts.open_requests.empty())
+    parts.open_requests.drain(everything=True)
+
+
+async def _within(seconds: float, condition: Awaitable[None]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await parts.open_requests.empty()
-    parts.open_requests.drain(everything=True)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await parts.open_requests.empty()
+            await condition
 
 
 def _shown(bound: socket.socket) -> str:
@@ -171,6 +147,8 @@ def run(settings: Settings) -> int:
 
     Raises BookFault, KeysFault, RevocationFault, SettingsFault.
     """
+    raise_limit()
+    check_connections(settings)
     what = load(settings)
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()
@@ -189,10 +167,12 @@ def _shared(address: Address, count: int) -> list[socket.socket]:
     return [first, *(bound("listen", same, shared=True) for _ in range(count - 1))]
 
 
-def _work(settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket]) -> None:
+def _work(
+    settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket], supervisor: int | None = None
+) -> None:
     outlet = Outlet(unbuffered(sys.stdout.fileno()))
     try:
-        uvloop.run(_until_signal(settings, what, sockets, logger(settings.log_level, outlet)))
+        uvloop.run(_until_signal(settings, what, sockets, supervisor, logger(settings.log_level, outlet)))
     finally:
         outlet.flush()
 
@@ -201,10 +181,25 @@ async def _until_signal(
     settings: Settings,
     what: Served,
     sockets: tuple[socket.socket, socket.socket],
+    supervisor: int | None,
     observe: Observe,
 ) -> None:
     stop, hangup = asyncio.Event(), asyncio.Event()
+    if supervisor is not None:
+        _follow(supervisor, stop, observe)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, workers.SIGNALS)
     await serve(settings, what, sockets, stop, observe, hangup)
+
+
+def _follow(supervisor: int, stop: asyncio.Event, observe: Observe) -> None:
+    """Stops as after a signal when the supervisor is gone: when the pipe, which only it can write to, has ended."""
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(supervisor)
+        observe(Lifecycle("supervisor_gone"))
+        stop.set()
+
+    loop.add_reader(supervisor, gone)

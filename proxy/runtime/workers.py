@@ -27,8 +27,9 @@ from starlette.routing import Route
 from proxy.telemetry.aggregation import merged
 
 Pair = tuple[socket.socket, socket.socket]
-Work = Callable[[Pair], None]
-"""What one worker does with its public and its private socket, until SIGTERM. It unblocks SIGNALS once it can."""
+Work = Callable[[Pair, int], None]
+"""What one worker does with its public and its private socket, until SIGTERM, or until the descriptor can be read: then
+its supervisor is gone. It unblocks SIGNALS once it can."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Blocked from before the workers are started until each process can hear them: none may be killed by them."""
@@ -63,9 +64,12 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         stack.enter_context(admin)
         names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
         sockets = list(zip(publics, map(_private, names), strict=True))
+        # Nobody writes to this pipe. It ends with its only writer, this process, however that ends: a worker without a
+        # supervisor must not serve on, for nobody would reload its policies or see its health.
+        ending, alive = os.pipe()
         fork = multiprocessing.get_context("fork")
         processes = [
-            fork.Process(target=_alone, args=(work, own, sockets, admin), name=f"worker {number}")
+            fork.Process(target=_alone, args=(work, own, sockets, admin, (ending, alive)), name=f"worker {number}")
             for number, own in enumerate(sockets)
         ]
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -74,17 +78,20 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         for pair in sockets:
             for bound in pair:
                 bound.close()
+        os.close(ending)
         return asyncio.run(_supervised(processes, names, admin, drain_seconds))
 
 
-def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket) -> None:
-    """In the worker: lets go of the sockets of others, or their connections would wait here once they are gone."""
+def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket, pipe: tuple[int, int]) -> None:
+    """In the worker: closes the sockets of others, or their connections would wait here once they are gone."""
     admin.close()
+    ending, alive = pipe
+    os.close(alive)
     for pair in sockets:
         if pair is not own:
             for bound in pair:
                 bound.close()
-    work(own)
+    work(own, ending)
 
 
 def _private(name: str) -> socket.socket:

@@ -48,7 +48,7 @@ from proxy.telemetry.log_writer import Outlet
 _LEVELS: Mapping[type, str] = {
     RequestEnded: "info",
     RequestOpened: "",
-    ProtocolRefused: "info",
+    ProtocolRefused: "",  # its RequestEnded is the line
     UpstreamRetried: "debug",
     UpstreamAnswered: "",
     UpstreamFailed: "warning",
@@ -82,7 +82,6 @@ _LEVELS: Mapping[type, str] = {
 
 _EVENTS: Mapping[type, str] = {
     RequestEnded: "request",
-    ProtocolRefused: "connection_refused",
     UpstreamRetried: "upstream_retried",
     UpstreamFailed: "upstream_failed",
     SubscriberDropped: "subscriber_dropped",

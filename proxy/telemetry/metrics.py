@@ -40,11 +40,25 @@ from proxy.telemetry.lag_metrics import LagMetrics
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 STATES = ("active", "starting", "waiting", "unreachable")
 KINDS = tuple(kind.value for kind in Kind)
-PROTOCOL_CODES = tuple(code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout))
+PROTOCOL_CODES = tuple(
+    code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout, Code.overloaded)
+)
 STATUSES = ("200", "304", "400", "409", "500", "503")
 FILTER_STATUSES = ("400", "500")
 """Electric's answers that a client's filter may be the reason of."""
 UPSTREAM_CODES = (*(code.name for code in Code if code.name.startswith("upstream_")), "overloaded")
+
+
+CONNECTIONS = (
+    ("connections", "open", "Client connections."),
+    ("connections_limit", "limit", "PROXY_MAX_CONNECTIONS, or what open files allow."),
+)
+"""The gauges of connections, and the figures that they show."""
+
+
+def no_connections() -> Mapping[str, int]:
+    """The figures of a process that accepts none."""
+    return {"open": 0, "limit": 0, "refused": 0}
 
 
 class Metrics:
@@ -56,6 +70,7 @@ class Metrics:
         tokens: Callable[[], Mapping[str, int]],
         max_open_requests: int = 0,
         sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
+        connections: Callable[[], Mapping[str, int]] = no_connections,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they do not add up over workers
         self.registry = CollectorRegistry()
@@ -65,6 +80,7 @@ class Metrics:
         self._streams_limit.set(max_open_requests)
         self._healthy_at = time.monotonic()
         self._healthy_age.set_function(lambda: time.monotonic() - self._healthy_at)
+        self._define_connections(connections)
         Told(self.registry, "shape_proxy_token_checks", "Tokens verified, and found verified.", "result", tokens)
         self._build.labels(version("shape-proxy"), platform.python_version()).set(1)
         self._start_at_0()
@@ -148,6 +164,13 @@ class Metrics:
             "decisions_dropped_total", "Refusals not logged, beyond PROXY_DECISION_REFUSALS.", ["code"]
         )
         self._build = gauge("build_info", "The running version.", ["version", "python"])
+
+    def _define_connections(self, figures: Callable[[], Mapping[str, int]]) -> None:
+        for name, key, meaning in CONNECTIONS:
+            gauge = Gauge(f"shape_proxy_{name}", meaning, registry=self.registry)
+            gauge.set_function(lambda key=key: figures()[key])  # type: ignore[misc]
+        refused = "Connections refused beyond PROXY_MAX_CONNECTIONS."
+        Told(self.registry, "shape_proxy_connections_refused", refused, "", lambda: {"": figures()["refused"]})
 
     def _define_stops(self, counter: Callable[[str, str, Iterable[str]], Counter]) -> None:
         """What the tripwires stopped, and filters that Electric did."""

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +84,15 @@ class Running:
 
 @asynccontextmanager
 async def command(
-    *arguments: str, folder: Path, environment: Mapping[str, str], stdout: int | None = None
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    stdout: int | None = None,
+    files: int | None = None,
 ) -> AsyncIterator[Running]:
-    """Runs `shape-proxy` with these arguments and nothing of this environment's settings; kills it if it still runs."""
+    """Runs `shape-proxy` with these arguments and nothing of this environment's settings; kills it if it still runs.
+    It may open so many `files`."""
+    limit = None if files is None else partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files))
     (folder / "tmp").mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
@@ -96,6 +104,7 @@ async def command(
             stdout=out if stdout is None else stdout,
             stderr=err,
             start_new_session=True,
+            preexec_fn=limit,
         )
     try:
         yield Running(process, folder, environment)
@@ -115,9 +124,9 @@ def serving_environment(folder: Path, upstream_url: str, **variables: str) -> di
 
 @asynccontextmanager
 async def serving(
-    folder: Path, upstream_url: str, stdout: int | None = None, **variables: str
+    folder: Path, upstream_url: str, stdout: int | None = None, files: int | None = None, **variables: str
 ) -> AsyncIterator[Running]:
     """Runs `shape-proxy serve` in front of an upstream."""
     said = serving_environment(folder, upstream_url, **variables)
-    async with command("serve", folder=folder, environment=said, stdout=stdout) as running:
+    async with command("serve", folder=folder, environment=said, stdout=stdout, files=files) as running:
         yield running

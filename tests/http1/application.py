@@ -12,9 +12,9 @@ from typing import Any
 
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection, Exchange, Refusal, ServerConfig
+from proxy.http1.listener import Listener
 from proxy.http1.request import Block, Bounds, Head, Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
-from proxy.http1.server_connection import Listener
 from tests.harness.raw import until
 
 BOUNDS = Bounds(head_bytes=32_768, fields=64)

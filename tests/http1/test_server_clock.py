@@ -6,7 +6,8 @@ import pytest
 
 from proxy.http1.deadlines import NEVER, TICK_SECONDS
 from proxy.http1.exchange import ServerConfig
-from proxy.http1.server_connection import Listener, ServerConnection
+from proxy.http1.listener import Listener
+from proxy.http1.server_connection import ServerConnection
 from tests.harness.raw import request
 from tests.http1.application import BOUNDS, App, Open
 from tests.http1.loop import Loop, Transport

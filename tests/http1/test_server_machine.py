@@ -9,9 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import ServerConfig
+from proxy.http1.listener import Listener
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
-from proxy.http1.server_connection import Listener, State
+from proxy.http1.server_connection import State
 from tests.http1.application import BOUNDS, STATUS, TEXT
 from tests.http1.loop import Loop, Transport
 

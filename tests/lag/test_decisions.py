@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from proxy.gateway.routes import GONE, Inbound
 
 from proxy import settings
 from proxy.audit import decision_log as decisions
 from proxy.audit.decision_file import DecisionFile
 from proxy.auth import policy_loader as policy_files
-from proxy.auth.authorizer import Steps
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
+from proxy.core.inbound import Inbound
+from proxy.core.trail import Trail
 from proxy.settings import SettingsFault
 from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observation
 from proxy.telemetry.logs import members
@@ -231,9 +231,8 @@ def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
     said = settings.load(environment("http://127.0.0.1:1", tmp_path / "keys.json"))
     seen: list[Observation] = []
     told = decisions.Decisions(said, policy_files.load(POLICIES), seen.append)
-    scope = {"method": "GET", "raw_path": b"/v1/shape", "query_string": b"", "headers": [], "http_version": "1.1"}
-    scope["extensions"] = {GONE: lambda _: None}
-    told.refused("0" * 24, Inbound.of(scope), Steps(), Refusal(Code.internal_error), str)
+    inbound = Inbound.of("GET", b"/v1/shape", "1.1", [])
+    told.refused("0" * 24, inbound, Trail(), Refusal(Code.internal_error), str)
     assert [made.rules for made in seen if isinstance(made, DecisionMade)] == [("answer: internal_error",)]
 
 

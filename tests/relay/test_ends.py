@@ -197,6 +197,7 @@ async def test_who_comes_during_a_drain_is_sent_away_and_ready_says_no(starting,
         starting(PROXY_DRAIN_SECONDS="60") as proxy,
         connected(proxy.address) as waiting,
         connected(proxy.address) as kept,
+        connected(proxy.address) as new,
     ):
         assert_refused(await kept.ask(request(TARGET)), "token_missing")
         assert await ready(proxy) == 200
@@ -204,7 +205,8 @@ async def test_who_comes_during_a_drain_is_sent_away_and_ready_says_no(starting,
         await upstream.wait_for(1)
         proxy.stop.set()
         await until(lambda: [seen for seen in proxy.seen if getattr(seen, "event", "") == "draining"])
-        assert_refused(await kept.ask(get(proxy)), "draining")
+        assert await kept.is_closed()
+        assert_refused(await new.ask(get(proxy)), "draining")
         assert await ready(proxy) == 503
         held.go.set()
         assert (await waiting.answer()).status == 200

@@ -1,11 +1,16 @@
 """Bytes that are no request, or could be read as two different ones (RFC 9112): refused on the connection itself."""
 
+import asyncio
+from email.utils import parsedate_to_datetime
+
 import pytest
 
 from proxy.telemetry.events import ProtocolRefused
 from tests.harness.raw import connected, request, until
-from tests.harness.refusals import assert_refused
+from tests.harness.refusals import ALLOWED_ORIGIN, assert_refused
+from tests.harness.running import ORIGIN
 from tests.harness.shared import ON_MODULE_LOOP
+from tests.relay.asking import Held, half_a_body
 
 pytestmark = ON_MODULE_LOOP
 
@@ -58,6 +63,10 @@ UNREADABLE = {
     "a NUL in a name": request(TARGET, "x\0a: b"),
     "a NUL in the target": request(TARGET + "\0"),
     "a raw space in the target": request(TARGET + "&where=a b"),
+    "two blanks before the target": request(TARGET).replace(b" ", b"  ", 1),
+    "two blanks before the version": request(TARGET).replace(b" HTTP", b"  HTTP"),
+    "a tab before the target": request(TARGET).replace(b" ", b"\t", 1),
+    "a blank behind the version": request(TARGET).replace(b"HTTP/1.1", b"HTTP/1.1 "),
     "a tab in the target": request(TARGET + "\t"),
     "a control character in the target": request(TARGET + "\x01"),
     "non-ASCII in the target": request(TARGET + "&where=ä"),
@@ -71,13 +80,6 @@ UNREADABLE = {
     "a TLS hello": bytes.fromhex("16030100c5010000c10303") + b"\0" * 32,
     "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a proxy protocol line": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + request(TARGET),
-    "a chunk extension with a line feed": post("transfer-encoding: chunked", body=b"2;x\n{}\r\n0\r\n\r\n"),
-    "a chunk size that is no number": post("transfer-encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n"),
-    "a chunk size with a sign": post("transfer-encoding: chunked", body=b"-2\r\n{}\r\n0\r\n\r\n"),
-    "a chunk size with 0x": post("transfer-encoding: chunked", body=b"0x2\r\n{}\r\n0\r\n\r\n"),
-    "a chunk size beyond 64 bits": post("transfer-encoding: chunked", body=b"fffffffffffffffff\r\n{}"),
-    "a chunk longer than its size": post("transfer-encoding: chunked", body=b"1\r\n{}\r\n0\r\n\r\n"),
-    "chunks that end with line feeds": post("transfer-encoding: chunked", body=b"2\n{}\n0\n\n"),
 }
 
 
@@ -89,7 +91,56 @@ async def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_clos
         assert answered.head["connection"] == "close"
         assert await raw.is_closed()
     assert upstream.asked == []
-    assert ProtocolRefused("malformed_request") in proxy.seen
+    assert proxy.seen.count(ProtocolRefused("malformed_request")) == 1
+    assert [(ended.code, ended.status) for ended in proxy.ended] == [("malformed_request", 400)]
+
+
+BODIES = {
+    "a chunk extension with a line feed": b"2;x\n{}\r\n0\r\n\r\n",
+    "a chunk size that is no number": b"zz\r\n{}\r\n0\r\n\r\n",
+    "a chunk size with a sign": b"-2\r\n{}\r\n0\r\n\r\n",
+    "a chunk size with 0x": b"0x2\r\n{}\r\n0\r\n\r\n",
+    "a chunk size beyond 64 bits": b"fffffffffffffffff\r\n{}",
+    "a chunk longer than its size": b"1\r\n{}\r\n0\r\n\r\n",
+    "chunks that end with line feeds": b"2\n{}\n0\n\n",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_body_that_could_be_read_in_two_ways_is_refused_and_the_connection_closed(proxy, upstream, body):
+    async with connected(proxy.address) as raw:
+        token = f"authorization: Bearer {proxy.token()}"
+        answered = await raw.ask(post(token, "transfer-encoding: chunked", body=body))
+        assert_refused(answered, "malformed_request")
+        assert answered.head["connection"] == "close"
+        assert await raw.is_closed()
+    assert upstream.asked == []
+    assert proxy.seen.count(ProtocolRefused("malformed_request")) == 1
+    assert [ended.code for ended in proxy.ended] == ["malformed_request"]
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_body_that_nobody_may_send_is_not_read(proxy, upstream, body):
+    async with connected(proxy.address) as raw:
+        assert_refused(await raw.ask(post("transfer-encoding: chunked", body=body)), "token_missing")
+        assert await raw.is_closed()
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"GET /v1/shape\r\n"], ids=["a head", "half a head"])
+async def test_a_refusal_on_the_connection_looks_as_all_others_do(proxy, upstream, said):
+    async with connected(proxy.address) as raw:
+        answered = await raw.ask(said.replace(b"\r\n", f"\r\n{ALLOWED_ORIGIN}\r\n".encode(), 1))
+        assert_refused(answered, "malformed_request", origin=ORIGIN)
+        assert parsedate_to_datetime(answered.head["date"])
+    [ended] = proxy.ended
+    assert (ended.request_id, ended.code, ended.status) == (answered.head["x-request-id"], "malformed_request", 400)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://app.example.evil.example", "null", ""])
+async def test_a_refusal_on_the_connection_is_for_allowed_origins_only(proxy, upstream, origin):
+    async with connected(proxy.address) as raw:
+        assert_refused(await raw.ask(f"nonsense\r\norigin: {origin}\r\n\r\n".encode()), "malformed_request")
 
 
 FILTER = b'{"where":"role = \'user\'"}'
@@ -142,31 +193,45 @@ async def test_what_follows_a_refused_request_is_not_a_request(proxy, upstream):
     assert upstream.asked == []
 
 
-async def test_a_bad_second_request_is_never_written_into_the_answer_of_the_first(proxy, upstream):
-    async def two_parts(connection, _):
-        await connection.head()
-        await connection.chunk(b"[1,")
-        await connection.closed.wait()
+async def test_nonsense_behind_a_request_is_not_parsed_before_its_turn(proxy, upstream):
+    async def two_parts(connection, asked):
+        await half_a_body(connection, asked)
+        await rest.wait()
+        await connection.chunk(b"2]")
+        await connection.end()
 
+    rest = asyncio.Event()
     upstream.script = two_parts
     async with connected(proxy.address) as raw:
         await raw.say(request(TARGET, f"authorization: Bearer {proxy.token()}"))
         assert (await raw.head()).status == 200
         assert await raw.piece() == b"[1,"
         await raw.say(b"nonsense\r\n\r\n")
+        rest.set()
+        assert [await raw.piece(), await raw.piece()] == [b"2]", b""]
+        assert_refused(await raw.answer(), "malformed_request")
         assert await raw.is_closed()
+    assert [ended.code for ended in proxy.ended] == ["ok", "malformed_request"]
+
+
+async def test_a_client_that_leaves_nonsense_behind_is_missed_all_the_same(proxy, upstream):
+    Held(upstream, half_a_body)
+    async with connected(proxy.address) as raw:
+        await raw.say(request(TARGET, f"authorization: Bearer {proxy.token()}"))
+        assert (await raw.head()).status == 200
+        await raw.say(b"nonsense\r\n\r\n")
     await until(lambda: proxy.ended)
     assert [ended.code for ended in proxy.ended] == ["client_gone"]
 
 
-async def test_a_bad_request_behind_one_that_waits_ends_both(proxy, upstream):
-    async def hold(connection, _):
-        await connection.closed.wait()
-
-    upstream.script = hold
+async def test_requests_behind_one_that_waits_are_answered_until_the_one_that_is_none(proxy, upstream):
+    held = Held(upstream)
     async with connected(proxy.address) as raw:
         token = f"authorization: Bearer {proxy.token()}"
         await raw.say(request(TARGET, token))
         await upstream.wait_for(1)
-        await raw.say(request(TARGET, token) + b"nonsense\r\n\r\n")
+        await raw.say(request(TARGET, token) + b"nonsense\r\n\r\n" + request(TARGET, token))
+        held.go.set()
+        assert [(await raw.answer()).status for _ in range(3)] == [200, 200, 400]
         assert await raw.is_closed()
+    assert len(upstream.asked) == 2

@@ -1,0 +1,52 @@
+"""How many connections the limit of open files allows, decided once at the start.
+
+    the limit ≥ KEPT_BACK + backlog + 2 × connections
+
+Each client may need a connection to Electric besides its own. A backlog full of connections can be accepted in one turn
+of the loop, before the first of them is refused. What is kept back serves the admin listener, the log, the database and
+the loop, whatever clients do.
+"""
+
+import resource
+from typing import Final
+
+from proxy.settings import Settings, SettingsFault, variable
+
+KEPT_BACK: Final = 64
+LEAST_WAITING: Final = 64
+MOST_WAITING: Final = 4096
+MOST_FILES: Final = 1_048_576
+"""What counts of a limit that is higher, or none."""
+
+
+def raise_limit() -> None:
+    """Takes all open files that this process may have: the usual soft limit, 1,024, is there for select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def backlog() -> int:
+    """How many connections may wait in the kernel to be accepted."""
+    return min(MOST_WAITING, max(LEAST_WAITING, _limit() // 32))
+
+
+def most_connections(settings: Settings) -> int:
+    """How many clients may be connected at once."""
+    return settings.max_connections or max(1, _room() // 2)
+
+
+def check_connections(settings: Settings) -> None:
+    """Raises SettingsFault if more connections are set than there can be descriptors for."""
+    if settings.max_connections > max(0, _room()):
+        name, files = variable("max_connections"), KEPT_BACK + backlog() + settings.max_connections
+        raise SettingsFault(f"{name}: needs {files} open files or more; the limit (ulimit -n) is {_limit()}")
+
+
+def _room() -> int:
+    return _limit() - KEPT_BACK - backlog()
+
+
+def _limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)
