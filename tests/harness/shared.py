@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream, plain, scripted
+from tests.harness.ways import ALL_WAYS, Way
 
 ON_MODULE_LOOP = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,12 +33,25 @@ def mode() -> dict[str, str]:
     return DIRECT
 
 
+@pytest.fixture(scope="module")
+def way() -> Way:
+    """How clients reach the module's proxies."""
+    return Way.serve
+
+
+@pytest.fixture(scope="module", params=ALL_WAYS)
+def every_way(request: pytest.FixtureRequest) -> Way:
+    """Each way in turn, for modules that import this as `way`. Tests with `own_listener` have the first alone."""
+    chosen: Way = request.param
+    return chosen
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def shared_proxy(
-    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, mode: dict[str, str]
+    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, mode: dict[str, str], way: Way
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of it."""
-    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy"), **mode) as proxy:
+    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy"), way=way, **mode) as proxy:
         yield proxy
 
 
