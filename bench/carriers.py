@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 import uvloop
-
 from proxy.carriers.carrier import Carrier
+
 from proxy.electric.client import CARRIERS
 
 LARGE, HELD = 10_000_000, 2000

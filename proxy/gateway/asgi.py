@@ -1,8 +1,7 @@
 """The same handler behind any ASGI server (`uvicorn proxy.gateway.asgi:app`), or mounted in an ASGI application.
 
-`app` serves shapes. Its lifespan composes the proxy from the settings in the environment, and an application that
-mounts it must run `app.lifespan` in its own. `admin` is /live, /ready and /metrics of the same process; nothing serves
-it unless it is mounted, which is to be where clients cannot reach it.
+`app` serves shapes. Its lifespan composes the proxy by the environment's settings; an application that mounts it must
+run `app.lifespan` in its own. `admin` is /live, /ready and /metrics: to be mounted where clients cannot reach it.
 """
 
 import asyncio
@@ -19,14 +18,14 @@ from proxy.http1.request import Block, Head
 Scope = Any  # every library has a type of its own for it
 Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
 
-NOT_STARTED: Final = "the lifespan of proxy.gateway.asgi has not been started: the outer application has to run it"
+NOT_STARTED: Final = "the lifespan of proxy.gateway.asgi does not run: the outer application has to run it"
 
 
 class Cut(Exception):
     """A response that was begun ends unfinished, and the server must close its connection.
 
-    It is raised, for an application that only returned might have its response finished by a middleware around it, as
-    Starlette's does; the client would take a part for the whole.
+    It is raised, for when an application only returns, a middleware around it may finish the response, and the client
+    would take a part for the whole.
     """
 
 
@@ -100,10 +99,7 @@ class Gateway:
         try:
             connection.exchange = composed.handler.open(head_of(scope), connection)
             await connection.read_body(receive, composed.body_seconds)
-            if connection.over:  # nobody waits for the client any more
-                await connection.relay(send)
-            else:
-                await _relay_while_there(connection, receive, send)
+            await (connection.relay(send) if connection.over else _relay_while_there(connection, receive, send))
         except asyncio.CancelledError:
             await connection.drain(send)
             raise
@@ -133,7 +129,7 @@ async def _relay_while_there(connection: AsgiConnection, receive: Receive, send:
 
 def head_of(scope: Scope) -> Head:
     """The request of a scope: its raw path below where the application is mounted, and its raw query."""
-    path: bytes | None = scope.get("raw_path")
+    path: bytes | None = scope.get("raw_path")  # which is optional in ASGI
     if path is None:
         raise RuntimeError("this server gives no raw_path, which decisions need")
     path = path.removeprefix(scope.get("root_path", "").encode())
