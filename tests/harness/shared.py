@@ -24,7 +24,6 @@ UNREAD = {"PROXY_ROW_CHECK": "off"}
 DIRECT = UNREAD | {"PROXY_SHARE": "off"}
 SHARED = UNREAD | {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
 """Requests that are open share, and every test finds its own upstream request."""
-"""The other carrier, held to the same tests."""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +41,13 @@ def way() -> Way:
 @pytest.fixture(scope="module", params=ALL_WAYS)
 def every_way(request: pytest.FixtureRequest) -> Way:
     """Each way in turn, for modules that import this as `way`. Tests with `own_listener` have the first alone."""
+    chosen: Way = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module", params=ALL_WAYS[:2])
+def served_or_asgi(request: pytest.FixtureRequest) -> Way:
+    """The same without the mount, for modules to which it makes no difference."""
     chosen: Way = request.param
     return chosen
 
