@@ -10,7 +10,9 @@ import pytest
 
 from tests.harness.electric import Chosen, Real, databases
 from tests.harness.running import Proxy, running
+from tests.harness.shared import DIRECT, SHARED
 from tests.harness.upstream import Upstream, scripted
+from tests.harness.ways import Way
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,12 +30,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In front of a real Electric, leaves out what only the stand-in can do (stop PostgreSQL, change its times)."""
-    if Chosen.real is None:
-        return
-    ours = [item for item in items if item.get_closest_marker("stand_in")]
-    config.hook.pytest_deselected(items=ours)
-    items[:] = [item for item in items if item not in ours]
+    """In front of a real Electric, leaves out what only the stand-in can do (stop PostgreSQL, change its times); behind
+    an ASGI server, what only our own listener can."""
+    out = [item for item in items if _only_the_stand_in_can(item) or _only_our_listener_can(item) or _is_paired(item)]
+    config.hook.pytest_deselected(items=out)
+    left = set(items) - set(out)
+    items[:] = [item for item in items if item in left]
+
+
+def _only_the_stand_in_can(item: pytest.Item) -> bool:
+    return Chosen.real is not None and item.get_closest_marker("stand_in") is not None
+
+
+def _chosen(item: pytest.Item) -> dict[str, object]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def _only_our_listener_can(item: pytest.Item) -> bool:
+    """Whether it has `own_listener`, whose argument is the reason, and is to run in another way."""
+    way = _chosen(item).get("way", Way.serve)
+    return way is not Way.serve and item.get_closest_marker("own_listener") is not None
+
+
+def _is_paired(item: pytest.Item) -> bool:
+    """Whether another pair of a mode and a way says the same: behind ASGI, each mode has one of the two ways."""
+    chosen = _chosen(item)
+    pair = chosen.get("mode"), chosen.get("way")
+    return pair in [(SHARED, Way.asgi), (DIRECT, Way.mounted)]
 
 
 @pytest.fixture

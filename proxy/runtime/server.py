@@ -86,12 +86,17 @@ async def serve(
 ) -> None:
     """Serves on two bound sockets, the public and the private one, until `stop`; then drains. `hangup` reloads."""
     public, private = sockets
-    if is_guessable(settings):
-        observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
+    observe_weak_key(settings, observe)
     with public, private:
         async with create_app(settings, what, observe, hangup or asyncio.Event()) as parts:
             await _listen(settings, parts, public, private, stop)
         observe(Lifecycle("stopped"))
+
+
+def observe_weak_key(settings: Settings, observe: Observe) -> None:
+    """Reports a handle key that can be guessed."""
+    if is_guessable(settings):
+        observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
 
 
 async def _listen(
@@ -103,7 +108,7 @@ async def _listen(
     running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
     await stop.wait()
-    await _drain(parts, settings.drain_seconds)
+    await drain(parts, settings.drain_seconds)
     server.close()
     listener.close()
     await _within(CLOSING_SECONDS, listener.closed())
@@ -112,7 +117,7 @@ async def _listen(
     await running
 
 
-async def _drain(parts: Parts, seconds: float) -> None:
+async def drain(parts: Parts, seconds: float) -> None:
     """Refuses newcomers, ends the streams at once and the polls when they are due, at the latest after `seconds`."""
     parts.readiness.draining = True
     parts.observe(Lifecycle("draining", f"{len(parts.open_requests)} open"))

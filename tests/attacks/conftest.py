@@ -10,7 +10,11 @@ import pytest_asyncio
 from tests.attacks.rows import POLICIES, policy_file
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT
+from tests.harness.shared import every_way as way
 from tests.harness.upstream import Upstream, scripted
+from tests.harness.ways import Way
+
+__all__ = ["way"]
 
 
 @dataclass
@@ -22,7 +26,7 @@ class Ground:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def grounds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Ground]]:
+async def grounds(tmp_path_factory: pytest.TempPathFactory, way: Way) -> AsyncIterator[dict[str, Ground]]:
     """A running proxy for each policy, by its key."""
     async with AsyncExitStack() as stack:
         found: dict[str, Ground] = {}
@@ -32,5 +36,6 @@ async def grounds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dic
             (folder / "policies" / "chat_messages.toml").write_text(policy_file(policy))
             upstream = await stack.enter_async_context(scripted())
             variables = {"PROXY_POLICIES": str(folder / "policies"), **DIRECT}
-            found[key] = Ground(await stack.enter_async_context(running(upstream.url, folder, **variables)), upstream)
+            proxy = await stack.enter_async_context(running(upstream.url, folder, way=way, **variables))
+            found[key] = Ground(proxy, upstream)
         yield found

@@ -39,6 +39,32 @@ DIFFERENT = {
 """Rows that this proxy judges otherwise on purpose, by id, each with the reason."""
 
 
+REFUSED_BY_THE_SERVER = {
+    "headers-0759": "a blank before a header's colon is malformed",
+    "headers-0760": "a transfer coding that is not known is malformed",
+    "headers-0762": "two lengths are malformed",
+    "headers-0767": "NUL in a header is malformed",
+    "headers-0768": "a blank in a header's name is malformed",
+    "headers-0770": "a line feed in a header's name is malformed",
+    "method-0673": "a method in small letters is malformed",
+    "path-0716": "a tab in the target is malformed",
+    "path-0720": "a target with bytes beyond ASCII is malformed",
+    "size-and-time-0735": "a head of 100 KB is too large",
+    "unicode-bytes-0122": "a target with bytes beyond ASCII is malformed",
+}
+"""Rows that never reach an application behind ASGI: reading requests is the server's business there, and it answers
+these in its own words."""
+
+REFUSED_BY_THE_ROUTER = {
+    "path-0715": "a target without a slash is below no path",
+    "unicode-bytes-0131": "what is left of a target that was cut by a line's end is below no path",
+}
+"""Rows that never reach an application that is mounted, besides."""
+
+READ_BY_THE_SERVER = {"method-0674": "two blanks behind the method are one to llhttp: the request is a GET"}
+"""Rows that only our own listener can refuse, for an application does not see what is wrong with them."""
+
+
 def policy_file(policy: dict[str, Any]) -> str:
     """The text of a policy file for one key of policies.json."""
     key = policy["name"]

@@ -7,10 +7,20 @@ import pytest
 
 from proxy.core.errors import Code
 from proxy.core.handles import UNKNOWN
-from tests.attacks.rows import DIFFERENT, ENFORCED, POLICIES, ROWS, raw
+from tests.attacks.rows import (
+    DIFFERENT,
+    ENFORCED,
+    POLICIES,
+    READ_BY_THE_SERVER,
+    REFUSED_BY_THE_ROUTER,
+    REFUSED_BY_THE_SERVER,
+    ROWS,
+    raw,
+)
 from tests.harness.raw import connected
 from tests.harness.running import SECRET
 from tests.harness.shared import ON_MODULE_LOOP
+from tests.harness.ways import Way
 
 pytestmark = ON_MODULE_LOOP
 
@@ -28,26 +38,36 @@ BY_NAME = [
 
 
 @pytest.mark.parametrize("row", BY_TABLE)
-async def test_a_request_is_judged_rightly(grounds, row):
-    await judge(grounds[row["policy"]], row, named=False)
+async def test_a_request_is_judged_rightly(grounds, row, way):
+    await judge(grounds[row["policy"]], row, way, named=False)
 
 
 @pytest.mark.parametrize("row", BY_NAME)
-async def test_a_request_by_the_name_of_the_shape_is_judged_likewise(grounds, row):
-    await judge(grounds[row["policy"]], row, named=True)
+async def test_a_request_by_the_name_of_the_shape_is_judged_likewise(grounds, row, way):
+    await judge(grounds[row["policy"]], row, way, named=True)
 
 
-async def judge(ground, row, *, named):
+def is_refused_before_it_is_ours(row, way):
+    """Whether the server, or the application that mounts the proxy, answers this row itself."""
+    by_the_server = way is not Way.serve and row["id"] in REFUSED_BY_THE_SERVER
+    return by_the_server or (way is Way.mounted and row["id"] in REFUSED_BY_THE_ROUTER)
+
+
+async def judge(ground, row, way, *, named):
     """Sends a row over a raw socket and holds what comes of it against what the row expects."""
     ground.upstream.asked.clear()
     bearer = f"Bearer {ground.proxy.exact_token(row['claims'])}"
     async with connected(ground.proxy.address) as client:
         answered = await client.ask(raw(row, bearer, named=named))
-    rejected = (row["expect"] == "reject") is (row["id"] not in DIFFERENT)
+    different = row["id"] in DIFFERENT or (way is not Way.serve and row["id"] in READ_BY_THE_SERVER)
+    rejected = (row["expect"] == "reject") is not different
     if rejected:
         assert 400 <= answered.status < 500, row["why"]
-        assert answered.json["code"] in REFUSED_AS_OURS
         assert ground.upstream.asked == []
+        if is_refused_before_it_is_ours(row, way):
+            assert "x-request-id" not in answered.head.names
+        else:
+            assert answered.json["code"] in REFUSED_AS_OURS
     else:
         assert answered.status == 200, f"{row['why']}: {answered.body.decode()}"
         [asked] = ground.upstream.asked
@@ -87,5 +107,7 @@ def names(listed):
 
 
 async def test_every_deliberate_difference_is_about_a_row_that_there_is():
-    assert DIFFERENT.keys() <= {row["id"] for row in ROWS}
+    known = {row["id"] for row in ROWS}
+    for told in (DIFFERENT, REFUSED_BY_THE_SERVER, REFUSED_BY_THE_ROUTER, READ_BY_THE_SERVER):
+        assert told.keys() <= known
     assert len(ROWS) == 563

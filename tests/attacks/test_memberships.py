@@ -13,6 +13,7 @@ from tests.harness.raw import connected, request
 from tests.harness.running import running
 from tests.harness.shared import DIRECT, ON_MODULE_LOOP
 from tests.harness.upstream import scripted
+from tests.harness.ways import Way
 
 pytestmark = ON_MODULE_LOOP
 
@@ -44,7 +45,7 @@ ENFORCED = '("session_id" IN (SELECT "session_id" FROM "public"."session_members
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+async def ground(tmp_path_factory: pytest.TempPathFactory, way: Way) -> AsyncIterator[Ground]:
     folder = tmp_path_factory.mktemp("memberships")
     (folder / "policies").mkdir()
     (folder / "policies" / "chat_messages.toml").write_text(POLICY)
@@ -59,7 +60,8 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
                 await electric(connection, asked)
 
         upstream.script = script
-        async with running(upstream.url, folder, PROXY_POLICIES=str(folder / "policies"), **DIRECT) as proxy:
+        variables = {"PROXY_POLICIES": str(folder / "policies"), **DIRECT}
+        async with running(upstream.url, folder, way=way, **variables) as proxy:
             yield Ground(proxy, upstream)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -61,11 +62,13 @@ class Broken(Exception):
 class Raw:
     """One client connection. Reading is bounded in time; writing is not waited for."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prefix: bytes = b"") -> None:
+        self.reader, self.writer, self._prefix = reader, writer, prefix
 
     async def say(self, data: bytes) -> None:
-        """Sends these bytes."""
+        """Sends these bytes; the targets of requests are put below the path where a proxy is mounted."""
+        if self._prefix:
+            data = _LINE.sub(rb"\g<1>" + self._prefix + rb"\g<2>", data)
         self.writer.write(data)
         async with asyncio.timeout(SECONDS):
             await self.writer.drain()
@@ -131,19 +134,25 @@ class Raw:
             raise Broken(str(fault)) from None
 
 
+_LINE = re.compile(rb"^([A-Z]+ +)(/[^\r\n]* HTTP/1\.[01]\r\n)", re.MULTILINE)
+
+
 @asynccontextmanager
-async def connected(address: tuple[str, int], receive_bytes: int | None = None) -> AsyncIterator[Raw]:
+async def connected(
+    address: tuple[str, int] | tuple[str, int, bytes], receive_bytes: int | None = None
+) -> AsyncIterator[Raw]:
     """A connection to the proxy; a small `receive_bytes` makes a client that takes little."""
+    host, port, prefix = (*address, b"")[:3]
     if receive_bytes is None:
-        reader, writer = await asyncio.open_connection(*address, limit=2**20)
+        reader, writer = await asyncio.open_connection(host, port, limit=2**20)
     else:
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         bound.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(bound, address)
+        await asyncio.get_running_loop().sock_connect(bound, (host, port))
         reader, writer = await asyncio.open_connection(sock=bound, limit=receive_bytes)
     try:
-        yield Raw(reader, writer)
+        yield Raw(reader, writer, prefix)
     finally:
         writer.transport.abort()
         with_closed = asyncio.ensure_future(writer.wait_closed())

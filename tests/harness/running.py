@@ -1,4 +1,4 @@
-"""The whole proxy on two real sockets, wired as `serve` wires it, observed by a list."""
+"""The whole proxy on two real sockets, wired as `serve` wires it or behind uvicorn, observed by a list."""
 
 import asyncio
 import json
@@ -9,8 +9,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -25,8 +26,10 @@ from proxy.core.handles import Handles
 from proxy.core.request import parse
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
+from proxy.runtime.embedded import composed
 from proxy.settings import Settings
 from proxy.telemetry.events import Observation, RequestEnded, RequestOpened
+from tests.harness.ways import PREFIX, Way, behind_uvicorn
 
 POLICIES = Path(__file__).parents[2] / "policies"
 ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t/+&=, and as long as a secret should be"
@@ -84,10 +87,10 @@ class Proxy:
             return target
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the public listener, for raw sockets."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
+    def address(self) -> tuple[str, int, bytes]:
+        """Host and port of the public listener, for raw sockets, and the path below which it serves."""
+        said = urlsplit(self.url)
+        return said.hostname or "", said.port or 0, said.path.encode()
 
     @property
     def opened(self) -> list[RequestOpened]:
@@ -118,7 +121,7 @@ def environment(upstream_url: str, keys: Path) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    upstream_url: str, folder: Path, handles: Handles | None = None, **variables: str
+    upstream_url: str, folder: Path, handles: Handles | None = None, way: Way = Way.serve, **variables: str
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of an upstream; `folder` takes its key file. `variables` are settings by their names in the
     environment; `handles` are others than those that `serve` makes by them."""
@@ -128,8 +131,13 @@ async def running(
     what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
     what = what if handles is None else what._replace(handles=handles)
-    proxy = Proxy(_url(public), _url(private), said, what, asyncio.Event())
-    task = asyncio.create_task(serve.serve(said, what, sockets, proxy.stop, proxy.seen.append, proxy.hangup))
+    proxy = Proxy(_url(public) + PREFIX[way], _url(private), said, what, asyncio.Event())
+    if way is Way.serve:
+        serving = serve.serve(said, what, sockets, proxy.stop, proxy.seen.append, proxy.hangup)
+    else:
+        compose = partial(composed, said, what, proxy.seen.append, proxy.hangup)
+        serving = behind_uvicorn(compose, PREFIX[way], sockets, proxy.stop, said.drain_seconds)
+    task = asyncio.create_task(serving)
     try:
         await _ready(proxy, task)
         yield proxy

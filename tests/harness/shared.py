@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream, plain, scripted
+from tests.harness.ways import ALL_WAYS, Way
 
 ON_MODULE_LOOP = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,7 +24,6 @@ UNREAD = {"PROXY_ROW_CHECK": "off"}
 DIRECT = UNREAD | {"PROXY_SHARE": "off"}
 SHARED = UNREAD | {"PROXY_SHARE": "on", "PROXY_CACHE_BYTES": "0"}
 """Requests that are open share, and every test finds its own upstream request."""
-"""The other carrier, held to the same tests."""
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,32 @@ def mode() -> dict[str, str]:
     return DIRECT
 
 
+@pytest.fixture(scope="module")
+def way() -> Way:
+    """How clients reach the module's proxies."""
+    return Way.serve
+
+
+@pytest.fixture(scope="module", params=ALL_WAYS)
+def every_way(request: pytest.FixtureRequest) -> Way:
+    """Each way in turn, for modules that import this as `way`. Tests with `own_listener` have the first alone."""
+    chosen: Way = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module", params=ALL_WAYS[:2])
+def served_or_asgi(request: pytest.FixtureRequest) -> Way:
+    """The same without the mount, for modules to which it makes no difference."""
+    chosen: Way = request.param
+    return chosen
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def shared_proxy(
-    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, mode: dict[str, str]
+    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, mode: dict[str, str], way: Way
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of it."""
-    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy"), **mode) as proxy:
+    async with running(shared_upstream.url, tmp_path_factory.mktemp("proxy"), way=way, **mode) as proxy:
         yield proxy
 
 

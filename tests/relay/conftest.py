@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.harness.running import Proxy, running
-from tests.harness.shared import DIRECT, SHARED, forget, shared_proxy, shared_upstream
+from tests.harness.shared import DIRECT, SHARED, forget, shared_proxy, shared_upstream, way
 from tests.harness.upstream import Upstream
+from tests.harness.ways import Way
 
-__all__ = ["shared_proxy", "shared_upstream"]
+__all__ = ["shared_proxy", "shared_upstream", "way"]
 
 Starting = Callable[..., AbstractAsyncContextManager[Proxy]]
 
@@ -38,10 +39,10 @@ def proxy(upstream: Upstream, shared_proxy: Proxy) -> Proxy:
 
 
 @pytest.fixture
-def starting(upstream: Upstream, tmp_path: Path, mode: dict[str, str]) -> Starting:
+def starting(upstream: Upstream, tmp_path: Path, mode: dict[str, str], way: Way) -> Starting:
     """Starts a proxy in front of the module's upstream, with settings by their names in the environment."""
 
     def start(**variables: str) -> AbstractAsyncContextManager[Proxy]:
-        return running(upstream.url, tmp_path, **mode | variables)
+        return running(upstream.url, tmp_path, way=way, **mode | variables)
 
     return start

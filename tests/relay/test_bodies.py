@@ -15,6 +15,7 @@ from proxy.telemetry.events import (
 from tests.harness.raw import Broken, connected
 from tests.harness.refusals import assert_refused
 from tests.harness.shared import DIRECT, ON_MODULE_LOOP, SHARED
+from tests.harness.shared import every_way as way
 from tests.harness.upstream import HEADERS, ROWS
 from tests.relay.asking import (
     CATCH_UP,
@@ -34,6 +35,7 @@ from tests.relay.asking import (
 )
 
 pytestmark = ON_MODULE_LOOP
+__all__ = ["way"]
 
 
 @pytest.fixture(scope="module", params=[DIRECT, SHARED], ids=["direct", "shared"])

@@ -12,6 +12,7 @@ from tests.harness.raw import Broken, connected, request, until
 from tests.harness.refusals import ALLOWED_ORIGIN, assert_refused
 from tests.harness.running import ORIGIN
 from tests.harness.shared import ON_MODULE_LOOP
+from tests.harness.shared import every_way as way
 from tests.relay.asking import (
     CATCH_UP,
     EVENT,
@@ -28,6 +29,7 @@ from tests.relay.asking import (
 )
 
 pytestmark = ON_MODULE_LOOP
+__all__ = ["way"]
 
 
 # The client is gone.
@@ -142,6 +144,8 @@ async def test_a_body_in_transfer_outlives_its_token(starting, upstream):
 
 # The proxy drains.
 
+DRAINING = pytest.mark.own_listener("a server tells an application only when requests are over, or cancelled")
+
 
 async def ready(proxy):
     """The status of /ready."""
@@ -149,6 +153,7 @@ async def ready(proxy):
         return (await client.get(f"{proxy.admin_url}/ready")).status_code
 
 
+@DRAINING
 async def test_a_drain_ends_streams_at_once_and_between_two_events(starting, upstream):
     held = Held(upstream, one_event)
     async with starting(PROXY_DRAIN_SECONDS="60") as proxy, connected(proxy.address) as raw:
@@ -159,6 +164,7 @@ async def test_a_drain_ends_streams_at_once_and_between_two_events(starting, ups
         assert await ended(proxy) == ["draining"]
 
 
+@DRAINING
 async def test_a_drain_lets_a_poll_be_answered(starting, upstream):
     held = Held(upstream)
     async with starting(PROXY_DRAIN_SECONDS="60") as proxy, connected(proxy.address) as raw:
@@ -191,6 +197,7 @@ async def test_a_body_that_is_not_over_in_time_is_cut(starting, upstream):
         assert await ended(proxy) == ["draining"]
 
 
+@DRAINING
 async def test_who_comes_during_a_drain_is_sent_away_and_ready_says_no(starting, upstream):
     held = Held(upstream)
     async with (
@@ -228,6 +235,7 @@ def remote_ports():
     return {connection.raddr.port for connection in psutil.Process().net_connections("tcp") if connection.raddr}
 
 
+@pytest.mark.own_listener("a server closes a connection behind what is unsent, and nobody takes that")
 async def test_a_client_that_stops_reading_is_cut_and_its_connection_let_go(starting, upstream):
     held = Held(upstream, endless)
     async with (

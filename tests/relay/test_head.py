@@ -6,11 +6,12 @@ from proxy.gateway.handler import RELAYED
 from tests.harness.raw import connected, request
 from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP, mode
+from tests.harness.shared import every_way as way
 from tests.harness.upstream import HEADERS, ROWS
 from tests.relay.asking import BODY, CATCH_UP, EVENT, LIVE, SSE, STREAM, TARGET, Held, ended, get, one_event
 
 pytestmark = ON_MODULE_LOOP
-__all__ = ["mode"]
+__all__ = ["mode", "way"]
 
 FORBIDDEN = TARGET + "&columns=embedding"
 
@@ -103,8 +104,8 @@ async def test_a_body_of_it_is_refused(proxy, upstream):
     assert upstream.asked == []
 
 
-async def test_it_is_answered_from_what_is_kept(upstream, tmp_path):
-    async with running(upstream.url, tmp_path) as proxy:
+async def test_it_is_answered_from_what_is_kept(upstream, tmp_path, way):
+    async with running(upstream.url, tmp_path, way=way) as proxy:
         async with connected(proxy.address) as raw:
             await raw.ask(get(proxy))
             await raw.say(head_of(proxy, TARGET))

@@ -11,10 +11,11 @@ from tests.harness.raw import connected, request
 from tests.harness.refusals import assert_refused
 from tests.harness.running import ORIGIN, SECRET, running
 from tests.harness.shared import ON_MODULE_LOOP, mode
+from tests.harness.shared import every_way as way
 from tests.harness.upstream import HEADERS, ROWS
 
 pytestmark = ON_MODULE_LOOP
-__all__ = ["mode"]  # direct: the conditions of one client are not those of the others who share its answer
+__all__ = ["mode", "way"]  # direct: the conditions of one client are not those of the others who share its answer
 
 TARGET = "/v1/shape?table=chat_messages&offset=-1"
 LIVE = "/v1/shape?table=chat_messages&offset=0_0&handle=1-2&live=true"
@@ -209,8 +210,10 @@ async def test_a_preflight_of_another_origin_gets_no_permission(proxy, upstream,
     assert upstream.asked == []
 
 
-async def test_more_headers_can_be_permitted_and_none_of_them_travels(upstream, tmp_path):
-    async with running(upstream.url, tmp_path, PROXY_ALLOWED_HEADERS="tracestate,Baggage,sentry-trace,origin") as proxy:
+async def test_more_headers_can_be_permitted_and_none_of_them_travels(upstream, tmp_path, way):
+    async with running(
+        upstream.url, tmp_path, way=way, PROXY_ALLOWED_HEADERS="tracestate,Baggage,sentry-trace,origin"
+    ) as proxy:
         asked = ("access-control-request-method: GET", "access-control-request-headers: baggage,tracestate")
         head = (await preflight(proxy, f"origin: {ORIGIN}", *asked)).head
         assert head["access-control-allow-headers"].split(", ") == [

@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.raw import Broken, until
 from tests.harness.refusals import assert_refused
+from tests.harness.shared import served_or_asgi as way
 from tests.harness.upstream import HEADERS, ROWS
 from tests.sharing.clients import (
     CATCH_UP,
@@ -19,6 +20,8 @@ from tests.sharing.clients import (
     how_subscribed,
     subscribed,
 )
+
+__all__ = ["way"]
 
 
 async def test_fifty_polls_of_one_shape_are_one_upstream_request(proxy, upstream):

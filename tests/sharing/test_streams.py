@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.harness.raw import until
+from tests.harness.shared import served_or_asgi as way
 from tests.harness.upstream import Connection
 from tests.sharing.clients import (
     SSE,
@@ -18,6 +19,8 @@ from tests.sharing.clients import (
     subscribed,
     up_to_date,
 )
+
+__all__ = ["way"]
 
 
 class Stream:

@@ -1,0 +1,46 @@
+"""The proxy in a process whose listeners are not its own: everything but those, for `proxy.gateway.asgi`."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from proxy import settings
+from proxy.gateway.asgi import Composed
+from proxy.runtime import server
+from proxy.runtime.compose import Served, create_app
+from proxy.settings import Settings
+from proxy.telemetry.events import Lifecycle, Observe
+from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.logs import logger
+
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[Composed]:
+    """The proxy as the environment sets it, which logs to standard output.
+
+    Raises SettingsFault, BookFault, KeysFault, RevocationFault.
+    """
+    read, served = await asyncio.to_thread(_read)  # the loop may serve others already
+    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    try:
+        async with composed(read, served, logger(read.log_level, outlet), asyncio.Event()) as parts:
+            yield parts
+    finally:
+        outlet.flush()
+
+
+@asynccontextmanager
+async def composed(read: Settings, served: Served, observe: Observe, hangup: asyncio.Event) -> AsyncIterator[Composed]:
+    """The proxy by these settings, drained at the end. By then the server has closed most connections itself."""
+    server.observe_weak_key(read, observe)
+    async with create_app(read, served, observe, hangup) as parts:
+        observe(Lifecycle("serving", "behind ASGI"))
+        yield Composed(parts.handler, parts.admin, read.write_seconds, read.header_seconds)
+        await server.drain(parts, read.drain_seconds)
+    observe(Lifecycle("stopped"))
+
+
+def _read() -> tuple[Settings, Served]:
+    read = settings.load()
+    return read, server.load(read)
