@@ -6,18 +6,18 @@ from bench.load import Mix
 from bench.peers import Peer, Running
 from bench.runs import Bench, Figures, Measure
 from bench.scenarios.bodies import BODY, read
-from bench.scenarios.small import load_of
+from bench.scenarios.small import BURST_SECONDS, load_of
 
 MODES = ("off", "live", "all")
 
 
 def _in_each_mode(bench: Bench, measure: Measure) -> dict[str, tuple[Peer, Measure]]:
-    return {mode: (ours.peer(bench.tree, share=False, PROXY_ROW_CHECK=mode), measure) for mode in MODES}
+    return {mode: (ours.peer(bench.tree, share="off", row_check=mode), measure) for mode in MODES}
 
 
 def changes(bench: Bench) -> dict[str, Figures]:
     """Small answers of the log, which are checked in every mode but `off`."""
-    return bench.measure("rows-changes", _in_each_mode(bench, load_of(bench, Mix())))
+    return bench.in_bursts("rows-changes", _in_each_mode(bench, load_of(BURST_SECONDS, Mix(), warm=False)))
 
 
 def log(bench: Bench) -> dict[str, Figures]:
