@@ -1,5 +1,5 @@
-"""How a scenario is run: each peer fresh in interleaved rounds, or all peers alive and loaded in bursts of random order;
-and the median of each figure."""
+"""How a scenario is run: each peer fresh in interleaved rounds, or all peers alive and loaded in bursts of random
+order; and the median of each figure."""
 
 import random
 import statistics
