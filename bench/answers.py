@@ -8,6 +8,9 @@ from functools import lru_cache
 Answer = tuple[bytes, bytes]
 
 HANDLE = "1-1700000000000000"
+OFFSET = "26800448_0"
+"""Behind every position that the load requests: an answer that leaves its client where it was may not be cached."""
+
 CHUNK = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 ROW = 500
@@ -34,9 +37,9 @@ def _head(cache_control: str, content_type: str = "application/json; charset=utf
         "content-type": content_type,
         "cache-control": cache_control,
         "electric-handle": HANDLE,
-        "electric-offset": "0_0",
+        "electric-offset": OFFSET,
         "electric-has-data": "true",
-        "etag": f'"{HANDLE}:-1:0_0"',
+        "etag": f'"{HANDLE}:0_0:{OFFSET}"',
         "electric-server": "ElectricSQL/1.7.12",
         "access-control-allow-origin": "*",
         "transfer-encoding": "chunked",
@@ -84,7 +87,13 @@ def change(session: bytes) -> Answer:
 
 
 STREAM: Answer = (
-    _head("public, max-age=59", "text/event-stream", electric_up_to_date="", electric_cursor="12345"),
+    _head(
+        "public, max-age=59",
+        "text/event-stream",
+        electric_offset="0_0",
+        electric_up_to_date="",
+        electric_cursor="12345",
+    ),
     HEAD_END,
 )
 """The head of a stream."""

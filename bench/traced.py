@@ -17,6 +17,9 @@ from typing import Any
 
 Call = tuple[str, str, str]
 
+TICKING = {"Server.serve", "Server._serve", "Server.main_loop"}
+"""What uvicorn does ten times a second, whether there are requests or not."""
+
 
 class Recorder:
     """A profile function that records while it is on."""
@@ -28,6 +31,8 @@ class Recorder:
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         """What the interpreter reports."""
         if not self.on or event != "call":
+            return
+        if _ticks(frame):
             return
         code, caller = frame.f_code, frame.f_back
         self.calls.append((code.co_filename, code.co_qualname, caller.f_code.co_filename if caller else ""))
@@ -41,6 +46,14 @@ class Recorder:
                 calls, self.calls = self.calls, []
                 lines.write(json.dumps([] if self.on else calls) + "\n")
                 lines.flush()
+
+
+def _ticks(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_qualname in TICKING and "uvicorn" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def main() -> None:
