@@ -17,8 +17,14 @@ from typing import Any
 
 Call = tuple[str, str, str]
 
-TICKING = {"Server.serve", "Server._serve", "Server.main_loop"}
-"""What uvicorn does ten times a second, whether there are requests or not."""
+TICKING = {
+    "Server.serve": "uvicorn",
+    "Server._serve": "uvicorn",
+    "Server.main_loop": "uvicorn",
+    "Deadlines._tick": "deadlines",
+}
+"""What runs many times a second, whether there are requests or not, by name and a part of the file's. It is left out
+with all that it calls."""
 
 
 class Recorder:
@@ -50,7 +56,7 @@ class Recorder:
 
 def _ticks(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_qualname in TICKING and "uvicorn" in frame.f_code.co_filename:
+        if TICKING.get(frame.f_code.co_qualname, "\n") in frame.f_code.co_filename:
             return True
         frame = frame.f_back
     return False
