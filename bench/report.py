@@ -156,15 +156,12 @@ def _asgi(found: dict[str, dict[str, Figures]]) -> list[str]:
 
 def way(found: dict[str, Any]) -> str:
     """How much code one request runs through, as Markdown."""
-    names = list(found)
-    cases = list(found[names[0]])
-    lines = [
-        "| one GET's way | " + " | ".join(f"{name}: {case}" for case in cases for name in names) + " |",
-        "|---|" + "---|" * (len(names) * len(cases)),
-    ]
-    for figure in found[names[0]][cases[0]]:
-        values = (found[name][case][figure] for case in cases for name in names)
-        lines.append(f"| {figure} | " + " | ".join(_number(value) for value in values) + " |")
+    cases = next(iter(found.values()))
+    lines = ["| one GET's way | figure | " + " | ".join(found) + " |", "|---|---|" + "---|" * len(found)]
+    for case, figures in cases.items():
+        for figure in figures:
+            values = " | ".join(_number(counted[case][figure]) for counted in found.values())
+            lines.append(f"| {case} | {figure} | {values} |")
     return "\n".join(lines)
 
 
