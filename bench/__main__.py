@@ -19,11 +19,11 @@ def main() -> None:
         report.rewrite()
         return
     processes.pin_the_load()
-    if options.what[0] == "profile":
-        profiling.run(options.tree, options.what[1:] or ["small"])
-        return
     tree = options.tree.resolve()
     ours.NUMBER = ours.position(tree)
+    if options.what[0] == "profile":
+        profiling.run(tree, options.what[1:] or ["small"])
+        return
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else FULL_ROUNDS)
     bench = Bench(options.quick, rounds, frozenset(options.peers), tree)
     began, found = time.monotonic(), {}
@@ -37,7 +37,9 @@ def main() -> None:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="+", choices=["all", "report", "profile", *SCENARIOS], metavar="SCENARIO")
+    parser.add_argument(
+        "what", nargs="+", choices=["all", "report", "profile", *SCENARIOS, *profiling.LOADS], metavar="SCENARIO"
+    )
     parser.add_argument("--quick", action="store_true", help="one short round, 2,000 subscribers")
     parser.add_argument("--rounds", type=int, help=f"{FULL_ROUNDS}; {QUICK_ROUNDS} if quick")
     parser.add_argument("--peers", nargs="+", default=[], metavar="PEER", help="only these, such as shape-proxy Node")

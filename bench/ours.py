@@ -50,12 +50,14 @@ expect  = "claim_missing"
 
 
 def peer(tree: Path = ROOT, *, policies: int = 10, name: str = NAME, **settings: str) -> Peer:
-    """The proxy as it stands in a source tree, with so many policies, one for each table."""
+    """The proxy as it stands in a source tree, with so many policies, one for each table. `settings` are more than the
+    usual ones; a tree without them is not measured."""
 
     def command(place: Place) -> Command:
         return Command([sys.executable, "-m", "proxy", "serve"], environment(tree, place, policies, **settings), tree)
 
-    return Peer(name, "", command)
+    unknown = sorted(set(settings) - _known(tree))
+    return Peer(name, "", command, f"the tree has no setting {' '.join(unknown)}" if unknown else "")
 
 
 def asgi(tree: Path = ROOT, *, policies: int = 10) -> Peer:
@@ -90,12 +92,18 @@ def environment(tree: Path, place: Place, policies: int, **more: str) -> dict[st
         "max_open_requests": "100000",
         "max_open_requests_per_subject": "100000",
     } | more
-    known = set(re.findall(r"^    (\w+): ", (tree / "proxy" / "settings.py").read_text(), re.MULTILINE))
+    known = _known(tree)
     named = {name if name in known else RENAMED.get(name, name): value for name, value in settings.items()}
     return {
         "ELECTRIC_HTTP_URL": f"http://127.0.0.1:{place.upstream}",
         "ELECTRIC_SECRET": SECRET,
     } | {f"PROXY_{name.upper()}": value for name, value in named.items() if name in known}
+
+
+@cache
+def _known(tree: Path) -> set[str]:
+    """The settings that a tree has."""
+    return set(re.findall(r"^    (\w+): ", (tree / "proxy" / "settings.py").read_text(), re.MULTILINE))
 
 
 @cache

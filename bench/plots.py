@@ -86,7 +86,7 @@ def lines(title: str, series: dict[str, Points]) -> str:
 
 def _round_up(value: float) -> float:
     """The next of 1, 2, 5 and 10 times a power of ten."""
-    power = 10 ** math.floor(math.log10(max(value, 1e-9)))
+    power: float = 10.0 ** math.floor(math.log10(max(value, 1e-9)))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
 
 

@@ -5,7 +5,7 @@ from bench.control import Mock
 from bench.load import Mix
 from bench.peers import Peer, Running
 from bench.runs import Bench, Figures, Measure
-from bench.scenarios.bodies import BODY, read
+from bench.scenarios.bodies import BODY, LOG, SNAPSHOT, read
 from bench.scenarios.small import BURST_SECONDS, load_of
 
 MODES = ("off", "live", "all")
@@ -22,12 +22,12 @@ def changes(bench: Bench) -> dict[str, Figures]:
 
 def log(bench: Bench) -> dict[str, Figures]:
     """10 MB of the log in one answer, likewise."""
-    return bench.measure("rows-log", _in_each_mode(bench, _large(bench, "0_0")))
+    return bench.measure("rows-log", _in_each_mode(bench, _large(bench, LOG)))
 
 
 def snapshot(bench: Bench) -> dict[str, Figures]:
     """Snapshots of 10 MB, of which `live` checks the beginning."""
-    return bench.measure("rows-snapshot", _in_each_mode(bench, _large(bench, "-1")))
+    return bench.measure("rows-snapshot", _in_each_mode(bench, _large(bench, SNAPSHOT)))
 
 
 def _large(bench: Bench, offset: str) -> Measure:
