@@ -107,7 +107,7 @@ def tables(outcome: dict[str, Any], before: dict[str, Any] | None) -> str:
     """The machine, the goals, the price of ASGI and all figures, as Markdown."""
     machine = outcome["machine"]
     versions = ", ".join(f"{name} {_short(text)}" for name, text in outcome["versions"].items())
-    earlier = {row["what"]: row for row in goals.judged(before["scenarios"])} if before else {}
+    earlier = {row["what"]: row for row in goals.judged(_beside(before, outcome))} if before else {}
     title = f"before ({before['date'][:10]})" if before else "before"
     lines = [
         f"{outcome['date'][:10]}{', a quick run' if outcome['quick'] else ''}, medians of {outcome['rounds']} "
@@ -131,6 +131,16 @@ def tables(outcome: dict[str, Any], before: dict[str, Any] | None) -> str:
     if outcome["skipped"]:
         lines += ["", "Not measured:", "", *(f"- {where}: {why}" for where, why in outcome["skipped"].items())]
     return "\n".join(lines)
+
+
+def _beside(before: dict[str, Any], outcome: dict[str, Any]) -> dict[str, dict[str, Figures]]:
+    """The figures of the tree before; the peers that were not measured with it are those of the result now."""
+    found = dict(before["scenarios"])
+    for scenario, parts in found.items():
+        if any(part.startswith(NAME) for part in parts):
+            now = outcome["scenarios"].get(scenario, {})
+            found[scenario] = {part: rows for part, rows in now.items() if not part.startswith(NAME)} | parts
+    return found
 
 
 PRICES = (
