@@ -1,4 +1,4 @@
-"""Where the proxy's time is spent under a load: `python -m bench profile [small|shared|wake|bodies …]`.
+"""Where the proxy's time is spent under a load: `python -m bench profile [small|shared|wake|polls|bodies …]`.
 
 The proxy runs under cProfile, which makes Python calls more expensive than they are: read the order, not the figures.
 """
@@ -31,6 +31,7 @@ LOADS: Mapping[str, Measure] = {
     "small": small.load_of(SECONDS, Mix(), warm=False),
     "shared": small.load_of(SECONDS, Mix(distinct=False), warm=False),
     "wake": waits.wake(SUBSCRIBERS, 1),
+    "polls": waits.wake(SUBSCRIBERS, SUBSCRIBERS),
     "bodies": _bodies,
 }
 
