@@ -1,19 +1,31 @@
-"""The bytes that the mock of Electric sends, as Electric sends them: chunked, with a strong etag."""
+"""The bytes that the mock of Electric sends, as Electric sends them: chunked, with a strong etag.
+
+An answer is in two parts: what comes before the value of `x-request-id`, and what comes after it.
+"""
 
 from functools import lru_cache
 
+Answer = tuple[bytes, bytes]
+
 HANDLE = "1-1700000000000000"
+OFFSET = "26800448_0"
+"""Behind every position that the load requests: an answer that leaves its client where it was may not be cached."""
+
 CHUNK = 256 * 1024
+HEAD_END = b"\r\n\r\n"
 ROW = 500
 SESSION = b"s-0"
 COLUMNS = ("id", "session_id", "body")
 SCHEMA = "{" + ",".join(f'"{name}":{{"type":"text"}}' for name in COLUMNS) + "}"
 
+OWN_ID = b"GKpVd0fJ3Vb7rWEAAAQh"
+"""The request id of an answer whose request had none."""
+
 HEALTH = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{"status":"active"}'
 AUTHORIZED = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 DONE = b'"control":"up-to-date"'
-"""Only the last message of a live answer has it: a rider that has seen it is served."""
+"""Only the last message of a live answer has it: a subscriber that has read it is served."""
 
 
 DONE_SMALL = b'"headers":{"operation":"insert"}}]'
@@ -25,16 +37,15 @@ def _head(cache_control: str, content_type: str = "application/json; charset=utf
         "content-type": content_type,
         "cache-control": cache_control,
         "electric-handle": HANDLE,
-        "electric-offset": "0_0",
+        "electric-offset": OFFSET,
         "electric-has-data": "true",
-        "etag": f'"{HANDLE}:-1:0_0"',
+        "etag": f'"{HANDLE}:0_0:{OFFSET}"',
         "electric-server": "ElectricSQL/1.7.12",
-        "x-request-id": "GKpVd0fJ3Vb7rWEAAAQh",
         "access-control-allow-origin": "*",
         "transfer-encoding": "chunked",
     } | {name.replace("_", "-"): value for name, value in more.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
+    return f"HTTP/1.1 200 OK\r\n{lines}x-request-id: ".encode()
 
 
 def _chunk(data: bytes) -> bytes:
@@ -42,7 +53,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=20_000)
-def snapshot(size: int, session: bytes = SESSION) -> bytes:
+def snapshot(size: int, session: bytes = SESSION) -> Answer:
     """A whole answer that does not wait, its rows of one session, its body of this size in chunks as Electric writes
     them."""
     rows = [_row(session, ROW) for _ in range(size // ROW - 1)]
@@ -50,7 +61,7 @@ def snapshot(size: int, session: bytes = SESSION) -> bytes:
     body += _row(session, size - len(body) - 1) + b"]"
     chunks = [_chunk(body[at : at + CHUNK]) for at in range(0, len(body), CHUNK)]
     head = _head("public, max-age=60, stale-while-revalidate=300", electric_schema=SCHEMA, electric_up_to_date="")
-    return b"".join([head, *chunks, _chunk(b"")])
+    return head, b"".join([HEAD_END, *chunks, _chunk(b"")])
 
 
 def _row(session: bytes, size: int) -> bytes:
@@ -69,13 +80,22 @@ def _messages(number: int, session: bytes) -> list[bytes]:
 
 
 @lru_cache(maxsize=20_000)
-def change(session: bytes) -> bytes:
+def change(session: bytes) -> Answer:
     """The answer of a live poll that a change has ended."""
     head = _head("public, max-age=5, stale-while-revalidate=5", electric_up_to_date="", electric_cursor="12345")
-    return head + _chunk(b"[" + b",".join(_messages(7, session)) + b"]") + _chunk(b"")
+    return head, HEAD_END + _chunk(b"[" + b",".join(_messages(7, session)) + b"]") + _chunk(b"")
 
 
-STREAM = _head("public, max-age=59", "text/event-stream", electric_up_to_date="", electric_cursor="12345")
+STREAM: Answer = (
+    _head(
+        "public, max-age=59",
+        "text/event-stream",
+        electric_offset="0_0",
+        electric_up_to_date="",
+        electric_cursor="12345",
+    ),
+    HEAD_END,
+)
 """The head of a stream."""
 
 
@@ -85,7 +105,7 @@ def event(number: int) -> bytes:
 
 
 def event_mark(number: int) -> bytes:
-    """What a rider sees last of that event."""
+    """What a subscriber reads last of that event."""
     return b'"global_last_seen_lsn":"%d"' % number
 
 

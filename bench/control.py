@@ -1,4 +1,4 @@
-"""The mock of Electric as the harness sees it: a process of its own, told what to do over its control port."""
+"""The mock of Electric as the harness sees it: a process of its own, commanded over its control port."""
 
 import json
 import socket
@@ -23,18 +23,18 @@ class Mock:
         self._control = control
         self._lines = control.makefile("rb")
 
-    def tell(self, what: str, **how: object) -> None:
-        """Gives a command without waiting for its answer, which `heard` reads."""
+    def send(self, what: str, **how: object) -> None:
+        """Sends a command without waiting for its answer, which `reply` reads."""
         self._control.sendall(json.dumps({"do": what, **how}).encode() + b"\n")
 
-    def heard(self) -> Any:
+    def reply(self) -> Any:
         """The answer to the first command that has none yet."""
         return json.loads(self._lines.readline())
 
     def ask(self, what: str, **how: object) -> Any:
         """A command and its answer."""
-        self.tell(what, **how)
-        return self.heard()
+        self.send(what, **how)
+        return self.reply()
 
     def wait_for(self, what: str, count: int, seconds: float = 60) -> float:
         """Waits until so many polls are `held`, or `streams` open; the monotonic time. Raises TimeoutError."""
@@ -47,12 +47,12 @@ class Mock:
 
 
 @contextmanager
-def mock() -> Iterator[Mock]:
-    """Starts a mock on the core of the load."""
+def mock(close_after: int) -> Iterator[Mock]:
+    """Starts a mock on the core of the load; it closes connections after so many answers, 0 for never."""
     port, control_port = processes.free_port(), processes.free_port()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         log = Path(name) / "stderr"
-        argv = [sys.executable, "-m", "bench.mock", str(port), str(control_port)]
+        argv = [sys.executable, "-m", "bench.mock", str(port), str(control_port), str(close_after)]
         with processes.started(argv, processes.LOAD_CORE, log, folder=ROOT) as pid:
             processes.wait_until_it_answers(port, pid, log)
             with socket.create_connection(("127.0.0.1", control_port)) as control:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -16,31 +17,42 @@ CONNECTIONS = 16
 
 
 class LoadFailed(Exception):
-    """Some answers were not what the scenario asked for, so its figures would say nothing."""
+    """Some answers were not what the scenario requested, so its figures would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What the small requests ask for: distinct answers that nothing can share or one, over so many tables."""
+    """What the small requests are: distinct answers that nothing can share or one, over so many
+    tables and tokens."""
 
     distinct: bool = True
     tables: int = 1
+    tokens: int = 1
 
 
 def small(port: int, mix: Mix, seconds: float) -> tuple[int, float]:
-    """Asks for small answers over 16 connections; how many came, and how many a second. Raises LoadFailed."""
+    """Requests small answers over 16 connections; how many arrived, and how many a second. Raises LoadFailed."""
     if shutil.which("wrk") is None:
         raise LoadFailed("wrk is not installed; bench/setup.sh installs it")
     between = f"&offset=0_0{ours.NUMBER}".encode()
-    before, _, after = ours.request(ours.bearers(1, 1)[0], "0_0", 0).partition(b"bench_0" + between + b"0")
+    before, _, after = ours.request(b"@TOKEN@", "0_0", 0).partition(b"bench_0" + between + b"0")
+    middle, _, end = after.decode().partition("@TOKEN@")
     environment = os.environ | {
         "BENCH_BEFORE": before.decode() + "bench_",
         "BENCH_BETWEEN": between.decode(),
-        "BENCH_AFTER": after.decode(),
+        "BENCH_MIDDLE": middle,
+        "BENCH_END": end,
         "BENCH_TABLES": str(mix.tables),
         "BENCH_DISTINCT": str(int(mix.distinct)),
         "BENCH_FIRST": str(10**9 + int.from_bytes(os.urandom(3)) * 100),
     }
+    with tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".tokens") as tokens:
+        tokens.write(b"\n".join(ours.bearers(mix.tokens, 1)) + b"\n")
+        tokens.flush()
+        return _wrk(port, environment | {"BENCH_TOKENS": tokens.name}, seconds)
+
+
+def _wrk(port: int, environment: dict[str, str], seconds: float) -> tuple[int, float]:
     argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(CONFIGS / "requests.lua")]
     argv.append(f"http://127.0.0.1:{port}/")
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=seconds + 60)
@@ -72,13 +84,13 @@ def latency_ms(port: int, count: int) -> dict[str, float]:
     bearer, first, times = ours.bearers(1, 1)[0], int.from_bytes(os.urandom(3)) * 1000, []
     with connect(port) as client:
         for number in range(count + 200):
-            asked = ours.request(bearer, "0_0", first + number)
+            request = ours.request(bearer, "0_0", first + number)
             began = time.perf_counter()
-            client.sendall(asked)
+            client.sendall(request)
             download(client)
             times.append((time.perf_counter() - began) * 1000)
-    kept = sorted(times[200:])  # the first ones warm up
-    return {"p50_ms": statistics.median(kept), "p99_ms": kept[int(len(kept) * 0.99)]}
+    times = sorted(times[200:])  # the first ones warm up
+    return {"p50_ms": statistics.median(times), "p99_ms": times[int(len(times) * 0.99)]}
 
 
 _buffer = bytearray(2**20)

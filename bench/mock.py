@@ -1,8 +1,9 @@
-"""A stand-in for Electric that is never the bottleneck: `python -m bench.mock PORT CONTROL_PORT`.
+"""A stand-in for Electric that is never the bottleneck: `python -m bench.mock PORT CONTROL_PORT CLOSE_AFTER`.
 
-Every request head is expected whole, without a body. What it asks for decides what it gets: `live_sse=true` a stream,
-`live=true` a held poll, everything else an answer at once, of 1 KB unless told otherwise. The control port takes one
-JSON object a line and answers with one; its commands are the methods of Control.
+Every request head is expected whole, without a body. Its target decides what it gets: `live_sse=true` a stream,
+`live=true` a held poll, everything else an answer at once, of 1 KB unless configured otherwise. Like Electric, it sends
+the `x-request-id` of the request back, and closes a connection without notice after CLOSE_AFTER answers (Electric: 50;
+0: never). The control port takes one JSON object a line and answers with one; its commands are the methods of Control.
 """
 
 import asyncio
@@ -17,11 +18,14 @@ import uvloop
 
 from bench import answers
 
+LARGE = 65_536
+
 
 class Electric:
     """What the connections share: the answer in force, who waits, and what was counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, close_after: int) -> None:
+        self.close_after = close_after
         self.size = 1024
         self.delay = 0.0
         self.track = False
@@ -31,18 +35,25 @@ class Electric:
         self.streams: set[Connection] = set()
         self.closed: list[tuple[str, float]] = []
 
-    def answer(self, target: bytes) -> bytes:
+    def answer(self, target: bytes) -> answers.Answer:
         """The rows of the session that the target asks for."""
         return answers.snapshot(self.size, answers.session_of(target))
+
+
+def _request_id(data: bytes) -> bytes:
+    at = data.find(b"\r\nx-request-id: ")
+    return data[at + 16 : data.index(b"\r\n", at + 16)] if at >= 0 else answers.OWN_ID
 
 
 class Connection(asyncio.Protocol):
     """One connection of a proxy's, or of a client's without any proxy."""
 
-    __slots__ = ("electric", "rest", "target", "transport")
+    __slots__ = ("electric", "left", "request_id", "rest", "target", "transport")
 
     def __init__(self, electric: Electric) -> None:
         self.electric = electric
+        self.left = electric.close_after
+        self.request_id = answers.OWN_ID
         self.rest = b""
         self.target = b""
 
@@ -61,7 +72,9 @@ class Connection(asyncio.Protocol):
         self.target = target = data[4 : data.index(b" ", 4)]
         if not target.startswith(b"/v1/shape?"):
             self.transport.write(answers.AUTHORIZED if target == b"/auth" else answers.HEALTH)
+            self.count()
             return
+        self.request_id = _request_id(data)
         electric = self.electric
         electric.requests += 1
         if electric.track:
@@ -69,20 +82,36 @@ class Connection(asyncio.Protocol):
         if b"live" in target:
             self.wait(target)
         elif electric.delay:
-            asyncio.get_running_loop().call_later(electric.delay, self.transport.write, electric.answer(target))
+            asyncio.get_running_loop().call_later(electric.delay, self.write, electric.answer(target))
         else:
-            self.transport.write(electric.answer(target))
+            self.write(electric.answer(target))
+
+    def write(self, answer: answers.Answer) -> None:
+        """Sends a whole answer, with the id of its request."""
+        before, after = answer
+        if len(after) < LARGE:
+            self.transport.write(before + self.request_id + after)
+        else:
+            self.transport.writelines((before + self.request_id, after))
+        self.count()
+
+    def count(self) -> None:
+        """Closes behind the last answer that a connection has."""
+        self.left -= 1
+        if not self.left:
+            self.transport.close()
 
     def wait(self, target: bytes) -> None:
         """Holds a poll, or begins a stream."""
         if b"live_sse=true" in target:
-            self.transport.write(answers.STREAM)
+            before, after = answers.STREAM
+            self.transport.write(before + self.request_id + after)
             self.electric.streams.add(self)
         else:
             self.electric.held.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
-        """Remembers when somebody left whose poll was still held."""
+        """Notes when a connection closed whose poll was still held."""
         if self in self.electric.held:
             self.electric.held.discard(self)
             self.electric.closed.append((self.target.decode(), time.monotonic()))
@@ -115,7 +144,7 @@ class Control:
         at = time.monotonic()
         waiting, self._electric.held = self._electric.held, set()
         for connection in waiting:
-            connection.transport.write(answers.change(answers.session_of(connection.target)))
+            connection.write(answers.change(answers.session_of(connection.target)))
         return {"at": at, "woken": len(waiting)}
 
     def event(self, *, number: int) -> dict[str, Any]:
@@ -133,14 +162,14 @@ class Control:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the harness."""
         async for line in reader:
-            said = json.loads(line)
-            answer = getattr(self, said.pop("do"))(**said)
+            command = json.loads(line)
+            answer = getattr(self, command.pop("do"))(**command)
             writer.write(json.dumps(answer).encode() + b"\n")
         writer.close()
 
 
-async def _serve(port: int, control_port: int) -> None:
-    electric = Electric()
+async def _serve(port: int, control_port: int, close_after: int) -> None:
+    electric = Electric(close_after)
     loop = asyncio.get_running_loop()
     await asyncio.start_server(Control(electric).serve, "127.0.0.1", control_port)
     server = await loop.create_server(lambda: Connection(electric), "127.0.0.1", port, backlog=4096)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 import sys
 import time
@@ -18,6 +19,9 @@ ISSUER, AUDIENCE, SECRET = "https://app.example", "shape-proxy", "s3cr3t"
 SECONDS = 3600
 KEY = secrets.token_bytes(32)
 ROOT = Path(__file__).parents[1]
+NAME, ASGI_NAME = "shape-proxy", "shape-proxy (ASGI)"
+RENAMED = {"max_open_requests": "max_streams", "max_open_requests_per_subject": "max_streams_per_subject"}
+"""Settings whose name was another in older trees."""
 
 POLICY = """\
 table   = "public.bench_{number}"
@@ -45,44 +49,66 @@ expect  = "claim_missing"
 """
 
 
-def peer(tree: Path = ROOT, *, policies: int = 10, share: bool = True, name: str = "shape-proxy", **more: str) -> Peer:
-    """The proxy as it stands in a source tree, with so many policies, one for each table; `more` are settings."""
+def peer(tree: Path = ROOT, *, policies: int = 10, name: str = NAME, **settings: str) -> Peer:
+    """The proxy as it stands in a source tree, with so many policies, one for each table. `settings` are more than the
+    usual ones; a tree without them is not measured."""
 
     def command(place: Place) -> Command:
-        argv = [sys.executable, "-m", "proxy", "serve"]
-        environment = _environment(place, policies)
-        if "    share:" in (tree / "proxy" / "settings.py").read_text():  # older trees have no such setting
-            environment["PROXY_SHARE"] = "on" if share else "off"
-        return Command(argv, environment | more, tree)
+        return Command([sys.executable, "-m", "proxy", "serve"], environment(tree, place, policies, **settings), tree)
 
-    return Peer(name, "", command)
+    unknown = sorted(set(settings) - _known(tree))
+    return Peer(name, "", command, f"the tree has no setting {' '.join(unknown)}" if unknown else "")
 
 
-def _environment(place: Place, policies: int) -> dict[str, str]:
-    folder = place.folder / "policies"
-    folder.mkdir()
+def asgi(tree: Path = ROOT, *, policies: int = 10) -> Peer:
+    """The same handler behind uvicorn; not installed in a tree that has no such application."""
+
+    def command(place: Place) -> Command:
+        argv = [sys.executable, "-m", "uvicorn", "proxy.gateway.asgi:app", "--port", str(place.port), "--http"]
+        argv += ["httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+        return Command(argv, environment(tree, place, policies), tree)
+
+    source = tree / "proxy" / "gateway" / "asgi.py"
+    pattern = r"^(app\b|async def app\b|def app\b|def __getattr__\b)"
+    present = source.exists() and re.search(pattern, source.read_text(), re.MULTILINE) is not None
+    return Peer(ASGI_NAME, "", command, "" if present else "the tree has no proxy.gateway.asgi:app")
+
+
+def environment(tree: Path, place: Place, policies: int, **more: str) -> dict[str, str]:
+    """The settings, under the names that the tree has for them; those that it does not have are left out."""
+    (folder := place.folder / "policies").mkdir()
     for number in range(policies):
         (folder / f"bench_{number}.toml").write_text(POLICY.format(number=number, columns=json.dumps(COLUMNS)))
     (place.folder / "keys.json").write_text(json.dumps(_key_set()))
+    settings = {
+        "token_keys": str(place.folder / "keys.json"),
+        "token_issuer": ISSUER,
+        "token_audience": AUDIENCE,
+        "token_max_seconds": str(SECONDS),
+        "listen": f"127.0.0.1:{place.port}",
+        "admin_listen": f"127.0.0.1:{processes.free_port()}",
+        "policies": str(folder),
+        "drain_seconds": "0.1",
+        "max_open_requests": "100000",
+        "max_open_requests_per_subject": "100000",
+    } | more
+    known = _known(tree)
+    named = {name if name in known else RENAMED.get(name, name): value for name, value in settings.items()}
     return {
         "ELECTRIC_HTTP_URL": f"http://127.0.0.1:{place.upstream}",
         "ELECTRIC_SECRET": SECRET,
-        "PROXY_TOKEN_KEYS": str(place.folder / "keys.json"),
-        "PROXY_TOKEN_ISSUER": ISSUER,
-        "PROXY_TOKEN_AUDIENCE": AUDIENCE,
-        "PROXY_TOKEN_MAX_SECONDS": str(SECONDS),
-        "PROXY_LISTEN": f"127.0.0.1:{place.port}",
-        "PROXY_ADMIN_LISTEN": f"127.0.0.1:{processes.free_port()}",
-        "PROXY_POLICIES": str(folder),
-        "PROXY_DRAIN_SECONDS": "0.1",
-        "PROXY_MAX_OPEN_REQUESTS": "100000",
-        "PROXY_MAX_OPEN_REQUESTS_PER_SUBJECT": "100000",
-    }
+    } | {f"PROXY_{name.upper()}": value for name, value in named.items() if name in known}
+
+
+@cache
+def _known(tree: Path) -> set[str]:
+    """The settings that a tree has."""
+    return set(re.findall(r"^    (\w+): ", (tree / "proxy" / "settings.py").read_text(), re.MULTILINE))
 
 
 @cache
 def bearers(count: int, shapes: int) -> list[bytes]:
-    """Tokens of as many subjects as there are riders, spread over so many sessions: equal sessions share a shape."""
+    """Tokens of as many subjects, spread over so many sessions: equal sessions share a shape."""
     now = int(time.time())
     common = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + SECONDS}
     headers = {"kid": "bench", "typ": "electric-shape+jwt"}
@@ -96,9 +122,9 @@ def _key_set() -> dict[str, object]:
 
 
 def position(tree: Path) -> str:
-    """Where a client stands in its log, before the number of its request. The handle is as long as one that the proxy
-    gave out and as much work to verify; it goes on as that of no shape, which the mock does not mind. Older trees
-    take Electric's own form only."""
+    """Where a client is in its log, before the number of its request. The handle is as long as one that the proxy
+    gave out and as much work to verify; it is relayed as that of no shape, which the mock accepts. Older trees accept
+    Electric's own form only."""
     form = "1-1.AAAAAAAAAAAAAAAA" if (tree / "proxy" / "core" / "handles.py").exists() else "1-1"
     return f"&handle={form}&cache-buster="
 

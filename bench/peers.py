@@ -40,11 +40,14 @@ class Peer:
     name: str
     binary: str = ""
     command: Callable[[Place], Command] | None = None
+    missing: str = ""
 
     @property
-    def installed(self) -> bool:
-        """Whether it can be started here."""
-        return not self.binary or shutil.which(self.binary) is not None
+    def absent(self) -> str:
+        """Why it cannot be started here; empty if it can."""
+        if self.binary and shutil.which(self.binary) is None:
+            return f"{self.binary} is not installed"
+        return self.missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def running(peer: Peer, upstream: int) -> Iterator[Running]:
 
 def _configured(name: str, place: Place, **more: str) -> Path:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    said = {
+    values = {
         "PORT": str(place.port),
         "UPSTREAM": str(place.upstream),
         "FOLDER": str(place.folder),
@@ -92,7 +95,7 @@ def _configured(name: str, place: Place, **more: str) -> Path:
         "USER": "user root;" if os.geteuid() == 0 else "",
     } | more
     text = (CONFIGS / name).read_text()
-    for key, value in said.items():
+    for key, value in values.items():
         text = text.replace(f"@{key}@", value)
     path = place.folder / name
     path.write_text(text)
@@ -154,7 +157,7 @@ _VERSIONS = {
 
 
 def versions() -> dict[str, str]:
-    """What each peer says of its version; `absent` if it is not installed."""
+    """The version that each peer reports; `absent` if it is not installed."""
     found = {}
     for name, argv in _VERSIONS.items():
         if shutil.which(argv[0]) is None:

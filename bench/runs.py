@@ -1,9 +1,11 @@
-"""How a scenario is run: each peer fresh, in interleaved rounds, and the median of each figure."""
+"""How a scenario is run: each peer fresh in interleaved rounds, or all peers alive and loaded in bursts of random
+order; and the median of each figure."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +16,12 @@ from bench.peers import Peer, Running
 from bench.processes import NotStarted
 
 MOST_OTHERS, TRIES = 20, 3
-"""A measurement is made again, whatever it said, if others used more of the core than this; the last one counts."""
+"""A measurement is made again if others used more of the core than this, in percent; the last one counts."""
+
+CLOSE_AFTER = 50
+"""How many answers Electric gives on a connection."""
+
+FAULTS = (NotStarted, LoadFailed, TimeoutError, OSError)
 
 Figures = dict[str, float]
 Measure = Callable[[Running, Mock], Figures]
@@ -29,21 +36,30 @@ class Bench:
     only: frozenset[str] = frozenset()
     tree: Path = ours.ROOT
     skipped: dict[str, str] = field(default_factory=dict)
-    told: Callable[[str], None] = print
+    show: Callable[[str], None] = print
 
     @property
-    def riders(self) -> int:
+    def subscribers(self) -> int:
         """How many clients wait at once."""
-        return 2_000 if self.quick else processes.most_riders(10_000)
+        return 2_000 if self.quick else processes.most_subscribers(10_000)
 
     @property
     def seconds(self) -> float:
-        """How long small answers are asked for."""
+        """How long small answers are requested for in a round."""
         return 1 if self.quick else 3
+
+    @property
+    def bursts(self) -> int:
+        """How many bursts of a second each peer gets."""
+        return 2 if self.quick else 7 * self.rounds
 
     def proxy(self, policies: int = 10) -> Peer:
         """The proxy under test."""
         return ours.peer(self.tree, policies=policies)
+
+    def asgi(self) -> Peer:
+        """The proxy under test behind an ASGI server."""
+        return ours.asgi(self.tree)
 
     def compare(self, scenario: str, measure: Measure, *compared: Peer) -> dict[str, Figures]:
         """Measures the peers in interleaved rounds; the medians by peer and figure."""
@@ -51,19 +67,56 @@ class Bench:
 
     def measure(self, scenario: str, parts: dict[str, tuple[Peer, Measure]]) -> dict[str, Figures]:
         """The same for parts that differ in more than the peer."""
-        seen: dict[str, list[Figures]] = {}
+        found: dict[str, list[Figures]] = {}
         for number in range(self.rounds):
             for name, (peer, work) in parts.items():
                 if self._wanted(peer) and (figures := self._once(f"{scenario}: {name}", peer, work)):
-                    shown = "  ".join(f"{key} {value:,.6g}" for key, value in figures.items())
-                    self.told(f"{scenario} {number + 1}/{self.rounds}  {name}: {shown}")
-                    seen.setdefault(name, []).append(figures)
-        return {name: _medians(rounds) for name, rounds in seen.items()}
+                    self._report(f"{scenario} {number + 1}/{self.rounds}  {name}", figures)
+                    found.setdefault(name, []).append(figures)
+        return {name: _medians(rounds) for name, rounds in found.items()}
+
+    def in_bursts(self, scenario: str, parts: dict[str, tuple[Peer, Measure]]) -> dict[str, Figures]:
+        """Starts everything once and measures one short burst after the other, in random order. The medians of the
+        bursts that nobody disturbed; of all, if fewer than half were undisturbed."""
+        found: dict[str, list[Figures]] = {}
+        with ExitStack() as stack:
+            alive = self._alive(scenario, parts, stack)
+            for number in range(self.bursts + 1):
+                for name in random.sample(sorted(alive), len(alive)):
+                    running, mock, work = alive[name]
+                    try:
+                        figures = _with_others(running, mock, work)
+                    except FAULTS as fault:
+                        self._skip(f"{scenario}: {name}", fault)
+                        del alive[name]
+                        found.pop(name, None)
+                        continue
+                    if number:  # the first warms caches and compilers
+                        found.setdefault(name, []).append(figures)
+        medians = {name: _medians(_undisturbed(found[name])) for name in parts if name in found}
+        for name, figures in medians.items():
+            self._report(f"{scenario}  {name}", figures)
+        return medians
+
+    def _alive(
+        self, scenario: str, parts: dict[str, tuple[Peer, Measure]], stack: ExitStack
+    ) -> dict[str, tuple[Running, Mock, Measure]]:
+        alive = {}
+        for name, (peer, work) in parts.items():
+            if not self._wanted(peer):
+                continue
+            try:
+                alive[name] = (*stack.enter_context(started(peer)), work)
+            except FAULTS as fault:
+                self._skip(f"{scenario}: {name}", fault)
+        return alive
 
     def _wanted(self, peer: Peer) -> bool:
-        if not peer.installed:
-            self.skipped[peer.name] = f"{peer.binary} is not installed"
-        return peer.installed and (not self.only or peer.name in self.only)
+        if self.only and peer.name not in self.only:
+            return False
+        if peer.absent:
+            self.skipped[peer.name] = peer.absent
+        return not peer.absent
 
     def _once(self, where: str, peer: Peer, work: Measure) -> Figures | None:
         try:
@@ -73,10 +126,27 @@ class Bench:
                 if figures["others_%"] <= MOST_OTHERS:
                     break
             return figures
-        except (NotStarted, LoadFailed, TimeoutError, OSError) as fault:
-            self.skipped[where] = f"{type(fault).__name__}: {fault}"
-            self.told(f"{where}: not measured: {self.skipped[where]}")
+        except FAULTS as fault:
+            self._skip(where, fault)
             return None
+
+    def _skip(self, where: str, fault: Exception) -> None:
+        self.skipped[where] = f"{type(fault).__name__}: {fault}"
+        self.show(f"{where}: not measured: {self.skipped[where]}")
+
+    def _report(self, where: str, figures: Figures) -> None:
+        values = "  ".join(f"{key} {value:,.6g}" for key, value in plain(figures).items())
+        self.show(f"{where}: {values}")
+
+
+def plain(figures: Figures) -> Figures:
+    """The medians alone, without their spread."""
+    return {key: value for key, value in figures.items() if not key.endswith((" least", " most"))}
+
+
+def _undisturbed(bursts: list[Figures]) -> list[Figures]:
+    quiet = [figures for figures in bursts if figures["others_%"] <= MOST_OTHERS]
+    return quiet if 2 * len(quiet) >= len(bursts) else bursts
 
 
 def _with_others(running: Running, mock: Mock, work: Measure) -> Figures:
@@ -95,8 +165,9 @@ def _with_others(running: Running, mock: Mock, work: Measure) -> Figures:
 
 @contextmanager
 def started(peer: Peer) -> Iterator[tuple[Running, Mock]]:
-    """A fresh peer in front of a fresh mock."""
-    with control.mock() as mock, peers.running(peer, mock.port) as running:
+    """A fresh peer in front of a fresh mock. The mock closes connections as Electric does, but not those of a load
+    without any proxy, which does not connect again."""
+    with control.mock(CLOSE_AFTER if peer.command else 0) as mock, peers.running(peer, mock.port) as running:
         yield running, mock
 
 

@@ -5,29 +5,29 @@ from bench.control import Mock
 from bench.load import Mix
 from bench.peers import Peer, Running
 from bench.runs import Bench, Figures, Measure
-from bench.scenarios.bodies import BODY, read
-from bench.scenarios.small import load_of
+from bench.scenarios.bodies import BODY, LOG, SNAPSHOT, read
+from bench.scenarios.small import BURST_SECONDS, load_of
 
 MODES = ("off", "live", "all")
 
 
 def _in_each_mode(bench: Bench, measure: Measure) -> dict[str, tuple[Peer, Measure]]:
-    return {mode: (ours.peer(bench.tree, share=False, PROXY_ROW_CHECK=mode), measure) for mode in MODES}
+    return {mode: (ours.peer(bench.tree, share="off", row_check=mode), measure) for mode in MODES}
 
 
 def changes(bench: Bench) -> dict[str, Figures]:
     """Small answers of the log, which are checked in every mode but `off`."""
-    return bench.measure("rows-changes", _in_each_mode(bench, load_of(bench, Mix())))
+    return bench.in_bursts("rows-changes", _in_each_mode(bench, load_of(BURST_SECONDS, Mix(), warm=False)))
 
 
 def log(bench: Bench) -> dict[str, Figures]:
     """10 MB of the log in one answer, likewise."""
-    return bench.measure("rows-log", _in_each_mode(bench, _large(bench, "0_0")))
+    return bench.measure("rows-log", _in_each_mode(bench, _large(bench, LOG)))
 
 
 def snapshot(bench: Bench) -> dict[str, Figures]:
     """Snapshots of 10 MB, of which `live` checks the beginning."""
-    return bench.measure("rows-snapshot", _in_each_mode(bench, _large(bench, "-1")))
+    return bench.measure("rows-snapshot", _in_each_mode(bench, _large(bench, SNAPSHOT)))
 
 
 def _large(bench: Bench, offset: str) -> Measure:

@@ -10,7 +10,7 @@ TAIL = 80
 
 
 @dataclass(slots=True)
-class Riders:
+class Subscribers:
     """Open connections, each with one request under way. `failed` counts those that ended without their answer."""
 
     sockets: dict[int, socket.socket] = field(default_factory=dict)
@@ -36,20 +36,20 @@ class Riders:
             client.sendall(request)
 
     def served(self, mark: bytes, seconds: float) -> list[float]:
-        """The monotonic times at which each rider had seen the mark; ends when all have, or after `seconds`."""
+        """The monotonic times at which each subscriber had read the mark; ends when all have, or after `seconds`."""
         times: list[float] = []
         waiting, end = set(self.sockets), time.monotonic() + seconds
         self.tails = dict.fromkeys(waiting, b"")
         while waiting and (left := end - time.monotonic()) > 0:
             for number, _ in self.epoll.poll(left, 512):
-                if self._saw(number, mark) and number in waiting:
+                if self._read(number, mark) and number in waiting:
                     waiting.discard(number)
                     times.append(time.monotonic())
         self.failed += len(waiting)
         return times
 
-    def _saw(self, number: int, mark: bytes) -> bool:
-        """Reads what came; whether the mark is in it. An end counts as seen by nobody."""
+    def _read(self, number: int, mark: bytes) -> bool:
+        """Reads what arrived; whether the mark is in it. A closed connection is never served."""
         try:
             data = self.sockets[number].recv(65_536)
         except OSError:
@@ -62,7 +62,7 @@ class Riders:
         return mark in data
 
     def close(self) -> None:
-        """Leaves."""
+        """Closes all connections."""
         for client in self.sockets.values():
             client.close()
         self.epoll.close()
