@@ -18,7 +18,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.processes import Running, serving
-from tests.harness.raw import Answered, Raw, connected, request
+from tests.harness.raw import SECONDS, Answered, Raw, connected, request
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES
 from tests.harness.shared import ON_MODULE_LOOP, forget
@@ -59,7 +59,7 @@ class Fleet:
 
     async def until(self, asked: Callable[[], Awaitable[object]]) -> None:
         """Waits, bounded, until a question is answered with something true."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             while not await asked():  # noqa: ASYNC110 - another process announces nothing
                 await asyncio.sleep(0.05)
 

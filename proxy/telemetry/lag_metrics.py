@@ -17,9 +17,10 @@ NAN = float("nan")
 
 
 class LagMetrics:
-    """Its `readers` are called with observations of their types."""
+    """Its `readers` are called with observations of their types; `clock` is the one that the beats are timed by."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         gauge = partial(Gauge, registry=registry)
         self._delivery = Histogram(
             "shape_proxy_delivery_lag_seconds",
@@ -64,7 +65,7 @@ class LagMetrics:
         """Read when scraped, so that a beat that does not come back is a growing lag, and not silence."""
         if "delivery" in self._unknown or (self._last is None and self._waiting_since is None):
             return NAN
-        waiting = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        waiting = 0.0 if self._waiting_since is None else self._clock() - self._waiting_since
         return max(self._last or 0.0, waiting)
 
     def _delivery_measured(self, seen: DeliveryMeasured) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.harness.raw import SECONDS
 from tests.harness.running import Proxy
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -41,7 +42,7 @@ async def readiness(proxy: Proxy) -> tuple[int, dict[str, Any]]:
         return answer.status_code, answer.json()
 
 
-async def when(proxy: Proxy, condition: Callable[[Scrape], bool], seconds: float = 10) -> Scrape:
+async def when(proxy: Proxy, condition: Callable[[Scrape], bool], seconds: float = SECONDS) -> Scrape:
     """The first metrics that meet a condition; no event announces them."""
     end = time.monotonic() + seconds
     while not condition(said := await scraped(proxy)):

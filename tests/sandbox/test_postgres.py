@@ -16,8 +16,9 @@ import pytest
 from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from proxy.sandbox import EmbeddedPostgres
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 with EmbeddedPostgres() as server:
     print(server.folder, flush=True)
     time.sleep(60)

@@ -8,12 +8,12 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 
 import pytest
 
@@ -38,9 +38,7 @@ class Copied(MetaPathFinder, InspectLoader):
     def __init__(self, sources: dict[str, str]) -> None:
         self._sources = sources
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         """What the import system asks; it goes on to others for names that are not ours."""
         if fullname.partition(".")[0] != COPY:
             return None
