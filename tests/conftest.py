@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness.electric import Chosen, Real, databases
+from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream, scripted
 
@@ -60,7 +61,7 @@ async def proxy(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client that reads what comes."""
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with plain(timeout=10) as client:
         yield client
 
 

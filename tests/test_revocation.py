@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +14,7 @@ from proxy.auth.revocation import RevocationFault, Revocations, Revoked
 from proxy.cli import main
 from proxy.core.claims import Claims
 from proxy.telemetry.events import RevocationFaulty, RevocationsRead
+from tests.harness.plain import plain
 from tests.harness.processes import serving_environment
 from tests.harness.raw import SECONDS, Answered, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
@@ -317,7 +317,7 @@ async def test_a_file_that_goes_away_or_breaks_keeps_what_it_said_last(upstream:
         say(path, "acc-ada\nsub acc-bob\n")
         await until(lambda: refused(proxy, NEITHER.format(1)))
         assert [(await raw.ask(said)).status for said in (ada, bob)] == [401, 401]
-        async with httpx.AsyncClient() as client:
+        async with plain() as client:
             metrics = (await client.get(f"{proxy.admin_url}/metrics")).text
         assert "\nshape_proxy_revocations 2.0\n" in metrics
         assert "\nshape_proxy_revocation_faults 1.0\n" in metrics

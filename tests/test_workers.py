@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.harness.plain import plain
 from tests.harness.processes import Running, serving
 from tests.harness.raw import SECONDS, Answered, Raw, connected, request
 from tests.harness.refusals import assert_refused
@@ -42,7 +43,7 @@ class Fleet:
 
     async def ask(self, path: str) -> httpx.Response:
         """The supervisor's answer."""
-        async with httpx.AsyncClient(base_url=self.admin, timeout=10) as client:
+        async with plain(base_url=self.admin, timeout=10) as client:
             return await client.get(path)
 
     async def metric(self, name: str, **labels: str) -> float:

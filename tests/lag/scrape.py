@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.harness.plain import plain
 from tests.harness.raw import SECONDS
 from tests.harness.running import Proxy
 
@@ -31,13 +31,13 @@ class Scrape:
 
 async def scraped(proxy: Proxy) -> Scrape:
     """The metrics now."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         return Scrape((await client.get(f"{proxy.admin_url}/metrics")).text)
 
 
 async def readiness(proxy: Proxy) -> tuple[int, dict[str, Any]]:
     """The status and body of /ready now."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         answer = await client.get(f"{proxy.admin_url}/ready")
         return answer.status_code, answer.json()
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
@@ -19,6 +18,7 @@ from proxy.health.probes import Database, SlotProbe, measuring
 from proxy.sandbox import EmbeddedPostgres, StandIn
 from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
 from proxy.telemetry.lag_metrics import LagMetrics
+from tests.harness.plain import plain
 from tests.harness.raw import until
 from tests.harness.running import Proxy, environment
 from tests.lag.conftest import Starting, beating
@@ -199,7 +199,7 @@ async def test_without_the_extra_the_lag_is_unknown_and_says_how_to_get_it(monke
 
 async def test_live_says_yes_whatever_is_gone(starting: Starting) -> None:
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "ELECTRIC_HTTP_URL": "http://127.0.0.1:1"}
-    async with starting(**nowhere) as proxy, httpx.AsyncClient() as client:
+    async with starting(**nowhere) as proxy, plain() as client:
         await when(proxy, lambda said: said("lag_unknown", measure="delivery") == 1)
         assert (await client.get(f"{proxy.admin_url}/live")).status_code == 200
         status, body = await readiness(proxy)

@@ -4,10 +4,10 @@ import asyncio
 import math
 import time
 
-import httpx
 import psutil
 import pytest
 
+from tests.harness.plain import plain
 from tests.harness.raw import Broken, connected, request, until
 from tests.harness.refusals import ALLOWED_ORIGIN, assert_refused
 from tests.harness.running import ORIGIN
@@ -145,7 +145,7 @@ async def test_a_body_in_transfer_outlives_its_token(starting, upstream):
 
 async def ready(proxy):
     """The status of /ready."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         return (await client.get(f"{proxy.admin_url}/ready")).status_code
 
 
