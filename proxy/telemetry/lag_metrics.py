@@ -50,10 +50,9 @@ class LagMetrics:
         self._waiting_since: float | None = None
         self._unknown: set[str] = set()
         self._set_slot(NAN, NAN, NAN)
-        for measure in MEASURES:
-            self._lag_unknown.labels(measure)
-        for follower in FOLLOWERS:
-            self._restarts.labels(follower)
+        for metric, labels in ((self._lag_unknown, MEASURES), (self._restarts, FOLLOWERS)):
+            for label in labels:
+                metric.labels(label)
         self.readers: Mapping[type, Callable[[Any], None]] = {
             DeliveryMeasured: self._delivery_measured,
             ReplicationMeasured: lambda seen: self._set_slot(seen.lag_bytes, seen.retained_bytes, seen.active),

@@ -18,6 +18,15 @@ from tests.harness.raw import SECONDS, until
 SILENCES = (0.1, 1, 10)
 """Seconds of silence that a test tries, the shortest with which a machine is quick enough."""
 
+
+async def sent_in_time(carrier):
+    """A response whose head came before the silence."""
+    for silence in SILENCES:
+        with suppress(TimedOut):
+            return await send(carrier, silence=silence)
+    return pytest.fail("no head came in time")
+
+
 SILENT = {"at once": (), "in the head": (OK[:20],), "after an interim response": (b"HTTP/1.1 100 X\r\n\r\n",)}
 
 
@@ -39,11 +48,11 @@ async def test_silence_before_the_head_times_out(carrying, name, what):
 )
 async def test_silence_in_the_body_breaks_it_off(carrying, said):
     async with carrying(saying_then_silent(said)) as (carrier, running):
-        response = await send(carrier, silence=0.1)
+        response = await sent_in_time(carrier)
         with pytest.raises(Broken):
             await read(response)
         response.close()
-        await running.links[0].gone.wait()
+        await running.links[-1].gone.wait()
 
 
 async def test_every_byte_begins_the_silence_anew(carrying):
