@@ -12,7 +12,7 @@ from proxy.electric.client import CARRIERS
 from tests.carriers.asking import FIELDS, Got, asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent
 from tests.carriers.streams import CHUNKED, GOOD, OK
-from tests.harness.raw import until
+from tests.harness.raw import SECONDS, until
 
 SAID, MEANT = GOOD["a length"][0], Got(200, ((b"content-length", b"3"),), b"abc")
 
@@ -73,7 +73,7 @@ async def test_a_connection_grows_old(name):
         for number in range(2):
             assert await asked(carrier) == MEANT
             assert len(running.links) == number + 1
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SECONDS):
                 await running.links[number].gone.wait()
 
 
@@ -194,6 +194,6 @@ async def test_no_connection_is_left_when_all_is_done(carrying, name):
         for response in responses:
             response.close()
         assert len(running.links) == 20
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(SECONDS):
         for link in running.links:
             await link.gone.wait()

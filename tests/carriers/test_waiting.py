@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 
 import pytest
 
@@ -9,10 +10,22 @@ from proxy.carriers.carrier import Broken, TimedOut
 from proxy.carriers.connection import AHEAD_BYTES, Connection
 from proxy.carriers.incoming import Incoming
 from proxy.electric.client import CARRIERS
-from tests.carriers.asking import asked, read, send
+from tests.carriers.asking import Got, asked, read, send
 from tests.carriers.origin import Link, answering, origin, saying_then_silent
 from tests.carriers.streams import CHUNKED, GOOD, OK
-from tests.harness.raw import until
+from tests.harness.raw import SECONDS, until
+
+SILENCES = (0.1, 1, 10)
+"""Seconds of silence that a test tries, the shortest with which a machine is quick enough."""
+
+
+async def sent_in_time(carrier):
+    """A response whose head came before the silence."""
+    for silence in SILENCES:
+        with suppress(TimedOut):
+            return await send(carrier, silence=silence)
+    return pytest.fail("no head came in time")
+
 
 SILENT = {"at once": (), "in the head": (OK[:20],), "after an interim response": (b"HTTP/1.1 100 X\r\n\r\n",)}
 
@@ -21,13 +34,12 @@ SILENT = {"at once": (), "in the head": (OK[:20],), "after an interim response":
 async def test_silence_before_the_head_times_out(carrying, name, what):
     async with carrying(saying_then_silent(*SILENT[what])) as (carrier, running):
         waiting = asyncio.ensure_future(asked(carrier, silence=0.1))
-        await asyncio.wait({waiting}, timeout=0.6)
-        stopped = name == "aiohttp" and what == "after an interim response"  # its clock has, with that
-        assert waiting.done() != stopped
-        if stopped:
+        if name == "aiohttp" and what == "after an interim response":  # its clock has stopped, with that
+            await asyncio.wait({waiting}, timeout=0.6)
+            assert not waiting.done()
             waiting.cancel()
         else:
-            assert waiting.result() is TimedOut
+            assert await waiting is TimedOut
         await running.links[0].gone.wait()
 
 
@@ -36,11 +48,11 @@ async def test_silence_before_the_head_times_out(carrying, name, what):
 )
 async def test_silence_in_the_body_breaks_it_off(carrying, said):
     async with carrying(saying_then_silent(said)) as (carrier, running):
-        response = await send(carrier, silence=0.1)
+        response = await sent_in_time(carrier)
         with pytest.raises(Broken):
             await read(response)
         response.close()
-        await running.links[0].gone.wait()
+        await running.links[-1].gone.wait()
 
 
 async def test_every_byte_begins_the_silence_anew(carrying):
@@ -48,15 +60,19 @@ async def test_every_byte_begins_the_silence_anew(carrying):
         while True:
             await link.request()
             for piece in (OK[:9], OK[9:], b"content-length: 3\r\n\r\n", b"a", b"b", b"c"):
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(silence / 5)  # in sum more than the silence
                 await link.say(piece)
 
-    async with carrying(slowly) as (carrier, running):
-        for _ in range(2):
-            response = await send(carrier, silence=0.5)
-            assert await read(response) == b"abc"
-            response.close()
-        assert len(running.links) == 1
+    for silence in SILENCES:
+        async with carrying(slowly) as (carrier, running):
+            with suppress(TimedOut, Broken):
+                for _ in range(2):
+                    response = await send(carrier, silence=silence)
+                    assert await read(response) == b"abc"
+                    response.close()
+                assert len(running.links) == 1
+                return
+    pytest.fail("not even long silences are begun anew")
 
 
 async def test_a_shorter_silence_is_kept_after_a_longer_one(carrying):
@@ -67,17 +83,23 @@ async def test_a_shorter_silence_is_kept_after_a_longer_one(carrying):
         await link.closed()
 
     async with carrying(once) as (carrier, running):
-        (await send(carrier, silence=30)).close()
+        assert isinstance(await asked(carrier, silence=30), Got)  # read whole: else it would be closed
         assert await asked(carrier, silence=0.1) is TimedOut
         assert len(running.links) == 1
 
 
 async def test_a_connection_that_waits_knows_no_silence(carrying):
-    async with carrying(answering(GOOD["a length"][0])) as (carrier, running):
-        for _ in range(2):
-            (await send(carrier, silence=0.05)).close()
-            await asyncio.sleep(0.15)
-        assert len(running.links) == 1
+    for silence in SILENCES:
+        async with carrying(answering(GOOD["a length"][0])) as (carrier, running):
+            with suppress(TimedOut, Broken):
+                for _ in range(2):
+                    response = await send(carrier, silence=silence)
+                    await read(response)
+                    response.close()
+                    await asyncio.sleep(3 * silence)
+                assert len(running.links) == 1
+                return
+    pytest.fail("no answer came in time")
 
 
 # A reader that takes its time.
@@ -96,11 +118,13 @@ async def pour(link: Link) -> None:
 
 async def test_no_more_is_read_ahead_than_the_bound(carrying, name):
     async with carrying(pour) as (carrier, running):
-        response = await send(carrier, silence=0.2)
-        await asyncio.sleep(0.5)  # more than the silence, which does not count while nobody takes anything
-        before = running.links[0].sent
-        await asyncio.sleep(0.1)
-        assert running.links[0].sent == before < SIZE
+        response = await send(carrier, silence=0.5)
+        await asyncio.sleep(0.7)  # more than the silence, which does not count while nobody takes anything
+        before = -1
+        while before != running.links[0].sent:
+            before = running.links[0].sent
+            await asyncio.sleep(0.1)
+        assert before < SIZE
         taken = 0
         async for piece in response.chunks():
             taken += len(piece)
@@ -108,7 +132,7 @@ async def test_no_more_is_read_ahead_than_the_bound(carrying, name):
                 assert len(piece) <= AHEAD_BYTES
                 assert response._incoming.held <= AHEAD_BYTES
             if taken < 2_000_000:
-                await asyncio.sleep(0.25 if taken == len(piece) else 0.005)
+                await asyncio.sleep(0.6 if taken == len(piece) else 0.005)
         assert taken == SIZE
         response.close()
 
@@ -129,6 +153,12 @@ async def test_many_small_pieces_are_bounded_as_well():
         response.close()
 
 
+async def taken(pieces, into):
+    """Takes pieces until there are no more, or their source breaks."""
+    async for piece in pieces:
+        into.append(piece)
+
+
 async def test_what_was_held_when_the_connection_died_is_still_given_out(carrying, name):
     async with carrying(saying_then_silent(CHUNKED, b"3\r\nabc\r\n")) as (carrier, running):
         response = await send(carrier)
@@ -136,11 +166,10 @@ async def test_what_was_held_when_the_connection_died_is_still_given_out(carryin
         assert await anext(pieces) == b"abc"
         await running.links[0].part(b"2\r\nde\r\n")
         running.links[0].reset()
-        await asyncio.sleep(0.02)
-        if name == "llhttp":  # the reference drops it
-            assert await anext(pieces) == b"de"
+        rest: list[bytes] = []
         with pytest.raises(Broken):
-            await anext(pieces)
+            await taken(pieces, rest)
+        assert rest == [b"de"] or (name == "aiohttp" and not rest)  # the reference may drop it
         response.close()
 
 
@@ -156,7 +185,7 @@ async def test_giving_up_before_the_head_closes(carrying, what):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await running.links[0].gone.wait()
 
 
@@ -168,7 +197,7 @@ async def test_giving_up_in_the_body_closes(carrying):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await running.links[0].gone.wait()
         response.close()
 
@@ -179,7 +208,7 @@ async def test_closing_in_the_body_closes_the_connection(carrying, said):
         response = await send(carrier)
         response.close()
         response.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await running.links[0].gone.wait()
 
 

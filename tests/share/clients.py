@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.telemetry.events import RiderBoarded, RiderLetGo
-from tests.harness.raw import Raw, connected, request, until
+from tests.harness.raw import SECONDS, Raw, connected, request, until
+from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
 
@@ -40,7 +41,7 @@ class Scripted:
     async def let_go(self) -> None:
         """Waits until the proxy has closed the first of them."""
         await until(lambda: self.connections, "asked")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await self.connections[0].closed.wait()
 
     async def _script(self, connection: Connection, _: Asked) -> None:
@@ -54,6 +55,18 @@ async def clients(proxy: Proxy, count: int, receive_bytes: int | None = None) ->
     """So many connections."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(connected(proxy.address, receive_bytes)) for _ in range(count)]
+
+
+async def board_for_a_while(proxy: Proxy, rider: Raw, target: str) -> None:
+    """Boards with a token that ends meanwhile: the shortest with which this machine gets aboard at all."""
+    for seconds in (2, 8, 32):
+        before, refused = len(boarded(proxy)), len(proxy.ended)
+        await rider.say(get(proxy, target, seconds=seconds))
+        await until(lambda: len(boarded(proxy)) > before or len(proxy.ended) > refused)  # noqa: B023
+        if len(boarded(proxy)) > before:
+            return
+        assert_refused(await rider.answer(), "token_expired")
+    raise AssertionError("nobody gets aboard")
 
 
 def boarded(proxy: Proxy) -> list[str]:

@@ -197,4 +197,4 @@ class DeskMachine(RuleBasedStateMachine):
 
 
 TestDesk = DeskMachine.TestCase
-TestDesk.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestDesk.settings = settings(stateful_step_count=60)

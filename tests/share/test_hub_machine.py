@@ -214,4 +214,4 @@ class HubMachine(RuleBasedStateMachine):
 
 
 TestHub = HubMachine.TestCase
-TestHub.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestHub.settings = settings(stateful_step_count=60)

@@ -15,6 +15,7 @@ from tests.share.clients import (
     LIVE,
     Scripted,
     aboard,
+    board_for_a_while,
     boarded,
     clients,
     get,
@@ -85,7 +86,7 @@ async def test_a_token_that_expires_ends_its_own_rider_only(upstream, starting):
     held = Scripted(upstream)
     async with starting(PROXY_TOKEN_LEEWAY_SECONDS="0") as proxy, clients(proxy, 2) as (short, long):
         await long.say(get(proxy))
-        await short.say(get(proxy, seconds=2))
+        await board_for_a_while(proxy, short, LIVE)
         await aboard(proxy, 2)
         assert_refused(await short.answer(), "token_expired")
         held.go.set()

@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from tests.harness.raw import until
+from tests.harness.raw import SECONDS, until
 from tests.harness.upstream import Connection
 from tests.share.clients import (
     SSE,
     STREAM,
     Scripted,
     aboard,
+    board_for_a_while,
     boarded,
     change,
     clients,
@@ -38,7 +39,7 @@ class Stream:
 
     async def number(self, count):
         """The connection of the stream that was opened as the so-manieth."""
-        async with asyncio.timeout(5), self.opened:
+        async with asyncio.timeout(SECONDS), self.opened:
             await self.opened.wait_for(lambda: len(self.open) >= count)
         return self.open[count - 1]
 
@@ -220,15 +221,15 @@ async def test_the_last_one_out_closes_the_stream(proxy, stream):
         await source.chunk(up_to_date(5))
         assert await third.piece() == up_to_date(5)
         third.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await source.closed.wait()
 
 
 async def test_a_token_that_expires_ends_its_own_stream_only(upstream, starting, stream):
     async with starting(PROXY_TOKEN_LEEWAY_SECONDS="0") as proxy, clients(proxy, 2) as (short, long):
         await opened(proxy, long)
-        await short.say(get(proxy, SSE, seconds=2))
-        await short.head()
+        await board_for_a_while(proxy, short, SSE)
+        assert (await short.head()).status == 200
         assert await short.piece() == b""
         await (await stream.number(1)).chunk(up_to_date(5))
         assert await long.piece() == up_to_date(5)
@@ -243,7 +244,7 @@ async def test_a_drain_ends_every_rider_cleanly_and_the_stream(proxy, stream):
         proxy.stop.set()
         for rider in riders:
             assert await rider.piece() == b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await source.closed.wait()
 
 
