@@ -43,9 +43,10 @@ types: venv
 check: venv
 	$(BIN)/pytest -n 2 -q tests/core tests/attacks
 
-# The coverage reports speak only when they fail, so that pytest's summary stays the last line.
+# Three processes on two cores: much of the suite waits for sockets and for other processes. The coverage reports speak
+# only when they fail, so that pytest's summary stays the last line.
 test: lint types
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage report $(CORE) >coverage-core.txt || { cat coverage-core.txt; exit 1; }
 	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 

@@ -7,12 +7,20 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness.electric import Chosen, Real, databases
+from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT, SHARED
 from tests.harness.upstream import Upstream, scripted
 from tests.harness.ways import Way
+
+# No property is judged by the time that it takes: a busy machine is no fault of the code.
+_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=_QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,7 +84,7 @@ async def proxy(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client that reads what comes."""
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with plain(timeout=10) as client:
         yield client
 
 

@@ -13,13 +13,13 @@ import pytest
 from proxy.auth.keys import new_keys
 from proxy.gateway.open_requests import MOST_ARRIVING
 from proxy.telemetry.events import BookLoaded, RequestEnded
-from tests.harness.raw import Raw, connected, request, until
+from tests.harness.raw import SECONDS, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Upstream
 from tests.relay.asking import BODY, TARGET, post
 
-SECONDS = 2
+LIFETIME = 3
 
 
 @asynccontextmanager
@@ -39,19 +39,19 @@ async def verified(proxy: Proxy) -> int:
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
 
-async def begun(proxy: Proxy, raw: Raw) -> None:
+async def begun(proxy: Proxy, raw: Raw, seconds: int = 300) -> None:
     """Sends a POST but for the end of its body, and waits until its token has been verified."""
     await raw.say(
         request(
             TARGET,
-            f"authorization: Bearer {proxy.token(seconds=SECONDS)}",
+            f"authorization: Bearer {proxy.token(seconds=seconds)}",
             "content-type: application/json",
             f"content-length: {len(BODY)}",
             method="POST",
             body=BODY[:-1],
         )
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while not await verified(proxy):  # noqa: ASYNC110 - a metric announces nothing
             await asyncio.sleep(0.01)
 
@@ -60,7 +60,7 @@ async def revoke(proxy: Proxy) -> None:
     path = proxy.settings.revocations
     assert path is not None
     path.write_text("sub acc-ada\n")
-    async with asyncio.timeout(10), connected(proxy.address) as other:
+    async with asyncio.timeout(SECONDS), connected(proxy.address) as other:
         said = request(TARGET, f"authorization: Bearer {proxy.token()}")
         while (await other.ask(said)).status != 401:  # noqa: ASYNC110 - the file is looked at each second
             await asyncio.sleep(0.02)
@@ -77,7 +77,7 @@ async def remove_the_key(proxy: Proxy) -> None:
 
 
 async def let_expire(_: Proxy) -> None:
-    over = time.time() + SECONDS
+    over = time.time() + LIFETIME
     await until(lambda: time.time() > over)
 
 
@@ -93,7 +93,7 @@ async def test_a_body_that_ends_too_late_is_not_served(
     upstream: Upstream, tmp_path: Path, happens: Callable[[Proxy], Awaitable[None]], code: str
 ) -> None:
     async with admitting(upstream, tmp_path) as proxy, connected(proxy.address) as raw:
-        await begun(proxy, raw)
+        await begun(proxy, raw, LIFETIME if happens is let_expire else 300)
         await happens(proxy)
         asked = len(upstream.asked)
         await raw.say(BODY[-1:])
@@ -130,7 +130,7 @@ async def test_only_so_many_bodies_of_a_subject_arrive_at_a_time(upstream: Upstr
         arriving = [await stack.enter_async_context(connected(proxy.address)) for _ in range(MOST_ARRIVING)]
         for raw in arriving:
             await raw.say(post(proxy)[:-1])
-        async with asyncio.timeout(10), connected(proxy.address) as more:
+        async with asyncio.timeout(SECONDS), connected(proxy.address) as more:
             while await verified(proxy) < MOST_ARRIVING:  # noqa: ASYNC110 - a metric announces nothing
                 await asyncio.sleep(0.01)
             async with connected(proxy.address) as refused:

@@ -42,6 +42,7 @@ from proxy.telemetry.events import (
     UpstreamRetried,
 )
 from proxy.telemetry.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
+from tests.harness.plain import plain
 from tests.tree import ROOT
 
 KINDS = [kind.value for kind in Kind]
@@ -244,7 +245,7 @@ def ring(tmp_path: Path) -> KeyRing:
 
 async def scraped(parts: Parts) -> bytes:
     transport = httpx.ASGITransport(app=parts.admin)
-    async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
+    async with plain(transport=transport, base_url="http://admin") as client:
         return (await client.get("/metrics")).content
 
 

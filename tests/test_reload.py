@@ -6,13 +6,13 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
 from proxy.telemetry.events import BookLoaded, BookRejected, DecisionMade, KeysLoaded, ReloadRefused
 from proxy.telemetry.logs import members
+from tests.harness.plain import plain
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES, Proxy, running
@@ -59,7 +59,7 @@ async def reloaded(proxy: Proxy, outcome: type = BookLoaded) -> None:
 
 async def metric(proxy: Proxy, name: str) -> str:
     """The samples of a metric, as they stand."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         text = (await client.get(f"{proxy.admin_url}/metrics")).text
     return "\n".join(line for line in text.split("\n") if line.startswith(f"shape_proxy_{name}"))
 

@@ -197,11 +197,9 @@ async def test_nobody_listens_any_more_when_it_has_stopped(ended: Proxy) -> None
 
 
 async def test_with_nothing_open_it_ends_at_once(upstream: Upstream, tmp_path: Path) -> None:
-    async with running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="60") as proxy:
-        begun = time.monotonic()
+    async with running(upstream.url, tmp_path, PROXY_DRAIN_SECONDS="3600") as proxy:
         proxy.stop.set()
         await until(lambda: lifecycle(proxy.seen)[-1] == "stopped")
-        assert time.monotonic() - begun < 5
 
 
 async def draining(proxy: Proxy) -> None:

@@ -53,7 +53,7 @@ _ORDER: Final = frozenset(("<", "<=", ">", ">=", "BETWEEN", "NOT BETWEEN"))
 _DAY: Final = r"\d{4}-\d{2}-\d{2}"
 _LITERALS: Final = {
     "date": re.compile(_DAY, re.ASCII),
-    "timestamptz": re.compile(rf"{_DAY} \d{{2}}:\d{{2}}:\d{{2}}(?:\.\d{{1,6}})?\+00", re.ASCII),
+    "timestamptz": re.compile(rf"{_DAY} \d{{2}}:\d{{2}}:\d{{2}}(?:\.\d{{0,5}}[1-9])?\+00", re.ASCII),
 }
 _FORMS: Final = {"date": "2026-01-31", "timestamptz": "2026-01-31 12:00:00+00"}
 

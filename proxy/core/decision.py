@@ -165,7 +165,7 @@ def predicate(case: Case) -> Predicate:
     """The policy's predicate, and the client's filter under it."""
     request = case.request
     try:
-        return _conjoined(case, request.where, request.params or {}, frozenset())
+        return _conjoined(case, request.where, request.params or {}, frozenset(), live=True)
     except FilterFault as fault:
         raise _filter_refusal(case, "where", fault) from None
 
@@ -191,8 +191,13 @@ def subset(case: Case) -> AuthorizedSubset | None:
 RULES: tuple[Callable[[Case], Any], ...] = (columns, queryable, replica, log, predicate, subset)
 
 
-def _conjoined(case: Case, text: str | None, params: Mapping[int, str], arrays: frozenset[int]) -> Predicate:
+def _conjoined(
+    case: Case, text: str | None, params: Mapping[int, str], arrays: frozenset[int], *, live: bool = False
+) -> Predicate:
     client = None if text is None else _client_filter(case, text, params)
+    if live and client is not None and any("\\" in params.get(number, "") for number in client.patterns):
+        # PostgreSQL reads an escape, Electric a backslash; the filter of a subset is PostgreSQL's alone
+        raise FilterFault(0, "the pattern of a shape holds no backslash: ask for a subset, or use = for exact texts")
     if client is not None and arrays - filters.array_params_of(client):
         raise FilterFault(0, "a list is for = ANY($n) alone", "malformed")
     return filters.conjoin(case.enforced, client, case.values, params, case.filter_limits)

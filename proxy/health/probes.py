@@ -218,7 +218,9 @@ def _jittered(seconds: float) -> float:
 
 
 @asynccontextmanager
-async def measuring(settings: Settings, source: Source, observe: Observe) -> AsyncIterator[Mapping[str, str]]:
+async def measuring(
+    settings: Settings, source: Source, observe: Observe, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Mapping[str, str]]:
     """Measures what the settings name while it is open; gives what is known of each measure, for /ready."""
     if settings.database_url is None:
         yield {}
@@ -226,7 +228,7 @@ async def measuring(settings: Settings, source: Source, observe: Observe) -> Asy
     jobs: list[Job] = [SlotProbe(settings.replication_slot, settings.replication_seconds, observe)]
     running = []
     if settings.heartbeat_table is not None:
-        heartbeat = Heartbeat(settings.heartbeat_table, settings.heartbeat_seconds, observe)
+        heartbeat = Heartbeat(settings.heartbeat_table, settings.heartbeat_seconds, observe, clock)
         jobs.insert(0, heartbeat)
         followed = Followed(FOLLOWER, settings.heartbeat_table, ("replica", "beat"))
         running.append(Follower(source, followed, heartbeat, observe).run())

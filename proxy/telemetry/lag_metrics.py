@@ -17,9 +17,10 @@ NAN = float("nan")
 
 
 class LagMetrics:
-    """Its `readers` are called with observations of their types."""
+    """Its `readers` are called with observations of their types; `clock` is the one that the beats are timed by."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         gauge = partial(Gauge, registry=registry)
         self._delivery = Histogram(
             "shape_proxy_delivery_lag_seconds",
@@ -49,10 +50,9 @@ class LagMetrics:
         self._waiting_since: float | None = None
         self._unknown: set[str] = set()
         self._set_slot(NAN, NAN, NAN)
-        for measure in MEASURES:
-            self._lag_unknown.labels(measure)
-        for follower in FOLLOWERS:
-            self._restarts.labels(follower)
+        for metric, labels in ((self._lag_unknown, MEASURES), (self._restarts, FOLLOWERS)):
+            for label in labels:
+                metric.labels(label)
         self.readers: Mapping[type, Callable[[Any], None]] = {
             DeliveryMeasured: self._delivery_measured,
             ReplicationMeasured: lambda seen: self._set_slot(seen.lag_bytes, seen.retained_bytes, seen.active),
@@ -64,7 +64,7 @@ class LagMetrics:
         """Read when scraped, so that a beat that does not come back is a growing lag, and not silence."""
         if "delivery" in self._unknown or (self._last is None and self._waiting_since is None):
             return NAN
-        waiting = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        waiting = 0.0 if self._waiting_since is None else self._clock() - self._waiting_since
         return max(self._last or 0.0, waiting)
 
     def _delivery_measured(self, seen: DeliveryMeasured) -> None:

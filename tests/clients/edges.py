@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.clients.peer import tool
 from tests.clients.world import free_port
+from tests.harness.raw import SECONDS
 
 EDGE = Path(__file__).parents[2] / "deploy" / "edge"
 NGINX_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -96,7 +97,7 @@ async def _read(process: asyncio.subprocess.Process) -> str:
 
 async def _listening(port: int, process: asyncio.subprocess.Process, said: "asyncio.Task[str]") -> None:
     """Until the port takes connections."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(SECONDS):
         while True:
             assert process.returncode is None, f"the edge ended: {await said}"
             try:

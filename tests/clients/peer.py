@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.harness.raw import SECONDS
+
 HERE = Path(__file__).parent
 COMPILED = HERE / "dist" / "node" / "tests" / "clients" / "node"
 Event = dict[str, Any]
@@ -41,7 +43,7 @@ class Client(ABC):
     async def order(self, what: str, **fields: object) -> None:
         """Sends one order."""
 
-    async def next(self, event: str, seconds: float = 20, **fields: object) -> Event:
+    async def next(self, event: str, seconds: float = SECONDS, **fields: object) -> Event:
         """The next event of this name with these fields; others before it are passed over."""
         try:
             async with asyncio.timeout(seconds):
@@ -93,7 +95,7 @@ class Peer(Client):
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SECONDS):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()

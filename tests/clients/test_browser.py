@@ -122,7 +122,7 @@ async def test_over_http_2_at_the_edge_ten_collections_are_live_at_once(
         await user.order("get", url=f"{url}/v1/../metrics")
         await user.next("failed")  # no CORS: the page may not read it
         await user.order("logout")
-        await app.until(lambda: app.open == 0, seconds=5)
+        await app.until(lambda: app.open == 0)
 
 
 @pytest.mark.parametrize("file", ["Caddyfile", "nginx.conf"])

@@ -5,6 +5,7 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -164,15 +165,15 @@ async def test_two_users_side_by_side_never_see_each_other(app: World, visit: Vi
 
 
 @pytest.mark.stand_in  # its polls last a second
-async def test_ten_collections_share_each_token(start: StartWorld, visit: Visit) -> None:
-    async with start(long_poll_seconds=1) as app, visit(app) as (user, backend):
-        backend.seconds = 3
+async def test_ten_collections_share_each_token(start: StartWorld, visit: Visit, tmp_path: Path) -> None:
+    (revoked := tmp_path / "revoked").touch()
+    async with start(long_poll_seconds=1, PROXY_REVOCATIONS=revoked) as app, visit(app) as (user, backend):
         for name in TEN:
             await user.order("collection", id=name)
-        await user.next("ready")
-        backend.seconds = 300
         while len({one["collection"] for one in user.all("ready")}) < len(TEN):
             await user.next("ready")
+        assert len(backend.tokens) == 1
+        revoked.write_text("jti 0\n")
         await user.next("answer", status=401)
         await app.message("after the refresh")
         await came(user, "after the refresh")

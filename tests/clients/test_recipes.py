@@ -16,6 +16,7 @@ from tests.clients.peer import tool
 from tests.clients.recipes import COMPILED, README, blocks, placed
 from tests.clients.test_collections import opened
 from tests.clients.world import World
+from tests.harness.raw import SECONDS
 from tests.harness.running import running
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream, scripted
 
@@ -49,7 +50,7 @@ async def until(output: asyncio.StreamReader, *wanted: str) -> list[str]:
     """Reads lines until one has all of these words."""
     lines = []
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while line := (await output.readline()).decode():
                 lines.append(line)
                 if all(word in line for word in wanted):
@@ -93,7 +94,7 @@ async def test_the_curl_recipe(app: World, served: Backend, tmp_path: Path) -> N
         await app.until(lambda: app.open == 1)
         await app.until(lambda: any(b"live=true" in one.target for one in app.stand_in.requests_seen))
         await app.message("waited for")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             said = (await output.read()).decode()
     assert said.index("hello") < said.index("up-to-date") < said.index("waited for")
 

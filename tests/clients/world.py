@@ -16,6 +16,7 @@ from proxy.auth.keys import new_keys
 from proxy.sandbox import StandIn, StandInSettings
 from proxy.telemetry.events import RequestEnded, RequestOpened
 from tests.harness.electric import electric
+from tests.harness.raw import SECONDS
 from tests.harness.running import SECRET, Proxy, running
 
 Database = psycopg.AsyncConnection[Any]
@@ -81,7 +82,7 @@ class World:
         opened = sum(isinstance(one, RequestOpened) for one in seen)
         return opened - sum(isinstance(one, RequestEnded) and one.opened for one in seen)
 
-    async def until(self, holds: Any, seconds: float = 20) -> None:
+    async def until(self, holds: Any, seconds: float = SECONDS) -> None:
         """Waits until a condition on what the proxy or the stand-in saw holds."""
         async with asyncio.timeout(seconds):
             while not holds():  # noqa: ASYNC110 - what is watched are plain lists

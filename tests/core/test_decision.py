@@ -201,6 +201,7 @@ OTHERS: dict[str, tuple[dict[str, str], Code]] = {
     "a comment": ({"where": "mode = 'a' --"}, Code.filter_malformed),
     "a subquery": ({"where": "mode IN (SELECT 'a')"}, Code.filter_malformed),
     "a placeholder": ({"where": "mode = {session_id}"}, Code.filter_malformed),
+    "a backslash in a pattern": ({"where": "mode LIKE $1", "params[1]": "50\\%"}, Code.filter_malformed),
     "a parameter without a value": ({"where": "mode = $1"}, Code.filter_malformed),
 }
 
@@ -390,3 +391,9 @@ def test_any_claims_are_a_shape_of_that_claim_or_a_refusal(values: dict[str, obj
         assert came.predicate.params[0] == values["session_id"]
     else:
         assert came.code in (Code.claim_missing, Code.claim_malformed)
+
+
+def test_a_pattern_of_a_subset_may_hold_a_backslash() -> None:
+    page = decided(subset__where="mode LIKE $1", subset__params='{"1":"50\\\\%"}').subset
+    assert page is not None
+    assert page.predicate.params == ("s-ada", "50\\%")

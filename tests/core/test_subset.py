@@ -324,7 +324,7 @@ def test_parameters_are_counted_and_measured_in_bytes() -> None:
     )
 )
 def test_a_list_is_read_by_the_filter_language_as_it_was_written(elements: list[str]) -> None:
-    condition = parse("mode = ANY($1)", frozenset({"mode"}))
+    condition = parse("mode @> $1", frozenset({"mode"}))
     literal = array_literal(elements)
     assert conjoin((), condition, {}, {1: literal}).params == (literal,)
 

@@ -9,7 +9,7 @@ INTEGER_COLUMNS = ("seq", "id", "tokens")
 BOOLEAN_COLUMNS = ("done", '"done"')
 TEXTS = ("user", "assistant", "it's", "", "s1", "Straße", "50%", "a_b", "x\ny", "NULL", "true", "{a}", "$1", "--", "é")
 INTEGERS = ("0", "1", "2", "-5", "+7", "2147483647")
-TIMES = ("2024-01-01T00:00:00Z", "2024-01-02 00:00:00+00")
+TIMES = ("2024-01-01T00:00:00Z", "2024-01-02 00:00:00+00", "2024-01-02T00:00:00.000Z", "1999-12-31T23:59:59.0Z")
 PATTERNS = ("u%", "%s%", "_", "%", "it's", "A%", "%'%", "")
 COMPARISONS = ("=", "<>", "!=", "<", "<=", ">", ">=")
 SAFE_COMPARISONS = ("=", "<>", "!=")
@@ -78,6 +78,7 @@ class Grammar:
 
     def _test(self) -> str:
         kinds: list[Callable[[], str]] = [self._of_texts, self._of_texts, self._of_integers, self._of_booleans]
+        kinds += [self._of_equal_values]
         if not self._agreeing:
             kinds += [self._of_patterns, self._of_times, self._of_calls]
         return self._random.choice(kinds)()
@@ -116,6 +117,17 @@ class Grammar:
     def _of_patterns(self) -> str:
         operator = self._pick("LIKE", "NOT LIKE", "ilike", "NOT ILIKE")
         return f"{self._pick(*TEXT_COLUMNS)} {operator} {self._quoted(self._pick(*PATTERNS))}"
+
+    def _of_equal_values(self) -> str:
+        """Equalities whose constants are written otherwise than PostgreSQL writes the values of rows."""
+        no = self._pick("", "NOT ")
+        times = self._quoted(self._pick(*TIMES)), self._quoted(self._pick(*TIMES))
+        decimals = self._pick("2.0", "1.0", "0.5"), self._pick("2.0", "-5.00")
+        column, values = self._pick("at", "seq"), times
+        if column == "seq":
+            values = decimals
+        form = self._pick("{c} = {a}", "{b} = {c}", "{c} {no}IN ({a}, {b})", "{no}({c} = {a})", "{c} <> {b}")
+        return form.format(c=column, a=values[0], b=values[1], no=no)
 
     def _of_times(self) -> str:
         return f"at {self._pick('=', '<', '>=')} {self._quoted(self._pick(*TIMES))}"

@@ -14,6 +14,7 @@ import psycopg
 
 from tests.differential.grammar import Filter
 from tests.differential.ground import COLUMNS, HIDDEN, Database, Rule
+from tests.harness.plain import plain
 from tests.harness.running import Proxy
 
 AT_ONCE = 6
@@ -89,7 +90,7 @@ async def compared(proxy: Proxy, oracle: Oracle, questions: Iterable[Question]) 
     """Asks all of them and says what is wrong."""
     report = Report()
     turn = asyncio.Semaphore(AT_ONCE)
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with plain(timeout=60) as client:
 
         async def one(question: Question) -> None:
             async with turn:

@@ -12,6 +12,7 @@ from tests.differential.grammar import Filter, Grammar
 from tests.differential.ground import Rule
 from tests.differential.pages import Oracle
 from tests.differential.writer import FENCE, Writer
+from tests.harness.plain import plain
 from tests.harness.running import Proxy
 
 
@@ -49,7 +50,7 @@ async def _together(proxy: Proxy, followers: list[Follower], writer: Writer, tra
     """Writes while they start, and while they follow; the last write is the fence."""
     started = asyncio.Semaphore(0)
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+    async with plain(timeout=120, limits=limits) as client:
         following = [asyncio.create_task(one.run(client, proxy, started.release)) for one in followers]
         for _ in range(transactions // 3):
             await writer.transaction()

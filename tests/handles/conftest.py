@@ -19,6 +19,7 @@ from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
 from proxy.sandbox import query as stand_in_query
 from proxy.sandbox import request as stand_in_request
 from proxy.sandbox.definition import number, resolve
+from tests.harness.plain import plain
 from tests.harness.running import SECRET, Proxy, running
 from tests.harness.shared import shared_proxy, shared_upstream
 from tests.harness.unbound import Unbound
@@ -166,5 +167,5 @@ async def ground(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
 @pytest_asyncio.fixture(loop_scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client."""
-    async with httpx.AsyncClient(timeout=15) as made:
+    async with plain(timeout=15) as made:
         yield made

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 10
+SECONDS = 60
 """The bound on every wait: reached only by a test that fails."""
 
 

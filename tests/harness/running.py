@@ -29,6 +29,7 @@ from proxy.runtime.compose import Served
 from proxy.runtime.embedded import composed
 from proxy.settings import Settings
 from proxy.telemetry.events import Observation, RequestEnded, RequestOpened
+from tests.harness.plain import plain
 from tests.harness.ways import PREFIX, Way, behind_uvicorn
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -116,6 +117,7 @@ def environment(upstream_url: str, keys: Path) -> dict[str, str]:
         "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
         "PROXY_POLICIES": str(POLICIES),
         "PROXY_DRAIN_SECONDS": "2",
+        "PROXY_CONNECT_SECONDS": "30",  # a busy machine is no outage of Electric
     }
 
 
@@ -152,7 +154,7 @@ def _url(bound: socket.socket) -> str:
 
 
 async def _ready(proxy: Proxy, task: asyncio.Task[None]) -> None:
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         while not task.done():
             try:
                 if (await client.get(f"{proxy.admin_url}/live")).status_code == 200:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.harness.raw import SECONDS
+
 SCHEMA = '{"id":{"type":"text","pk_index":0}}'
 HEADERS = {
     "content-type": "application/json; charset=utf-8",
@@ -105,7 +107,7 @@ class Upstream:
 
     async def wait_for(self, count: int) -> None:
         """Waits, bounded, until this many shape requests have come."""
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(SECONDS), self.arrived:
             await self.arrived.wait_for(lambda: len(self.asked) >= count)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -40,6 +40,17 @@ async def stand_in(database: str) -> AsyncIterator[StandIn]:
         yield stand_in
 
 
+def beating(database: str) -> dict[str, str]:
+    """The settings that measure quickly, by their names in the environment."""
+    return {
+        "DATABASE_URL": database,
+        "PROXY_HEARTBEAT_TABLE": TABLE,
+        "PROXY_HEARTBEAT_SECONDS": "0.2",
+        "PROXY_REPLICATION_SLOT": SLOT,
+        "PROXY_REPLICATION_SECONDS": "0.2",
+    }
+
+
 @pytest.fixture
 def starting(stand_in: StandIn, database: str, tmp_path: Path) -> Starting:
     """Starts the proxy with quick beats; settings by their names in the environment."""
@@ -49,14 +60,7 @@ def starting(stand_in: StandIn, database: str, tmp_path: Path) -> Starting:
     async def start(**variables: str) -> AsyncIterator[Proxy]:
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
-        said = {
-            "DATABASE_URL": database,
-            "PROXY_HEARTBEAT_TABLE": TABLE,
-            "PROXY_HEARTBEAT_SECONDS": "0.2",
-            "PROXY_REPLICATION_SLOT": SLOT,
-            "PROXY_REPLICATION_SECONDS": "0.2",
-            "PROXY_PROBE_SECONDS": "0.1",
-        }
+        said = beating(database) | {"PROXY_PROBE_SECONDS": "0.1"}
         async with running(stand_in.url, folder, **(said | variables)) as proxy:
             yield proxy
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.harness.plain import plain
+from tests.harness.raw import SECONDS
 from tests.harness.running import Proxy
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -30,18 +31,18 @@ class Scrape:
 
 async def scraped(proxy: Proxy) -> Scrape:
     """The metrics now."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         return Scrape((await client.get(f"{proxy.admin_url}/metrics")).text)
 
 
 async def readiness(proxy: Proxy) -> tuple[int, dict[str, Any]]:
     """The status and body of /ready now."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         answer = await client.get(f"{proxy.admin_url}/ready")
         return answer.status_code, answer.json()
 
 
-async def when(proxy: Proxy, condition: Callable[[Scrape], bool], seconds: float = 10) -> Scrape:
+async def when(proxy: Proxy, condition: Callable[[Scrape], bool], seconds: float = SECONDS) -> Scrape:
     """The first metrics that meet a condition; no event announces them."""
     end = time.monotonic() + seconds
     while not condition(said := await scraped(proxy)):

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from proxy.telemetry.metrics import Metrics
+from tests.harness.raw import SECONDS
 from tests.harness.running import running
 from tests.harness.upstream import Upstream
 from tests.lag.conftest import DEPLOY
@@ -22,7 +23,6 @@ from tests.lag.conftest import DEPLOY
 RULES = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"
 NAME = re.compile(r"\bshape_proxy_[a-z0-9_]+\b")
-SECONDS = 20
 T = TypeVar("T")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from tests.harness.raw import Raw, request, until
+from tests.harness.raw import SECONDS, Raw, request, until
 from tests.harness.running import Proxy
 from tests.harness.upstream import HEADERS, Asked, Connection, Script, Upstream
 
@@ -46,7 +46,7 @@ class Held:
 
     async def gone(self) -> None:
         """Waits until the proxy has closed every connection that was held."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await asyncio.gather(*(connection.closed.wait() for connection in self.connections))
 
 

@@ -287,7 +287,7 @@ async def test_a_head_is_waited_for_as_long_as_its_kind_may_take(starting, upstr
 
 async def test_a_stream_that_falls_silent_is_finished(starting, upstream):
     held = Held(upstream, one_event)
-    async with starting(PROXY_SSE_IDLE_SECONDS="0.2") as proxy, connected(proxy.address) as raw:
+    async with starting(PROXY_SSE_IDLE_SECONDS="1") as proxy, connected(proxy.address) as raw:
         assert await head_and_piece(raw, get(proxy, SSE)) == EVENT
         assert await raw.piece() == b""
         await held.gone()
@@ -296,7 +296,7 @@ async def test_a_stream_that_falls_silent_is_finished(starting, upstream):
 
 async def test_a_body_that_falls_silent_is_cut(starting, upstream):
     held = Held(upstream, half_a_body)
-    async with starting(PROXY_HEAD_SECONDS="0.2") as proxy, connected(proxy.address) as raw:
+    async with starting(PROXY_HEAD_SECONDS="1") as proxy, connected(proxy.address) as raw:
         assert await head_and_piece(raw, get(proxy)) == b"[1,"
         with pytest.raises(Broken):
             await raw.piece()

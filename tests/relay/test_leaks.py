@@ -4,9 +4,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
-import httpx
 import psutil
 
+from tests.harness.plain import plain
 from tests.harness.raw import SECONDS, Raw, connected, request, until
 from tests.harness.running import Proxy
 from tests.harness.shared import ON_MODULE_LOOP
@@ -85,7 +85,7 @@ async def leaving(proxy: Proxy, upstream: Upstream, number: int) -> None:
 
 async def open_streams(proxy: Proxy) -> float:
     """What /metrics says is open."""
-    async with httpx.AsyncClient() as client:
+    async with plain() as client:
         text = (await client.get(f"{proxy.admin_url}/metrics")).text
     found = re.search(r"^shape_proxy_open_request_places (\S+)$", text, re.MULTILINE)
     assert found is not None

@@ -1,7 +1,9 @@
 """A reader of one shape, as Electric's clients are: it keeps handle and offset from answer to answer."""
 
+import asyncio
 from typing import Any
 
+from tests.harness.raw import SECONDS
 from tests.sandbox.wire import Seen, ask
 
 ADA = {"table": "chat_messages", "where": "session_id = $1", "params[1]": "s-ada"}
@@ -33,6 +35,13 @@ class Reader:
     async def live(self, **more: str) -> Seen:
         """One live request."""
         return await self.next(live="true", **more)
+
+    async def until_changed(self) -> Seen:
+        """Live requests until one brings a change."""
+        async with asyncio.timeout(SECONDS):
+            while not changes(answer := await self.live()):
+                pass
+        return answer
 
     def _query(self, more: dict[str, str]) -> dict[str, str]:
         place = {"offset": self.offset} | ({"handle": self.handle} if self.handle else {})

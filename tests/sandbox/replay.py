@@ -14,6 +14,7 @@ import psycopg
 
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
 from tests.harness.electric import Chosen, electric, scale
+from tests.harness.raw import SECONDS
 from tests.sandbox.names import HANDLE, Names
 from tests.sandbox.wire import Seen, Wire, target
 
@@ -169,7 +170,7 @@ def _named(seen: Seen, names: Names) -> Seen:
 
 
 async def _health(stand_in: StandIn, status: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while True:
             async with await Wire.open(stand_in.url) as wire:
                 answer = await wire.ask("GET", "/v1/health")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.sandbox import StandIn
+from tests.harness.raw import SECONDS
 from tests.sandbox.reader import Reader, changes, operations
 from tests.sandbox.test_changes import Sql, written
 from tests.sandbox.test_waiting import answering, until
@@ -81,7 +82,7 @@ async def times_have_no_precision(stand_in: StandIn, sql: Sql) -> bool:
 async def streams_end_when_settings_say(stand_in: StandIn, _: Sql) -> bool:
     reader = Reader(stand_in.url)
     await reader.first()
-    async with asyncio.timeout(stand_in.settings.sse_seconds + 5):
+    async with asyncio.timeout(SECONDS):
         return (await reader.live(live_sse="true")).status == 200 and stand_in.settings.sse_seconds < 60
 
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.harness.plain import plain
 from tests.harness.running import SECRET, running
 from tests.sandbox.quick import Start
 
@@ -56,7 +56,7 @@ async def test_rows_leave_only_by_types_that_are_safe(
     async with (
         start(secret=SECRET) as stand_in,
         running(stand_in.url, tmp_path, PROXY_POLICIES=str(tmp_path / "policies")) as proxy,
-        httpx.AsyncClient() as client,
+        plain() as client,
     ):
         answered = await client.get(proxy.shape("notes", columns=columns), headers=proxy.bearer())
     assert answered.status_code == status, answered.text

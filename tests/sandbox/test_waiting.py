@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 
 from proxy.sandbox import EmbeddedPostgres, StandIn
+from tests.harness.raw import SECONDS
 from tests.sandbox.quick import QUICK, Start
 from tests.sandbox.reader import ADA, Reader, values
 from tests.sandbox.test_changes import MESSAGE
@@ -27,24 +28,31 @@ async def test_a_live_poll_without_a_change_ends_after_its_time(stand_in: StandI
     assert first["etag"] != second["etag"]
 
 
-async def test_an_offset_beyond_the_log_is_held_half_that_time(stand_in: StandIn) -> None:
-    reader = Reader(stand_in.url)
-    await reader.first()
-    begun = time.monotonic()
-    answer = await reader.next(offset="99999999999_0")
-    assert QUICK.long_poll_seconds / 2 <= time.monotonic() - begun < QUICK.long_poll_seconds
+async def test_an_offset_beyond_the_log_is_held_half_that_time(start: Start) -> None:
+    async with start(long_poll_seconds=2) as stand_in:
+        reader = Reader(stand_in.url)
+        await reader.first()
+        begun = time.monotonic()
+        beyond = asyncio.create_task(reader.next(offset="99999999999_0"))
+        poll = asyncio.create_task(reader.live())
+        await asyncio.wait({beyond, poll}, return_when=asyncio.FIRST_COMPLETED)
+        assert time.monotonic() - begun >= 1
+        assert (beyond.done(), poll.done()) == (True, False)
+        answer = await beyond
+        await poll
     assert answer.json["errors"] == {"offset": ["out of bounds for this shape"]}
 
 
 async def test_a_held_replication_shows_changes_late_and_all_of_them(stand_in: StandIn, sql: Sql) -> None:
     reader = Reader(stand_in.url)
     await reader.first()
-    await stand_in.hold_replication(0.8)
+    await stand_in.hold_replication(3600)
     await asyncio.to_thread(sql, ROW)
-    begun = time.monotonic()
     assert values(await reader.live(), "body") == []
-    assert values(await reader.live(), "body") == ["late"]
-    assert time.monotonic() - begun >= 0.7
+    begun = time.monotonic()
+    await stand_in.hold_replication(0.8)
+    assert values(await reader.until_changed(), "body") == ["late"]
+    assert time.monotonic() - begun >= 0.8
 
 
 async def test_a_delayed_replication_falls_behind_by_its_delay(database: str, stand_in: StandIn, sql: Sql) -> None:
@@ -54,13 +62,13 @@ async def test_a_delayed_replication_falls_behind_by_its_delay(database: str, st
     begun = time.monotonic()
     await asyncio.to_thread(sql, ROW)
     assert await lag(database, stand_in.slot_name) > 0
-    assert values(await reader.live(), "body") == ["late"]
+    assert values(await reader.until_changed(), "body") == ["late"]
     assert time.monotonic() - begun >= 0.4
-    stand_in.replication_delay_seconds = 0
+    stand_in.replication_delay_seconds = 3600
     await asyncio.to_thread(sql, "UPDATE chat_messages SET body = 'soon' WHERE body = 'late'")
-    begun = time.monotonic()
-    assert values(await reader.live(), "body") == ["soon"]
-    assert time.monotonic() - begun < 0.4
+    assert values(await reader.live(), "body") == []
+    stand_in.replication_delay_seconds = 0
+    assert values(await reader.until_changed(), "body") == ["soon"]
 
 
 async def lag(dsn: str, slot: str) -> int:
@@ -77,9 +85,9 @@ async def test_a_stream_ends_in_order_after_its_time_with_comments_in_its_silenc
     await reader.first()
     begun = time.monotonic()
     answer = await reader.live(live_sse="true")
-    assert QUICK.sse_seconds <= time.monotonic() - begun < QUICK.sse_seconds + 0.5
+    assert time.monotonic() - begun >= QUICK.sse_seconds
     assert answer["content-type"] == "text/event-stream"
-    assert answer.chunks == [": keep-alive\n\n"] * 3
+    assert answer.chunks in ([": keep-alive\n\n"] * count for count in (1, 2, 3))
 
 
 async def test_the_older_name_of_streams_works_where_the_newer_is_absent(stand_in: StandIn) -> None:
@@ -98,7 +106,7 @@ async def test_a_stream_ends_when_the_shape_rotates(start: Start, sql: Sql) -> N
         stream = asyncio.create_task(reader.live(live_sse="true"))
         await until(lambda: stand_in.requests_seen[-1].target.endswith(b"live_sse=true"))
         await asyncio.to_thread(sql, "TRUNCATE chat_messages")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             answer = await stream
         assert answer.status == 200
         assert "must-refetch" not in answer.body
@@ -149,7 +157,7 @@ def answering() -> int:
 
 async def until(fact: Callable[[], bool]) -> None:
     """Wait for something that nobody announces."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while not fact():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
@@ -192,6 +200,6 @@ async def test_a_request_for_a_new_shape_waits_for_postgres_to_come_back(
 
 async def healthy(stand_in: StandIn, status: int) -> None:
     """Wait until health has this status."""
-    async with asyncio.timeout(10), await Wire.open(stand_in.url) as wire:
+    async with asyncio.timeout(SECONDS), await Wire.open(stand_in.url) as wire:
         while (await wire.ask("GET", "/v1/health")).status != status:  # noqa: ASYNC110
             await asyncio.sleep(0.25)

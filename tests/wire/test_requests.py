@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.harness.raw import connected, request
+from tests.harness.raw import SECONDS, connected, request
 from tests.harness.refusals import ALLOWED_ORIGIN, assert_refused
 from tests.harness.running import ORIGIN
 from tests.harness.shared import ON_MODULE_LOOP
@@ -275,7 +275,7 @@ async def test_a_client_that_leaves_is_missed_even_with_a_request_behind_the_one
     async with connected(proxy.address) as raw:
         await raw.say(request(TARGET, f"authorization: Bearer {proxy.token()}") * 2)
         await upstream.wait_for(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         await held[0].closed.wait()
 
 

@@ -9,6 +9,7 @@ _ELEMENT: Final = re.compile(
           | (?P<plain>[^\ \t\n\r\v\f"\\{},][^"\\{},]*) )(?P<after>[,}])""",
     re.VERBOSE | re.DOTALL,
 )
+_MOST_APART: Final = 20
 _QUOTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
@@ -45,9 +46,22 @@ def has_null(array: str) -> bool:
     return "NULL" in array and "NULL" in _QUOTED.sub("", array)
 
 
-def without_null(array: str) -> str:
-    """An array as it is written here, without its NULL elements."""
-    return "{" + ",".join(_QUOTED.findall(array)) + "}"
+def has_backslash(array: str) -> bool:
+    """Whether an element of an array as it is written here holds a backslash, which Electric reads as two."""
+    return r"\\" in array
+
+
+def taken_apart(array: str) -> tuple[str, list[str]]:
+    """An array as it is written here without its NULL elements and those with a backslash, and the texts of these.
+
+    More than twenty stay where they are: they would not fit a filter.
+    """
+    elements = _QUOTED.findall(array)
+    apart = [element for element in elements if has_backslash(element)]
+    if len(apart) > _MOST_APART:
+        apart = []
+    rest = [element for element in elements if element not in apart] if apart else elements
+    return "{" + ",".join(rest) + "}", [_ESCAPED.sub(r"\1", element[1:-1]) for element in apart]
 
 
 def written(values: "list[str]") -> str:

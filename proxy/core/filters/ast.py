@@ -125,7 +125,7 @@ class AnyOf:
     """`value = ANY(array)`. The value of a text or a parameter is a PostgreSQL array literal."""
 
     value: Value
-    array: Column | Parameter | Text
+    array: "Column | Parameter | Text | Array"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.core.filters.arrays import has_null, reread, without_null, written
-from proxy.core.filters.ast import Array, ArrayTest, Claim, Constant, Number, Parameter, Text, walk
+from proxy.core.filters import times
+from proxy.core.filters.arrays import has_backslash, has_null, reread, taken_apart, written
+from proxy.core.filters.ast import Array, ArrayTest, Claim, Column, Constant, Node, Number, Parameter, Text, walk
 from proxy.core.filters.comparisons import pattern_fault
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
 from proxy.core.filters.predicate import Condition
+from proxy.core.filters.ranges import as_ranges
 from proxy.core.filters.rewriting import listed
 from proxy.core.filters.verify import Unverified, check
 
@@ -85,17 +87,39 @@ def _client_half(client: Condition, params: Mapping[int, str], limits: FilterLim
     first = len(values) + 1
     if client.lists:
         client, params = _with_lists(client, params, limits)
-    for source in client.sources:
+    client = _with_ranges(client, params, limits)
+    for source, type_ in zip(client.sources, client.types, strict=True):
         if isinstance(source, Text):
-            values.append(source.value)
+            values.append(_plain(source.value, type_))
         elif isinstance(source, Parameter):
-            values.append(_parameter(source, client, params, limits))
+            values.append(_plain(_parameter(source, client, params, limits), type_))
         elif isinstance(source, Array):
             values.append(written([_item(item, client, params, limits) for item in source.items]))
         else:
             raise Unverified("a client's filter reads a claim")
     _check_size(client, values)
     return client.template % tuple([first + index for index in client.order])
+
+
+def _plain(value: str, type_: str) -> str:
+    return times.plain(value, type_) if type_ in times.TYPES else value
+
+
+def _with_ranges(client: Condition, params: Mapping[int, str], limits: FilterLimits) -> Condition:
+    """The filter for times that may have another form than PostgreSQL's own, beside columns of unknown type."""
+
+    def padded(column: Column, value: Node) -> bool:
+        return column.type is None and _is_padded(value, params)
+
+    if not any(_is_padded(source, params) for source in client.sources):
+        return client
+    return Condition.of(as_ranges(client.root, padded), limits, client.names)
+
+
+def _is_padded(value: Node, params: Mapping[int, str]) -> bool:
+    if isinstance(value, Text):
+        return times.is_padded(value.value)
+    return isinstance(value, Parameter) and times.is_padded(params.get(value.number, ""))
 
 
 def _check_size(client: Condition, values: list[str]) -> None:
@@ -131,15 +155,28 @@ def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], 
 def _with_lists(
     client: Condition, params: Mapping[int, str], limits: FilterLimits
 ) -> tuple[Condition, Mapping[int, str]]:
-    """The arrays written with our own quotes, and the filter for them: those that are empty or hold NULL change it."""
+    """The arrays written with our own quotes, and the filter for them: those that are empty or hold NULL or a backslash
+    change it."""
     arrays: dict[int, str] = {}
     for source in client.sources:
         if isinstance(source, Parameter) and source.number in client.lists and source.number not in arrays:
             arrays[source.number] = _list(source, client, params, limits)
-    if special := {number: array for number, array in arrays.items() if array == "{}" or has_null(array)}:
+    if special := {number: array for number, array in arrays.items() if _is_special(array)}:
+        special = {number: special[number] for number in special.keys() - _whole(client, special)}
         client = _for_special(client, special, limits)
-        arrays |= {number: without_null(array) for number, array in special.items()}
+        arrays |= {number: taken_apart(array)[0] for number, array in special.items()}
     return client, {**params, **arrays}
+
+
+def _is_special(array: str) -> bool:
+    return array == "{}" or has_null(array) or has_backslash(array)
+
+
+def _whole(client: Condition, arrays: Mapping[int, str]) -> frozenset[int]:
+    """The numbers of arrays that are compared as a whole, where Electric reads a backslash in both alike."""
+    tests = [node for node in walk(client.root) if isinstance(node, ArrayTest)]
+    read = {side.number for test in tests for side in (test.left, test.right) if isinstance(side, Parameter)}
+    return frozenset(number for number in read & arrays.keys() if not has_null(arrays[number]))
 
 
 def _list(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:

@@ -6,6 +6,8 @@ rows that the inner SELECT would remove, and its time or its error would tell wh
 
 from proxy.core.filters.ast import (
     AnyOf,
+    Array,
+    Between,
     Cast,
     Column,
     Comparison,
@@ -19,7 +21,7 @@ from proxy.core.filters.ast import (
 )
 from proxy.core.filters.predicate import Condition
 
-_CONSTANTS = (Text, Parameter, Number, Constant)
+_CONSTANTS = (Text, Parameter, Number, Constant, Array)
 
 
 def equality_columns(condition: Condition) -> frozenset[str] | None:
@@ -35,6 +37,8 @@ def _column(part: Node) -> Column | None:
             return column if _is_constant(value) else None
         case Membership("IN", Column() as column, items):
             return column if all(map(_is_constant, items)) else None
+        case Between("BETWEEN", Column() as column, low, high) if low == high:  # an equality in another form
+            return column if _is_constant(low) else None
         case AnyOf(Column() as column, array):
             return column if _is_constant(array) else None
         case _:

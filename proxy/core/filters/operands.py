@@ -13,6 +13,7 @@ from proxy.core.filters.columns import Columns
 from proxy.core.filters.cursor import NOT_HERE, Cursor
 from proxy.core.filters.errors import FilterLimits
 from proxy.core.filters.lexer import Token
+from proxy.core.filters.ranges import is_float
 from proxy.core.filters.types import ANY, SPELLINGS, TEXT, UNTYPED, as_text, clash, family, is_enum, settled
 from proxy.core.suggestions import did_you_mean
 
@@ -92,6 +93,7 @@ class Operands(Cursor):
             return Column(name, start)
         if name in self._columns.names:
             column = Column(name, start, self._columns.types.get(name))
+            self.rewrites = self.rewrites or is_float(column)
             return column if self.kind != "::" else self._cast_of_enum(column)
         # One sentence for hidden and for unknown columns: which of them exist is not the client's to learn.
         raise self.fault("the filter uses a column that it may not use", start, "column")
@@ -176,6 +178,8 @@ class Operands(Cursor):
             if family(arguments[0]) not in (TEXT, ANY, UNTYPED):
                 raise self.fault(f"{name} reads a text", start)
             self._fold(name, arguments[0], start)
+        elif self._claims is None and any(isinstance(argument, Number | Constant) for argument in arguments):
+            self.rewrites = True
         return Call(name, tuple(as_text(argument) for argument in arguments))
 
     def _text(self) -> Value:
@@ -237,6 +241,7 @@ class Operands(Cursor):
         number = decimals.plain(digits)
         if number is None:
             raise self.fault("a number has at most 30 digits", start)
+        self.rewrites = self._claims is None
         return Number(number)
 
     def _lowest(self, start: int) -> Value:

@@ -10,6 +10,7 @@ from proxy.core.filters.columns import Columns
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterLimits
 from proxy.core.filters.grammar import Grammar
 from proxy.core.filters.lexer import lex
+from proxy.core.filters.ranges import as_ranges, unlike_number
 from proxy.core.filters.rewriting import rewritten
 from proxy.core.filters.sql import Writer
 
@@ -25,13 +26,15 @@ class Condition:
     """What a filter or a predicate means. Two spellings of one meaning are equal, except for redundant NOTs.
 
     `template` is the text in brackets with `%d` for each parameter's number, `order` which of `sources` each of
-    them is, `lists` and `patterns` the client's numbers that = ANY and LIKE read, `names` what may stand in quotes.
+    them is, `types` what each source is read as, `lists` and `patterns` the client's numbers that = ANY and LIKE read,
+    `names` what may stand in quotes.
     """
 
     root: Node
     template: str = field(compare=False, repr=False)
     order: tuple[int, ...] = field(compare=False, repr=False)
     sources: tuple[Source, ...] = field(compare=False, repr=False)
+    types: tuple[str, ...] = field(compare=False, repr=False)
     lists: frozenset[int] = field(compare=False, repr=False)
     patterns: frozenset[int] = field(compare=False, repr=False)
     names: frozenset[str] = field(compare=False, repr=False)
@@ -49,6 +52,7 @@ class Condition:
             text if isinstance(root, TESTS) else f"({text})",
             tuple(writer.order),
             tuple(writer.sources),
+            tuple(writer.types),
             frozenset(writer.lists),
             frozenset(writer.patterns),
             frozenset(writer.names) if names is None else names,
@@ -68,7 +72,9 @@ def read(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> 
     """`parse` without the memory of earlier filters."""
     grammar = Grammar(lex(text, limits), limits, columns)
     root = grammar.filter()
-    return Condition.of(rewritten(root) if grammar.rewrites else root, limits, columns.names)
+    if grammar.rewrites:
+        root = as_ranges(rewritten(root), unlike_number)
+    return Condition.of(root, limits, columns.names)
 
 
 def as_written(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Node:

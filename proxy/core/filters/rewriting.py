@@ -2,13 +2,13 @@
 
 What is sent has values as operands, never conditions: `(a IS NULL) = TRUE` becomes `a IS NULL`. Electric refuses `<>`
 and IS DISTINCT FROM on dates and times, reads -2147483648 as a float, and evaluates a changed row's `= ANY` of an
-empty array, or of one with NULL, otherwise than PostgreSQL. Every rule keeps the three truth values.
+empty array, or of one with NULL or a backslash, otherwise than PostgreSQL. Every rule keeps the three truth values.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from proxy.core.filters.arrays import has_null, without_null
+from proxy.core.filters.arrays import has_null, taken_apart
 from proxy.core.filters.ast import (
     IS_TESTS,
     TESTS,
@@ -19,6 +19,7 @@ from proxy.core.filters.ast import (
     Chain,
     Column,
     Comparison,
+    Constant,
     Membership,
     Node,
     Not,
@@ -59,7 +60,19 @@ def _value(value: _V) -> _V | Cast:
     """The same value. PostgreSQL's grammar reads the least integer of four bytes as a minus before a number."""
     if isinstance(value, Number) and value.digits == LOWEST:
         return Cast(Text(LOWEST), "int4")
-    return Call(value.function, tuple(map(_value, value.arguments))) if isinstance(value, Call) else value  # type: ignore[return-value]
+    if isinstance(value, Call):
+        each = _joined if value.function == "concat" else _value
+        return Call(value.function, tuple(map(each, value.arguments)))  # type: ignore[return-value]
+    return value
+
+
+def _joined(value: Value) -> Value:
+    """What `concat` reads, as PostgreSQL writes it: Electric joins texts alone."""
+    if isinstance(value, Number):
+        return Cast(Text(value.digits), "text")
+    if isinstance(value, Constant) and value != NULL:
+        return Cast(Text(value.word[0].lower()), "text")
+    return _value(value)
 
 
 def listed(node: Node, arrays: Mapping[int, str]) -> Node:
@@ -159,17 +172,13 @@ def _any_of(value: Value, array: Parameter | Text, written: str) -> Node:
     """`value = ANY(array)` for an array with these elements: of none it is false, even for NULL."""
     if written == "{}":
         return FALSE
-    if not has_null(written):
-        return AnyOf(value, array)
-    some = without_null(written)
+    some, apart = taken_apart(written)
     left = Text(some, array.at) if isinstance(array, Text) else array
-    return _or_null(value, AnyOf(value, left) if some != "{}" else None)
-
-
-def _or_null(value: Value, test: Node | None) -> Node:
-    """A test of a list that has a NULL too: what it does not find is unknown."""
-    unknown = Comparison("=", value, NULL)
-    return unknown if test is None else joined("OR", (test, unknown))
+    tests: list[Node] = [AnyOf(value, left)] if some != "{}" else []
+    tests += [Comparison("=", value, Text(text)) for text in apart]
+    if has_null(written):  # what such a list does not find is unknown
+        tests.append(Comparison("=", value, NULL))
+    return joined("OR", tuple(tests))
 
 
 def _between(test: Between) -> Node:

@@ -42,7 +42,7 @@ class Writer:
 
     __slots__ = (
         "_beside", "_deepest", "_level", "_most", "_numbers",
-        "lists", "names", "order", "patterns", "repeated", "scalars", "sources",
+        "lists", "names", "order", "patterns", "repeated", "scalars", "sources", "types",
     )  # fmt: skip
 
     def __init__(self, deepest: int, most: int) -> None:
@@ -54,6 +54,8 @@ class Writer:
         self._numbers: dict[tuple[Leaf, str], int] = {}
         self.order: list[int] = []
         self.sources: list[Source] = []
+        self.types: list[str] = []
+        """What each of the sources is read as: the type of a cast or of a declared column, or another word."""
         self.repeated = False
         self.lists: set[int] = set()
         self.scalars: set[int] = set()
@@ -123,6 +125,7 @@ class Writer:
     def _new(self, source: Source) -> str:
         self.order.append(len(self.sources))
         self.sources.append(source)
+        self.types.append(self._type_here())
         return "$%d"
 
     def _array(self, array: Array) -> str:

@@ -50,6 +50,8 @@ class Refused:
     kind: str = "malformed"
 
 
+DECIMALS = '(("score" BETWEEN 0.5 AND 0.5) OR ("score" BETWEEN (-0.25) AND (-0.25)))'
+
 LONG = (*(f"s{number}" for number in range(96)), "user", "it's", 'a "b", {c}', "", "NULL", " z ")
 """More texts than are sent one by one, those among them that an array literal must quote."""
 
@@ -101,7 +103,7 @@ ACCEPTED = (
     Accepted(
         "a long list in a condition",
         f"is_final OR (role IN ({literals(LONG)}) AND seq IN (1, 2.5, -3))",
-        '("is_final" OR (("role" = ANY($2)) AND ("seq" IN (1, 2.5, (-3)))))',
+        '("is_final" OR (("role" = ANY($2)) AND (("seq" IN (1, (-3))) OR ("seq" BETWEEN 2.5 AND 2.5))))',
         (LONG_ARRAY,),
     ),
     Accepted("or", "role = 'a' OR role = 'b'", '(("role" = $2) OR ("role" = $3))', ("a", "b")),
@@ -267,18 +269,23 @@ ACCEPTED = (
         "a written cast to a long type",
         "created_at > cast('2024-01-01' as timestamp with time zone)",
         '("created_at" > $2::timestamptz)',
-        ("2024-01-01",),
+        ("2024-01-01 00:00:00+00",),
     ),
     Accepted("a date", "day >= date '2024-01-02'", '("day" >= $2::date)', ("2024-01-02",)),
-    Accepted("a timestamp", "started < timestamp '2024-01-02'", '("started" < $2::timestamp)', ("2024-01-02",)),
     Accepted(
-        "a timestamptz", "created_at = timestamptz '2024-01-01Z'", '("created_at" = $2::timestamptz)', ("2024-01-01Z",)
+        "a timestamp", "started < timestamp '2024-01-02'", '("started" < $2::timestamp)', ("2024-01-02 00:00:00",)
+    ),
+    Accepted(
+        "a timestamptz",
+        "created_at = timestamptz '2024-01-01Z'",
+        '("created_at" = $2::timestamptz)',
+        ("2024-01-01 00:00:00+00",),
     ),
     Accepted(
         "a timestamp with a zone",
         "created_at = timestamp with time zone '2024-01-01Z'",
         '("created_at" = $2::timestamptz)',
-        ("2024-01-01Z",),
+        ("2024-01-01 00:00:00+00",),
     ),
     Accepted("blanks of all kinds", "\tseq\n=\r\n1\n", '("seq" = 1)'),
     Accepted("lines in a text", "role = 'a\n\tb\x7f\x85'", '("role" = $2)', ("a\n\tb\x7f\x85",)),
@@ -291,7 +298,26 @@ ACCEPTED = (
         "coalesce of texts", "coalesce($1, 'x') = role", '(coalesce($2::text, $3::text) = "role")', ("y", "x"), {1: "y"}
     ),
     Accepted("coalesce of nulls", "coalesce(NULL, NULL) IS NULL", "(coalesce(NULL, NULL) IS NULL)"),
-    Accepted("concat", "concat(role, 1, 'x') = 'user1x'", '(concat("role", 1, $2::text) = $3)', ("x", "user1x")),
+    Accepted(
+        "concat", "concat(role, 1, 'x') = 'user1x'", '(concat("role", $2::text, $3::text) = $4)', ("1", "x", "user1x")
+    ),
+    Accepted(
+        "concat of truth values, a NULL and a decimal",
+        "concat(true, NULL, false, 1.50, coalesce(role, 'x')) = 'tf1.50user'",
+        '(concat($2::text, NULL, $3::text, $4::text, coalesce("role", $5)) = $6)',
+        ("t", "f", "1.50", "x", "tf1.50user"),
+    ),
+    Accepted("a decimal that is equal", "score = 0.5", '("score" BETWEEN 0.5 AND 0.5)'),
+    Accepted("a decimal before its column", "-0.25 = score", '("score" BETWEEN (-0.25) AND (-0.25))'),
+    Accepted("a decimal that is not equal", "score <> 0.5", '("score" <> 0.5)'),
+    Accepted("decimals of a list", "score IN (0.5, -0.25)", DECIMALS),
+    Accepted("decimals that are not in a list", "score NOT IN (0.5, 1)", '("score" NOT IN (0.5, 1))'),
+    Accepted(
+        "a decimal in the midst",
+        "NOT ((seq = 2.0 OR role = 'a') IS TRUE)",
+        '(NOT ((("seq" BETWEEN 2.0 AND 2.0) OR ("role" = $2)) IS TRUE))',
+        ("a",),
+    ),
     Accepted("cast to text", "$1::text = role", '($2::text = "role")', ("user",), {1: "user"}),
     Accepted("cast to int2", "seq = '1'::smallint", '("seq" = $2::int2)', ("1",)),
     Accepted("cast to int4", "seq = '1'::integer", '("seq" = $2::int4)', ("1",)),
@@ -312,13 +338,13 @@ ACCEPTED = (
         "cast to timestamp",
         "created_at > '2024-01-01'::timestamp without time zone",
         '("created_at" > $2::timestamp)',
-        ("2024-01-01",),
+        ("2024-01-01 00:00:00",),
     ),
     Accepted(
         "cast to timestamptz",
         "created_at > '2024-01-01'::timestamp with time zone",
         '("created_at" > $2::timestamptz)',
-        ("2024-01-01",),
+        ("2024-01-01 00:00:00+00",),
     ),
     Accepted("a bare boolean column", "is_final", '("is_final")'),
     Accepted("true", "TRUE", "(TRUE)"),

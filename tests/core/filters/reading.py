@@ -11,7 +11,7 @@ from typing import Any
 
 import postgast
 
-from proxy.core.filters import Condition, array_literal
+from proxy.core.filters import Condition, array_literal, times
 from proxy.core.filters.arrays import reread
 from proxy.core.filters.ast import (
     AnyOf,
@@ -189,7 +189,10 @@ class Meaning:
         return ("value", self._lists[array.number])  # type: ignore[union-attr]
 
     def cast(self, cast: Cast) -> Tree:
-        return ("cast", self.of(cast.leaf), cast.type)
+        leaf = self.of(cast.leaf)
+        if leaf[0] == "value" and cast.type in times.TYPES:
+            leaf = ("value", times.plain(leaf[1], cast.type))
+        return ("cast", leaf, cast.type)
 
     def call(self, call: Call) -> Tree:
         return ("call", call.function, self.all(call.arguments))
