@@ -13,6 +13,7 @@ from tests.harness.electric import Chosen, Real, databases
 from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT, SHARED
+from tests.harness.shared import way as way  # the default: modules choose others
 from tests.harness.upstream import Upstream, scripted
 from tests.harness.ways import Way
 

@@ -80,6 +80,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli",
             "proxy.health.probes",
             "proxy.runtime.compose",
+            "proxy.runtime.descriptors",
+            "proxy.runtime.embedded",
             "proxy.runtime.server",
             "proxy.runtime.watchers",
         }

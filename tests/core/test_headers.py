@@ -107,24 +107,24 @@ STRANGE = [
 
 
 def test_the_protocols_headers_pass_in_order_and_untouched() -> None:
-    assert headers.answer(PROTOCOL, 200, Kind.initial)[: len(PROTOCOL)] == PROTOCOL
+    assert headers.response_fields(PROTOCOL, 200, Kind.initial)[: len(PROTOCOL)] == PROTOCOL
     assert {name for name, _ in PROTOCOL} == ANSWER
 
 
 def test_an_answer_that_is_not_modified_has_no_length() -> None:
-    names = [name for name, _ in headers.answer(PROTOCOL, 304, Kind.catch_up)]
+    names = [name for name, _ in headers.response_fields(PROTOCOL, 304, Kind.catch_up)]
     assert b"content-length" not in names
     assert set(names) >= ANSWER - {b"content-length"}
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_any_other_header_stays_behind(name: bytes) -> None:
-    came = headers.answer([(name, b"evil")], 200, Kind.initial)
+    came = headers.response_fields([(name, b"evil")], 200, Kind.initial)
     assert came == [*OURS, (b"cache-control", b"private, no-cache"), VARY]
 
 
 def test_the_empty_signal_of_an_up_to_date_answer_survives() -> None:
-    assert (b"electric-up-to-date", b"") in headers.answer(PROTOCOL, 200, Kind.live)
+    assert (b"electric-up-to-date", b"") in headers.response_fields(PROTOCOL, 200, Kind.live)
 
 
 CACHING = {
@@ -143,14 +143,14 @@ CACHING = {
 
 @pytest.mark.parametrize(("status", "kind", "said"), CACHING.values(), ids=CACHING)
 def test_no_shared_cache_ever_keeps_an_answer(status: int, kind: Kind, said: bytes) -> None:
-    came = headers.answer([(b"cache-control", b"public, max-age=604800")], status, kind)
+    came = headers.response_fields([(b"cache-control", b"public, max-age=604800")], status, kind)
     assert [value for name, value in came if name == b"cache-control"] == [said]
 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, Kind.live), (409, Kind.sse), (200, Kind.subset)])
 def test_only_a_stream_asks_not_to_be_buffered(status: int, kind: Kind) -> None:
-    assert (b"x-accel-buffering", b"no") in headers.answer([], 200, Kind.sse)
-    assert (b"x-accel-buffering", b"no") not in headers.answer([], status, kind)
+    assert (b"x-accel-buffering", b"no") in headers.response_fields([], 200, Kind.sse)
+    assert (b"x-accel-buffering", b"no") not in headers.response_fields([], status, kind)
 
 
 # --- refusals

@@ -18,6 +18,7 @@ from proxy.health.probes import Database, SlotProbe, measuring
 from proxy.sandbox import EmbeddedPostgres, StandIn
 from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
 from proxy.telemetry.lag_metrics import LagMetrics
+from tests.electric.listening import config
 from tests.harness.plain import plain
 from tests.harness.raw import until
 from tests.harness.running import Proxy, environment
@@ -97,7 +98,10 @@ async def timed(stand_in: StandIn, database: str, tmp_path: Path) -> AsyncIterat
     (tmp_path / "keys.json").write_text("{}")
     said = environment(stand_in.url, tmp_path / "keys.json") | beating(database)
     loaded, timed = settings.load(said), Timed()
-    async with Electric(loaded, timed.observe) as electric, measuring(loaded, electric, timed.observe, timed.clock):
+    async with (
+        Electric(config(stand_in.url), "", timed.observe) as electric,
+        measuring(loaded, electric, timed.observe, timed.clock),
+    ):
         await until(lambda: timed.lags)
         yield timed
 
