@@ -107,7 +107,8 @@ STRANGE = [
 
 
 def test_the_protocols_headers_pass_in_order_and_untouched() -> None:
-    assert headers.response_fields(PROTOCOL, 200, Kind.initial)[: len(PROTOCOL)] == PROTOCOL
+    kept = [field for field in PROTOCOL if field[0] != b"content-length"]  # it belongs to one body, not to the head
+    assert headers.response_fields(PROTOCOL, 200, Kind.initial)[: len(kept)] == kept
     assert {name for name, _ in PROTOCOL} == ANSWER
 
 

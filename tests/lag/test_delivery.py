@@ -21,7 +21,7 @@ from proxy.telemetry.lag_metrics import LagMetrics
 from tests.electric.listening import config
 from tests.harness.plain import plain
 from tests.harness.raw import until
-from tests.harness.running import Proxy, environment
+from tests.harness.running import SECRET, Proxy, environment
 from tests.lag.conftest import Starting, beating
 from tests.lag.scrape import readiness, scraped, when
 
@@ -99,7 +99,7 @@ async def timed(stand_in: StandIn, database: str, tmp_path: Path) -> AsyncIterat
     said = environment(stand_in.url, tmp_path / "keys.json") | beating(database)
     loaded, timed = settings.load(said), Timed()
     async with (
-        Electric(config(stand_in.url), "", timed.observe) as electric,
+        Electric(config(stand_in.url), SECRET, timed.observe) as electric,
         measuring(loaded, electric, timed.observe, timed.clock),
     ):
         await until(lambda: timed.lags)
