@@ -31,6 +31,7 @@ from typing import Final, cast
 
 from proxy.http1.deadlines import NEVER, NOWHERE, Deadlines
 from proxy.http1.exchange import Application, Exchange, ServerConfig
+from proxy.http1.reply import Reply
 from proxy.http1.request import (
     END,
     Head,
@@ -47,7 +48,6 @@ from proxy.http1.response import CLOSE, CONTINUE, LAST_CHUNK, Chunks, DateLine, 
 
 FRAMING_BYTES: Final = 65_536
 """Chunk sizes, extensions and trailers that a body may have in a row beside eight times its own bytes."""
-
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: nothing unsent is waited for, and the peer gets a reset
 
 
@@ -103,6 +103,7 @@ class ServerConnection(asyncio.Protocol):
         "_old",
         "_owed",
         "_parser",
+        "_reply",
         "_state",
         "_transport",
         "_unsent",
@@ -116,18 +117,17 @@ class ServerConnection(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
+        self._reply: Reply | None = None
         self._parser: MessageParser | None = None
         self._state = State.idle
         self._held = b""
         self._left: int | None = None  # of a body's length
-        self._framing = 0
         self._owed: int | None = None  # of a response's length
-        self._unsent = 0
+        self._framing = self._unsent = 0
         self._wanted = self._due = NEVER  # the deadlines of the exchange and of the state
         self._begun = self._bodiless = self._old = self._keepable = self._chunked = self._keep = False
         self.paused = False
-        self.deadline = NEVER
-        self.slot = NOWHERE
+        self.deadline, self.slot = NEVER, NOWHERE
 
     # What an exchange does: respond once, or start, send … and finish.
 
@@ -182,7 +182,7 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Resets the connection: an answer that was cut must not be taken for a whole one."""
         transport, self._transport = self._transport, None
-        self._exchange = self._parser = None
+        self._release()
         self._held = b""
         if transport is not None:
             self._state = State.closing
@@ -227,9 +227,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
         """The client is gone, or the connection was closed here."""
         listener, exchange = self._listener, self._exchange
-        self._state = State.lost
-        self._transport = self._exchange = self._parser = None
-        self._held = b""
+        self._state, self._transport, self._held = State.lost, None, b""
+        self._release()
         listener.removed(self)
         if exchange is not None:
             exchange.lost()
@@ -377,10 +376,10 @@ class ServerConnection(asyncio.Protocol):
         listener = self._listener
         self._bodiless, self._old, self._keepable = head.method == "HEAD", head.version == "1.0", head.keep_alive
         self._begun = self._chunked = False
-        self._owed = None
+        self._owed, self._reply = None, Reply(self)
         self._state = state = State.body if head.has_body else State.answering
         self._until(NEVER)
-        exchange = listener.application.open(head, self)
+        exchange = listener.application.open(head, self._reply)
         if self._state is not state:  # answered already, or aborted
             return
         if exchange is None:
@@ -449,13 +448,10 @@ class ServerConnection(asyncio.Protocol):
         """Whether another request may follow."""
         return self._keepable and self._state is State.answering and not self._overrun() and not self._listener.closing
 
-    def _overrun(self) -> bool:
-        return self._parser is not None and self._parser.overrun
-
     def _answered(self) -> None:
         """The last byte of the answer is written."""
         state, unread = self._state, bool(self._held) or self._overrun()
-        self._exchange = self._parser = None
+        self._release()
         self._wanted = NEVER
         if state is not State.answering and state is not State.body:
             return  # the connection is gone
@@ -464,6 +460,15 @@ class ServerConnection(asyncio.Protocol):
             self._wait()
         else:
             self._close(unread=unread or state is State.body)
+
+    def _release(self) -> None:
+        """The exchange is over: what follows here is another's."""
+        self._exchange = self._parser = None
+        if self._reply is not None:
+            self._reply.release()
+
+    def _overrun(self) -> bool:
+        return self._parser is not None and self._parser.overrun
 
     def _wait(self) -> None:
         """Waits for the next request, or goes on with the one that is held; not while the client does not read."""

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import ServerConfig
 from proxy.http1.listener import Listener
+from proxy.http1.reply import Reply
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
 from proxy.http1.server_connection import State
@@ -120,7 +121,7 @@ class Machine(RuleBasedStateMachine):
     # The application.
 
     def open(self, head: Any, connection: Any) -> Any:
-        assert connection is self.connection
+        assert isinstance(connection, Reply)
         assert self.exchange is None
         assert not connection.paused
         request = self.requests[len(self.opened)]

@@ -135,12 +135,31 @@ async def test_nothing_is_written_behind_an_abort(held):
     opened.start(None)
     opened.send(b"abc")
     opened.abort()
-    opened.connection.send(b"def")
-    opened.connection.finish()
-    opened.connection.respond(ResponseHead(200, TEXT, 1), NO_FIELDS, b"id", b"x")
+    reply = opened.connection
+    for write in (
+        lambda: reply.send(b"def"),
+        reply.finish,
+        lambda: reply.respond(ResponseHead(200, TEXT, 1), NO_FIELDS, b"id", b"x"),
+    ):
+        with pytest.raises(RuntimeError):
+            write()
     assert (await raw.head()).status == 200
     with pytest.raises(Broken):
         await raw.exactly(100)
+
+
+async def test_an_exchange_that_is_over_cannot_write_into_the_response_to_the_next_request(held):
+    first, raw = held
+    first.answer(b"x")
+    assert (await raw.answer()).body == b"x"
+    await raw.say(request("/hold"))
+    app = first.application
+    await until(lambda: app.opened - {first})
+    for write in (lambda: first.connection.send(b"foreign"), first.connection.finish, first.connection.abort):
+        with pytest.raises(RuntimeError):
+            write()
+    (app.opened - {first}).pop().answer(b"own")
+    assert (await raw.answer()).body == b"own"
 
 
 # Clients that take little.
