@@ -1,4 +1,4 @@
-"""One PostgreSQL for the folder."""
+"""A PostgreSQL database for each module: a test of another may have stopped the server in between."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from proxy.sandbox import EmbeddedPostgres
 from tests.core.filters.rows import FILL, SCHEMA
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A PostgreSQL that holds the rows of many sessions, read only from here on; `$n` are its own parameters."""
     dsn = postgres.create_database()
