@@ -64,6 +64,11 @@ async def metric(proxy: Proxy, name: str) -> str:
     return "\n".join(line for line in text.split("\n") if line.startswith(f"shape_proxy_{name}"))
 
 
+async def counted_open(proxy: Proxy) -> list[str]:
+    """The samples of open requests that are not zero."""
+    return [line for line in (await metric(proxy, "open_requests{")).split("\n") if not line.endswith(" 0.0")]
+
+
 def edit(path: Path, old: str, new: str) -> None:
     """Changes what a policy says; it must have said it."""
     text = path.read_text()
@@ -139,6 +144,22 @@ async def test_what_is_open_goes_on_though_its_policy_and_its_key_are_gone(
     else:
         held.go.set()
         assert (await raw.answer()).status == 200
+
+
+async def test_a_request_whose_policy_is_gone_ends_as_one_of_that_policy(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+) -> None:
+    held = Held(upstream)
+    await raw.say(get(proxy, LIVE))
+    await upstream.wait_for(1)
+    assert await counted_open(proxy) == ['shape_proxy_open_requests{kind="live",policy="chat_messages"} 1.0']
+    (policies / CHAT).unlink()
+    await reloaded(proxy)
+    held.go.set()
+    assert (await raw.answer()).status == 200
+    await until(lambda: len(proxy.ended) == 1)
+    assert proxy.ended[0].policy == "chat_messages"
+    assert await counted_open(proxy) == []
 
 
 # Policies that must not load.

@@ -396,7 +396,10 @@ class Exchange:
             self._handler.open_requests.arrived(subject)
 
     def _requested(self) -> tuple[str, str]:
-        """The policy and the kind of the request, also of one that was refused, if there is a policy for it."""
+        """The policy and the kind of the request: of one that was opened, the policy that it was opened by, which may
+        be gone by now; of one that was refused, the policy that there is for it, if any."""
+        if self._opened:
+            return self.request.policy, self.request.kind.value
         request = self._trail.request
         if request is None:
             return "", ""
