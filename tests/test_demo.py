@@ -293,6 +293,14 @@ async def test_a_port_that_is_taken_is_told_with_the_one_that_is_used(tmp_path: 
             assert await running.exit() == 0
 
 
+async def test_clients_of_one_shape_are_counted_with_the_requests_that_answer_them(tmp_path: Path) -> None:
+    async with command("demo", "--clients", "5", folder=tmp_path, environment=LISTEN) as running:
+        line = re.compile(r"5 clients: [1-9][0-9]* polls were answered by [1-9][0-9]* requests to Electric")
+        await running.until(lambda: line.search(running.out) is not None, "a line with both counts")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.exit() == 0
+
+
 async def test_a_demo_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     async with command("demo", folder=tmp_path, environment=LISTEN) as running:
         await running.until(lambda: "The log follows." in running.out, "the instructions")

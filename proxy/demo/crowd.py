@@ -10,6 +10,7 @@ import click
 
 REPORT_SECONDS = 5
 SHAPE = "/v1/shape?table=chat_messages&log=changes_only"
+COUNTED = ("subscribers", "fetches")
 
 
 async def watch(url: str, admin_url: str, token: Callable[[], str], clients: int) -> None:
@@ -42,17 +43,17 @@ async def _report(session: aiohttp.ClientSession, metrics: str, clients: int) ->
     while True:
         await asyncio.sleep(REPORT_SECONDS)
         now = await _counted(session, metrics)
-        riders, flights = (now[name] - before[name] for name in ("riders", "flights"))
+        subscribers, fetches = (now[name] - before[name] for name in COUNTED)
         click.echo(
-            f"{clients} clients: {riders:.0f} polls were answered by {flights:.0f} requests to Electric"
-            + (f", {riders / flights:.0f} to one" if flights else "")
+            f"{clients} clients: {subscribers:.0f} polls were answered by {fetches:.0f} requests to Electric"
+            + (f", {subscribers / fetches:.0f} to one" if fetches else "")
         )
         before = now
 
 
 async def _counted(session: aiohttp.ClientSession, metrics: str) -> dict[str, float]:
     """The totals of live polls and of the requests made for them, from the text that Prometheus would read."""
-    found = dict.fromkeys(("riders", "flights"), 0.0)
+    found = dict.fromkeys(COUNTED, 0.0)
     async with session.get(metrics) as answer:
         for line in (await answer.text()).splitlines():
             for name in found:

@@ -1,4 +1,5 @@
-"""The metrics of sharing, a part of metrics.py: riders by flights is how many requests each one to Electric answers."""
+"""The metrics of sharing, a part of metrics.py: subscribers by fetches is how many requests each
+one to Electric answers."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
