@@ -18,7 +18,7 @@ from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
 from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
 from proxy.gateway.open_requests import End
-from proxy.http1.request import Block, Head
+from proxy.http1.request import Head
 from proxy.http1.response import FieldLines, ResponseHead
 from proxy.runtime import compose as wiring
 from proxy.runtime.server import Parts
@@ -267,7 +267,7 @@ class Refused:
 def asked(parts: Parts, query: bytes, *fields: tuple[bytes, bytes], path: bytes = b"/v1/shape") -> int:
     """The status of one request, which never comes over a wire."""
     refused = Refused()
-    exchange = parts.handler.open(Head("GET", path + b"?" + query, Block([(b"host", b"x"), *fields])), refused)
+    exchange = parts.handler.open(Head("GET", path + b"?" + query, [(b"host", b"x"), *fields]), refused)
     if exchange is not None:
         exchange.body_complete()
     [status] = refused.statuses

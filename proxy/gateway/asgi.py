@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proxy.gateway.asgi_connection import AsgiConnection, Receive, Send
 from proxy.gateway.handler import Handler
-from proxy.http1.request import Block, Head
+from proxy.http1.request import Head
 
 Scope = Any  # every library has a type of its own for it
 Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -135,7 +135,7 @@ def head_of(scope: Scope) -> Head:
     path = path.removeprefix(scope.get("root_path", "").encode())
     query: bytes = scope["query_string"]
     fields = [(name.lower(), value.strip(b" \t")) for name, value in scope["headers"]]
-    return Head(scope["method"], path + b"?" + query if query else path, Block(fields), scope["http_version"])
+    return Head(scope["method"], path + b"?" + query if query else path, fields, scope["http_version"])
 
 
 def _from_environment() -> AbstractAsyncContextManager[Composed]:

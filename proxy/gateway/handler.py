@@ -34,7 +34,7 @@ from proxy.gateway.open_requests import End, OpenRequests
 from proxy.gateway.responses import UNREADABLE, Responses
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection
-from proxy.http1.request import Block, Head, Unreadable
+from proxy.http1.request import Head, Unreadable
 from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
 from proxy.sharing.fetch import Fetch
 from proxy.sharing.freshness import ReceivedHead
@@ -89,7 +89,6 @@ class Handler:
         self.decisions = decisions
         self._salt = salt
         self.observe = observe
-        self.blocks: dict[bytes, Block] = {}
         self.loop = asyncio.get_running_loop()
         self._prefix = secrets.token_hex(8)
         self._count = secrets.randbits(32)
@@ -100,7 +99,7 @@ class Handler:
 
     def open(self, head: Head, connection: Connection) -> "Exchange | None":
         """Begins to answer a request; None if it is refused already."""
-        inbound = Inbound.of(head.method, head.target, head.version, head.block.fields)
+        inbound = Inbound.of(head.method, head.target, head.version, head.fields)
         exchange = Exchange(self, connection, inbound)
         return exchange if exchange.begin() else None
 

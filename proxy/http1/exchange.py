@@ -1,10 +1,9 @@
 """What a server connection asks of the application that answers its requests, and the bounds that it keeps."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.http1.request import Block, Bounds, Head, Unreadable
+from proxy.http1.request import Bounds, Head, Unreadable
 from proxy.http1.response import FieldLines, ResponseHead
 
 Refusal = tuple[ResponseHead, FieldLines, bytes, bytes]
@@ -86,11 +85,6 @@ class Exchange(Protocol):
 
 class Application(Protocol):
     """What answers requests."""
-
-    @property
-    def blocks(self) -> Mapping[bytes, Block]:
-        """Header blocks read before, by their digest."""
-        ...
 
     def open(self, head: Head, connection: Connection) -> Exchange | None:
         """Begins to answer a request; None if the answer is written already, or the connection aborted."""

@@ -5,10 +5,8 @@ readers could read in two ways (RFC 9112 11.2) is refused here.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import blake2b
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -22,7 +20,6 @@ _LINE: Final = re.compile(rb"([A-Z]{1,16}(?:-[A-Z]{1,16})?) ([!-~]+) HTTP/(1\.[0
 _LONE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 """A line feed or carriage return by itself, or NUL; a carriage return at the end may still get its line feed."""
 
-_GET: Final = re.compile(rb"GET /[!\"$-~]*")  # an origin-form target: visible ASCII without a fragment
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 
 
@@ -52,25 +49,12 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class Block:
-    """The header fields of a request, read once for all requests of a client that repeat the very same bytes.
-
-    `digest` names those bytes; it is empty for a block that must not be reused. `fields` may be emptied, and `memo`
-    set, by the application.
-    """
-
-    fields: Fields
-    digest: bytes = b""
-    memo: object = None
-
-
-@dataclass(slots=True)
 class Head:
     """A request without its body. `version` is `1.1` or `1.0`."""
 
     method: str
     target: bytes
-    block: Block
+    fields: Fields
     version: str = "1.1"
     keep_alive: bool = True
     has_body: bool = False
@@ -148,7 +132,7 @@ class MessageParser:
         return Head(
             method=method,
             target=target,
-            block=Block(self._fields),
+            fields=self._fields,
             version=version,
             keep_alive=self._keep_alive and version == "1.1",
             has_body=bool(codings) or lengths not in ([], [b"0"]),
@@ -207,30 +191,3 @@ def fault_of_part(data: bytes, looked_at: int, bounds: Bounds) -> Unreadable | N
     if _LONE.search(data, start) or (data.find(b"\r\n") >= start and _LINE.match(data) is None):
         return Unreadable.malformed
     return None
-
-
-def may_repeat(head: Head) -> bool:
-    """Whether the header fields of a request may be remembered: those of a GET that ask nothing of the connection."""
-    plain = head.method == "GET" and head.version == "1.1" and head.keep_alive
-    return plain and head.length is None and not head.has_body and not head.expects_continue
-
-
-def repeated(data: bytes, blocks: Mapping[bytes, Block]) -> Head | None:
-    """The head of a GET whose fields are, byte for byte, those of a block that was read before.
-
-    Only fields that `may_repeat` are among those, so only the first line is left to read.
-    """
-    line, _, fields = data.partition(b" HTTP/1.1\r\n")
-    block = blocks.get(_digest(fields))
-    if block is None or _GET.fullmatch(line) is None:
-        return None
-    return Head("GET", line[4:], block)
-
-
-def digest_of(data: bytes) -> bytes:
-    """What the header fields of this head are remembered by."""
-    return _digest(data.partition(b" HTTP/1.1\r\n")[2])
-
-
-def _digest(fields: bytes) -> bytes:
-    return blake2b(fields, digest_size=16).digest()

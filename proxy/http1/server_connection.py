@@ -38,10 +38,7 @@ from proxy.http1.request import (
     MessageParser,
     Refused,
     Unreadable,
-    digest_of,
     fault_of_part,
-    may_repeat,
-    repeated,
     without_empty_lines,
 )
 from proxy.http1.response import CLOSE, CONTINUE, LAST_CHUNK, Chunks, DateLine, FieldLines, ResponseHead
@@ -342,10 +339,8 @@ class ServerConnection(asyncio.Protocol):
             self._await_head(data)
             return
         whole, self._held = (data, b"") if end == len(data) else (data[:end], data[end:])
-        config, application = self._listener.config, self._listener.application
-        head = repeated(whole, application.blocks) if end <= config.bounds.head_bytes else None
-        head = head or self._parsed(whole)
-        if head is not None and not head.has_body and len(self._held) > config.held_bytes:
+        head = self._parsed(whole)
+        if head is not None and not head.has_body and len(self._held) > self._listener.config.held_bytes:
             self.lose()
         elif head is not None:
             self._open(head)
@@ -368,8 +363,6 @@ class ServerConnection(asyncio.Protocol):
             return None
         if head.has_body:
             self._parser, self._left, self._framing = parser, head.length, 0
-        elif may_repeat(head):
-            head.block.digest = digest_of(data)
         return head
 
     def _open(self, head: Head) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection, Exchange, Refusal, ServerConfig
 from proxy.http1.listener import Listener
-from proxy.http1.request import Block, Bounds, Head, Unreadable
+from proxy.http1.request import Bounds, Head, Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
 from tests.harness.raw import until
 
@@ -148,7 +148,6 @@ class App:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.blocks: dict[bytes, Block] = {}
         self.heads: list[Head] = []
         self.opened: set[Open] = set()
         self.over: list[Open] = []
@@ -156,8 +155,6 @@ class App:
 
     def open(self, head: Head, connection: Connection) -> Exchange | None:
         self.heads.append(head)
-        if head.block.digest:
-            self.blocks.setdefault(head.block.digest, head.block)
         what = head.target.partition(b"?")[0]
         if what == b"/raise-open":
             raise RuntimeError("open")

@@ -7,15 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http1.request import (
-    Block,
     Head,
     MessageParser,
     Refused,
     Unreadable,
-    digest_of,
     fault_of_part,
-    may_repeat,
-    repeated,
 )
 from tests.harness.raw import connected, request
 from tests.http1.application import BOUNDS, serving
@@ -110,7 +106,7 @@ async def test_a_trailer_never_becomes_a_header():
     async with serving() as served, connected(served.address) as raw:
         await raw.ask(said)
         [head] = served.app.heads
-        assert [name for name, _ in head.block.fields] == [b"host", b"transfer-encoding"]
+        assert [name for name, _ in head.fields] == [b"host", b"transfer-encoding"]
 
 
 async def test_what_follows_a_refused_request_is_not_a_request():
@@ -185,32 +181,8 @@ def test_a_part_with_a_lone_line_end_is_refused_wherever_it_was_cut(at, cut, lon
     assert found is Unreadable.malformed
 
 
-TARGETS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7F), max_size=12)
-FIELDS = st.sampled_from(["x-a: b", "connection: close", "content-length: 0", "expect: 100-continue", "upgrade: h2c"])
-
-
-@given(TARGETS, st.lists(FIELDS, max_size=3), st.sampled_from(["1.1", "1.0"]), st.sampled_from(["GET", "POST", "HEAD"]))
-def test_a_remembered_block_means_what_reading_it_means(target, fields, version, method):
-    rest = b"".join(line.encode() + b"\r\n" for line in ["host: x", *fields]) + b"\r\n"
-    first = b"GET / HTTP/1.1\r\n" + rest
-    known = parsed(first)
-    if not isinstance(known, Head) or not may_repeat(known):
-        return
-    known.block.digest = digest_of(first)
-    blocks = {known.block.digest: known.block}
-    said = f"{method} /{target} HTTP/{version}\r\n".encode() + rest
-    again = repeated(said, blocks)
-    if again is not None:
-        read = parsed(said)
-        assert isinstance(read, Head)
-        assert again.block is known.block
-        again.block = Block(read.block.fields)
-        assert again == read
-
-
-async def test_a_remembered_block_does_not_lift_the_bound_of_a_head():
+async def test_a_head_that_was_read_before_does_not_lift_the_bound_of_a_longer_one():
     async with serving() as served, connected(served.address) as raw:
         for _ in range(2):
             assert (await raw.ask(request(TARGET))).status == 200
-        assert served.app.heads[0].block is served.app.heads[1].block
         assert (await raw.ask(request(TARGET + "?" + "a" * 40_000))).status == 431

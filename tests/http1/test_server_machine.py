@@ -105,7 +105,6 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
         self.loop = Loop()
-        self.blocks: dict[bytes, Any] = {}
         self.requests: list[Request] = []
         self.opened: list[Request] = []
         self.exchange: Answering | None = None
