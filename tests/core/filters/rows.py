@@ -59,7 +59,7 @@ CREATE TABLE chat_messages (
     tags text[], numbers int[], status mood, day date, started timestamp);
 CREATE TABLE secrets (id int PRIMARY KEY, secret text);
 CREATE TABLE members (thread_id int, sub text, kind text);
-CREATE ROLE reader;
+DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$; -- roles are of the whole server
 GRANT SELECT ON chat_messages, secrets, members TO reader;
 """
 
