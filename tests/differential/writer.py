@@ -6,25 +6,8 @@ from typing import Any
 
 import psycopg
 
-from tests.differential.ground import INSERT, SESSIONS, seed_rows
+from tests.differential.ground import COLUMNS, INSERT, SESSIONS, seed_rows
 
-FIELDS = (
-    "id",
-    "session_id",
-    "tenant",
-    "shared_with",
-    "account",
-    "seq",
-    "tokens",
-    "amount",
-    "role",
-    "body",
-    "label",
-    "Weird Col",
-    "done",
-    "at",
-    "version",
-)
 VALUES: dict[str, tuple[Any, ...]] = {
     "session_id": (*SESSIONS, "s1", "s1", "s1", "s2"),
     "tenant": ("t1", "t2", "T1", None),
@@ -67,8 +50,8 @@ class Writer:
         async with self.connection.transaction():
             await self.connection.execute("DELETE FROM notes")
             for values in seed_rows():
-                row = self._versioned(dict(zip(FIELDS, values, strict=True)))
-                await self.connection.execute(INSERT.encode(), [row[name] for name in FIELDS])
+                row = self._versioned(dict(zip(COLUMNS, values, strict=True)))
+                await self.connection.execute(INSERT.encode(), [row[name] for name in COLUMNS])
 
     async def transaction(self) -> None:
         """One transaction of one to four changes."""
@@ -78,7 +61,7 @@ class Writer:
 
     async def fence(self) -> None:
         """The last row, which every policy gives."""
-        await self._insert({name: None for name in FIELDS} | OF_ALL_POLICIES | {"body": FENCE})
+        await self._insert({name: None for name in COLUMNS} | OF_ALL_POLICIES | {"body": FENCE})
 
     async def _change(self) -> None:
         kind = self._random.randrange(10)
@@ -95,7 +78,7 @@ class Writer:
     async def _insert(self, values: Row) -> None:
         self._next_id += 1
         row = self._versioned(values | {"id": self._next_id})
-        await self.connection.execute(INSERT.encode(), [row[name] for name in FIELDS])
+        await self.connection.execute(INSERT.encode(), [row[name] for name in COLUMNS])
 
     async def _update(self, number: int, moved: list[str]) -> None:
         names = [*moved, *self._random.sample(sorted(VALUES), self._random.randint(1, 3))]

@@ -3,7 +3,7 @@
 `at` is where the client wrote it. It takes no part in equality: two spellings of one filter are one filter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -246,3 +246,16 @@ def joined(operator: str, parts: tuple[Node, ...]) -> Node:
         else:
             flat.append(part)
     return Chain(operator, tuple(flat))
+
+
+def through(node: Node, test: Callable[[Node], Node]) -> Node:
+    """The same condition with `test` of each of its tests in their places; AND, OR, NOT and IS TRUE stay around."""
+    match node:
+        case Chain(operator, parts):
+            return joined(operator, tuple(through(part, test) for part in parts))
+        case Not(condition):
+            return Not(through(condition, test))
+        case TruthTest(operator, condition):
+            return TruthTest(operator, through(condition, test))
+        case _:
+            return test(node)

@@ -11,18 +11,16 @@ from proxy.core.filters.ast import (
     AnyOf,
     Array,
     Between,
-    Chain,
     Column,
     Comparison,
     Membership,
     Node,
-    Not,
     Number,
     Parameter,
     Text,
-    TruthTest,
     Value,
     joined,
+    through,
 )
 
 Unlike = Callable[[Column, Node], bool]
@@ -45,17 +43,15 @@ def is_float(column: Column) -> bool:
 
 def as_ranges(node: Node, unlike: Unlike) -> Node:
     """The same condition, with a range in the place of each equality that is `unlike`."""
+    return through(node, lambda test: _test(test, unlike))
+
+
+def _test(node: Node, unlike: Unlike) -> Node:
     match node:
         case Comparison("=", Column() as column, value) | Comparison("=", value, Column() as column):
             return _range(column, value) if unlike(column, value) else node
         case Membership("IN", Column() as column, items):
             return _membership(node, column, items, unlike)
-        case Chain(operator, parts):
-            return joined(operator, tuple(as_ranges(part, unlike) for part in parts))
-        case Not(condition):
-            return Not(as_ranges(condition, unlike))
-        case TruthTest(operator, condition):
-            return TruthTest(operator, as_ranges(condition, unlike))
         case _:
             return node
 

@@ -30,6 +30,7 @@ from proxy.core.filters.ast import (
     TruthTest,
     Value,
     joined,
+    through,
 )
 from proxy.core.filters.comparisons import TRUTH_WORDS, TRUTHS
 from proxy.core.filters.operands import LOWEST, NULL
@@ -77,17 +78,15 @@ def _joined(value: Value) -> Value:
 
 def listed(node: Node, arrays: Mapping[int, str]) -> Node:
     """The same condition, where `arrays` are the values of parameters that `= ANY` reads: empty, or with NULL."""
-    match node:
-        case AnyOf(value, Parameter(number) as array) if number in arrays:
-            return _any_of(value, array, arrays[number])
-        case Chain(operator, parts):
-            return joined(operator, tuple(listed(part, arrays) for part in parts))
-        case Not(condition):
-            return Not(listed(condition, arrays))
-        case TruthTest(operator, condition):
-            return TruthTest(operator, listed(condition, arrays))
-        case _:
-            return node
+
+    def test(node: Node) -> Node:
+        match node:
+            case AnyOf(value, Parameter(number) as array) if number in arrays:
+                return _any_of(value, array, arrays[number])
+            case _:
+                return node
+
+    return through(node, test)
 
 
 def _chain(chain: Chain) -> Node:
