@@ -19,7 +19,7 @@ from proxy.core.document import PolicyDocument
 from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
 from proxy.core.limits import Limits
-from proxy.core.policy import Policy, PolicyBook
+from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import parse
 
 COUNTS = (10, 100, 300, 1000, 3000, 10_000)
@@ -40,7 +40,7 @@ POLICY = {
         {"name": "b", "request": "table=notes&offset=-1", "expect": "claim_missing"},
     ],
 }
-BOOK = PolicyBook.of([Policy.of("notes", PolicyDocument.model_validate(POLICY))])
+POLICIES = PolicySet.of([Policy.of("notes", PolicyDocument.model_validate(POLICY))])
 
 Said = dict[str, object]
 Asked = tuple[bytes, bytes | None]
@@ -105,7 +105,7 @@ def cost(query: bytes, body: bytes | None) -> float:
         with suppress(Refusal):
             request = parse("notes", query, body, LIMITS)
             position = TrustedPosition(request.position)
-            upstream.build(decide(request, CLAIMS, BOOK), request, position, LIMITS.target_bytes)
+            upstream.build(decide(request, CLAIMS, POLICIES), request, position, LIMITS.target_bytes)
         least = min(least, (time.process_time() - before) * 1000)
     return round(least, 3)
 

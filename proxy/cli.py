@@ -18,7 +18,7 @@ from proxy.auth import policy_loader as policy_files
 from proxy.auth import tokens
 from proxy.auth.database_check import DatabaseFault
 from proxy.auth.keys import KeyRing, KeysFault
-from proxy.auth.policy_loader import BookFault, LoadedBook
+from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.auth.revocation import RevocationFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
@@ -30,7 +30,7 @@ from proxy.settings import SettingsFault
 def _faults_are_lines() -> Iterator[None]:
     try:
         yield
-    except (SettingsFault, BookFault, KeysFault, RevocationFault, ReplayFault, DatabaseFault, OSError) as fault:
+    except (SettingsFault, PoliciesFault, KeysFault, RevocationFault, ReplayFault, DatabaseFault, OSError) as fault:
         click.echo(str(fault), err=True)
         sys.exit(1)
 
@@ -76,11 +76,11 @@ def check(policies: Path | None, database: str | None) -> None:
         click.echo(f"warning: {warning}", err=True)
     for line in lines:
         click.echo(line, err=True)
-    click.echo(f"{len(loaded.book.by_name)} policies, {len(loaded.results)} cases, digest {loaded.digest}")
+    click.echo(f"{len(loaded.policies.by_name)} policies, {len(loaded.results)} cases, digest {loaded.digest}")
     sys.exit(1 if lines else 0)
 
 
-def _differences(loaded: LoadedBook, folder: Path, database: str | None) -> tuple[str, ...]:
+def _differences(loaded: LoadedPolicies, folder: Path, database: str | None) -> tuple[str, ...]:
     if database is None:
         return ()
     dsn = database or settings.database_dsn()
@@ -127,7 +127,7 @@ def explain(
         if asked is None:
             raise click.UsageError("give a QUERY, or a --decision")
         try:
-            told = asked().explained(loaded.book, limits)
+            told = asked().explained(loaded.policies, limits)
         except Refusal as refusal:
             told = explanation.Explanation.of_refusal("token", refusal)
     click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
@@ -137,7 +137,7 @@ def explain(
 def _explain_again(
     recorded: Recorded,
     asked: Callable[[], Inputs] | None,
-    loaded: LoadedBook,
+    loaded: LoadedPolicies,
     limits: RuleLimits,
     as_json: bool,
 ) -> NoReturn:
@@ -147,7 +147,7 @@ def _explain_again(
         raise click.UsageError(f"the token is refused: {refusal.reason}") from None
     if inputs is None:
         raise click.UsageError("a log does not hold what was asked: give --claims or --token, and the QUERY")
-    again = Replay(recorded, loaded.digest, inputs.explained(loaded.book, limits))
+    again = Replay(recorded, loaded.digest, inputs.explained(loaded.policies, limits))
     if as_json:
         click.echo(json.dumps(again.now.members() | {"decision": again.members()}, indent=2))
     else:

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.auth.keys import new_keys
 from proxy.gateway.open_requests import MOST_ARRIVING
-from proxy.telemetry.events import BookLoaded, RequestEnded
+from proxy.telemetry.events import PoliciesLoaded, RequestEnded
 from tests.harness.raw import SECONDS, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
@@ -68,7 +68,7 @@ async def revoke(proxy: Proxy) -> None:
 
 async def remove_the_key(proxy: Proxy) -> None:
     def reloads() -> int:
-        return sum(isinstance(seen, BookLoaded) for seen in proxy.seen)
+        return sum(isinstance(seen, PoliciesLoaded) for seen in proxy.seen)
 
     before = reloads()
     proxy.settings.token_keys.write_text(json.dumps(new_keys()))

@@ -9,7 +9,7 @@ import pytest
 from proxy.auth import database_check
 from proxy.auth import policy_loader as policy_files
 from proxy.auth.database_check import DatabaseFault
-from proxy.auth.policy_loader import BookFault
+from proxy.auth.policy_loader import PoliciesFault
 from proxy.core.agreement import KnownTypes
 from proxy.core.document import PolicyDocument
 from proxy.core.drift import ColumnFacts, TableFacts, examined, findings
@@ -148,7 +148,7 @@ def test_a_difference_is_a_warning_or_refused(tmp_path: Path, dsn: str) -> None:
     path = folder(tmp_path, {"notes.toml": changed('key = ["id", "mode"]')})
     line = f"{path}/notes.toml: key is id, mode, and the primary key of the table is id"
     assert policy_files.load_against(dsn, path, RuleLimits(), strict=False).warnings == (line,)
-    with pytest.raises(BookFault) as caught:
+    with pytest.raises(PoliciesFault) as caught:
         policy_files.load_against(dsn, path, RuleLimits(), strict=True)
     assert caught.value.lines == (line,)
 
@@ -160,8 +160,8 @@ def test_a_database_that_is_away_is_a_warning_or_refused(tmp_path: Path) -> None
     assert loaded.warnings == (
         f"{path}: not held against the database: the database cannot be asked (OperationalError)",
     )
-    assert loaded.book.by_name["notes"].guard.unverified()
-    with pytest.raises(BookFault, match="not held against the database"):
+    assert loaded.policies.by_name["notes"].guard.unverified()
+    with pytest.raises(PoliciesFault, match="not held against the database"):
         policy_files.load_against(away, path, RuleLimits(), strict=True)
 
 

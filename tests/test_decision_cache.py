@@ -10,16 +10,16 @@ from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import ShapeRequest, parse
-from tests.core.samples import book
+from tests.core.samples import policy_set
 
-BOOK = book()
+POLICIES = policy_set()
 
 
 def decided(number: int = 0, width: int = 1) -> tuple[ShapeRequest, AuthorizedShape]:
     """A request with a filter of so many characters, and its shape."""
     where = f"mode%3D'{number}-{'x' * width}'"
     request = parse(None, f"table=notes&offset=-1&where={where}".encode())
-    shape = decide(request, Claims("ada", 0.0, {"session_id": "s-ada"}), BOOK)
+    shape = decide(request, Claims("ada", 0.0, {"session_id": "s-ada"}), POLICIES)
     return request, shape
 
 

@@ -5,11 +5,11 @@ import json
 from proxy.audit.explain import Explanation, explain
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from tests.core.samples import DOCUMENT, book, claims, query
+from tests.core.samples import DOCUMENT, claims, policy_set, query
 
 
 def told(body: bytes | None = None, who: Claims | None = None, **params: object) -> Explanation:
-    return explain(who or claims(), None, query(**params), body, book())
+    return explain(who or claims(), None, query(**params), body, policy_set())
 
 
 def test_an_allowed_request_shows_what_goes_upstream() -> None:
@@ -90,8 +90,8 @@ def test_a_request_whose_target_would_be_too_long_is_refused_at_the_end() -> Non
     for value, allowed in (("x", True), ("'" * 40, False)):
         # a client may send a quote as it is; the proxy sends three bytes
         raw = query(where=where, **{f"p{number}": value for number in many}).replace(b"%27", b"'")
-        assert explain(claims(), None, raw, None, book()).allowed is allowed
-    *rules, last = explain(claims(), None, raw, None, book()).lines()
+        assert explain(claims(), None, raw, None, policy_set()).allowed is allowed
+    *rules, last = explain(claims(), None, raw, None, policy_set()).lines()
     assert last.startswith("refused  upstream: target_too_long: The where of a shape is too long for Electric: ")
     assert all(line.startswith("ok") for line in rules)
 

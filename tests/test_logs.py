@@ -29,7 +29,7 @@ from proxy.telemetry.events import (
 )
 from proxy.telemetry.log_writer import Outlet
 from proxy.telemetry.logs import logger, members
-from tests.core.samples import book, claims, outcome, query
+from tests.core.samples import claims, outcome, policy_set, query
 
 KINDS: tuple[type, ...] = get_args(Observation)
 VALUES: dict[str, Any] = {
@@ -174,7 +174,7 @@ HOSTILE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("params", HOSTILE.values(), ids=HOSTILE)
 def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), book()))
+    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), policy_set()))
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
     assert MARK not in refusal.detail
@@ -184,7 +184,7 @@ def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None
     "value", [f"{MARK}\n", [MARK], {MARK: MARK}, 1], ids=["text", "a list", "an object", "a number"]
 )
 def test_no_reason_repeats_what_a_token_said(value: object) -> None:
-    refusal = outcome(lambda: decide(parse(None, query()), claims(session_id=value, thread_id=MARK), book()))
+    refusal = outcome(lambda: decide(parse(None, query()), claims(session_id=value, thread_id=MARK), policy_set()))
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 
@@ -193,7 +193,7 @@ def test_no_reason_repeats_what_a_token_said(value: object) -> None:
     "body", [f'{{"{MARK}":1}}', f'{{"where":"{MARK}"}}', MARK, f'{{"where":"true","params":["{MARK}"]}}']
 )
 def test_no_reason_repeats_what_a_body_said(body: str) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), book()))
+    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), policy_set()))
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 

@@ -24,12 +24,12 @@ from proxy.runtime import compose as wiring
 from proxy.runtime.server import Parts
 from proxy.settings import load
 from proxy.telemetry.events import (
-    BookLoaded,
     ClientFilterRefused,
     ElectricSeen,
     Lifecycle,
     Observation,
     OwnFilterRefused,
+    PoliciesLoaded,
     ProtocolRefused,
     ReadinessChanged,
     RequestEnded,
@@ -66,7 +66,7 @@ FREE = {"le", "version", "python"}
 def metrics() -> Metrics:
     """The metrics of a process with two policies."""
     made = Metrics(lambda: 3, lambda: {"verified": 5, "cached": 7})
-    made(BookLoaded(POLICIES, "0123456789ab"))
+    made(PoliciesLoaded(POLICIES, "0123456789ab"))
     return made
 
 
@@ -209,12 +209,12 @@ def test_shapes_are_available_until_they_are_not(metrics: Metrics) -> None:
     assert value(metrics, "shapes_available") == 0
 
 
-def test_one_book_is_in_force(metrics: Metrics) -> None:
+def test_one_set_of_policies_is_in_force(metrics: Metrics) -> None:
     assert value(metrics, "policies") == 2
-    metrics(BookLoaded(("notes",), "ba9876543210"))
+    metrics(PoliciesLoaded(("notes",), "ba9876543210"))
     assert value(metrics, "policies") == 1
-    assert value(metrics, "policy_book_info", digest="ba9876543210") == 1
-    assert value(metrics, "policy_book_info", digest="0123456789ab") is None
+    assert value(metrics, "policies_info", digest="ba9876543210") == 1
+    assert value(metrics, "policies_info", digest="0123456789ab") is None
 
 
 def test_what_is_only_logged_is_not_counted(metrics: Metrics) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.auth import policy_loader as policy_files
-from proxy.auth.policy_loader import BookFault, CaseResult
+from proxy.auth.policy_loader import CaseResult, PoliciesFault
 from tests.tree import ROOT
 
 GOOD = """
@@ -40,7 +40,7 @@ def folder(path: Path, files: Mapping[str, str]) -> Path:
 
 
 def lines(path: Path) -> tuple[str, ...]:
-    with pytest.raises(BookFault) as caught:
+    with pytest.raises(PoliciesFault) as caught:
         policy_files.load(path)
     assert all("\n" not in line for line in caught.value.lines)
     assert str(caught.value) == "\n".join(caught.value.lines)
@@ -136,7 +136,7 @@ REASONS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), REASONS.values(), ids=REASONS)
-def test_a_book_does_not_load_for_this_reason(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_set_of_policies_does_not_load_for_this_reason(tmp_path: Path, text: str, sentence: str) -> None:
     told = lines(folder(tmp_path, {"notes.toml": text}))
     assert all(line.startswith(f"{tmp_path}/notes.toml: ") for line in told)
     assert any(line.startswith(f"{tmp_path}/notes.toml: {sentence}") for line in told), told
@@ -180,7 +180,7 @@ def test_of_several_policies_over_one_table_one_must_have_its_name(tmp_path: Pat
     )
     folder(tmp_path, {"notes.toml": GOOD + CASES})
     loaded = policy_files.load(tmp_path)
-    assert loaded.book.by_table["notes"] is loaded.book.by_name["notes"]
+    assert loaded.policies.by_table["notes"] is loaded.policies.by_name["notes"]
 
 
 def test_a_case_without_a_table_asks_for_its_own_shape_by_name(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ SHIPPED = (
 
 def test_the_shipped_policies_load_and_cover_the_applications_tables() -> None:
     loaded = policy_files.load(ROOT / "policies")
-    assert tuple(sorted(loaded.book.by_name)) == SHIPPED
-    assert all(loaded.book.by_table[name].name == name for name in SHIPPED)
+    assert tuple(sorted(loaded.policies.by_name)) == SHIPPED
+    assert all(loaded.policies.by_table[name].name == name for name in SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -237,5 +237,5 @@ def test_a_shipped_policy_keeps_tenants_apart_and_shows_it(name: str) -> None:
 
 
 def test_the_content_of_uploads_never_leaves() -> None:
-    uploads = policy_files.load(ROOT / "policies").book.by_name["session_uploads"]
+    uploads = policy_files.load(ROOT / "policies").policies.by_name["session_uploads"]
     assert "content" not in {*uploads.columns, *uploads.client.filter, *uploads.key, *uploads.predicate_columns}

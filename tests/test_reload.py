@@ -10,7 +10,7 @@ import pytest
 
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
-from proxy.telemetry.events import BookLoaded, BookRejected, DecisionMade, KeysLoaded, ReloadRefused
+from proxy.telemetry.events import DecisionMade, KeysLoaded, PoliciesLoaded, PoliciesRejected, ReloadRefused
 from proxy.telemetry.logs import members
 from tests.harness.plain import plain
 from tests.harness.raw import Raw, connected, request, until
@@ -50,7 +50,7 @@ def count(proxy: Proxy, kind: type) -> int:
     return sum(isinstance(seen, kind) for seen in proxy.seen)
 
 
-async def reloaded(proxy: Proxy, outcome: type = BookLoaded) -> None:
+async def reloaded(proxy: Proxy, outcome: type = PoliciesLoaded) -> None:
     """Hangs up, and waits for what comes of it."""
     before = count(proxy, outcome)
     proxy.hangup.set()
@@ -92,13 +92,11 @@ async def test_a_new_policy_is_there_at_the_next_request(proxy: Proxy, raw: Raw,
     name = next(path.name for path in POLICIES.glob("*.toml") if not (policies / path.name).exists())
     shutil.copy(POLICIES / name, policies)
     await reloaded(proxy)
-    loaded = [seen for seen in proxy.seen if isinstance(seen, BookLoaded)]
+    loaded = [seen for seen in proxy.seen if isinstance(seen, PoliciesLoaded)]
     assert [len(seen.policies) for seen in loaded] == [2, 3]
     assert loaded[0].digest != loaded[1].digest
     assert await metric(proxy, "policies ") == "shape_proxy_policies 3.0"
-    assert await metric(proxy, "policy_book_info") == (
-        f'shape_proxy_policy_book_info{{digest="{loaded[1].digest}"}} 1.0'
-    )
+    assert await metric(proxy, "policies_info") == (f'shape_proxy_policies_info{{digest="{loaded[1].digest}"}} 1.0')
 
 
 async def test_what_was_decided_by_the_old_policies_is_decided_again(
@@ -115,14 +113,14 @@ async def test_what_was_decided_by_the_old_policies_is_decided_again(
     assert '"role"' in upstream.asked[-1].params["columns"]
 
 
-async def test_a_decision_names_the_book_that_it_was_made_by(proxy: Proxy, raw: Raw, policies: Path) -> None:
+async def test_a_decision_names_the_policies_that_it_was_made_by(proxy: Proxy, raw: Raw, policies: Path) -> None:
     await raw.ask(get(proxy))
     (policies / "todos.toml").unlink()
     await reloaded(proxy)
     await raw.ask(get(proxy))
     await until(lambda: count(proxy, DecisionMade) == 2)
-    books = [seen.digest for seen in proxy.seen if isinstance(seen, BookLoaded)]
-    assert [seen.book for seen in proxy.seen if isinstance(seen, DecisionMade)] == books
+    policies = [seen.digest for seen in proxy.seen if isinstance(seen, PoliciesLoaded)]
+    assert [seen.policies for seen in proxy.seen if isinstance(seen, DecisionMade)] == policies
 
 
 @pytest.mark.parametrize("target", [LIVE, SSE], ids=["a poll", "a stream"])
@@ -192,24 +190,24 @@ async def test_policies_that_must_not_load_leave_the_old_ones_in_force(
 ) -> None:
     assert (await raw.ask(get(proxy))).status == 200
     broken(policies)
-    await reloaded(proxy, BookRejected)
+    await reloaded(proxy, PoliciesRejected)
     assert (await raw.ask(get(proxy))).status == 200
-    assert next(seen for seen in proxy.seen if isinstance(seen, BookRejected)).faults >= faults
+    assert next(seen for seen in proxy.seen if isinstance(seen, PoliciesRejected)).faults >= faults
     said = [seen.reason for seen in proxy.seen if isinstance(seen, ReloadRefused)]
     assert any(sentence in line for line in said)
     assert all("\n" not in line for line in said)
-    assert await metric(proxy, "policy_book_rejected") == "shape_proxy_policy_book_rejected 1.0"
+    assert await metric(proxy, "policies_rejected") == "shape_proxy_policies_rejected 1.0"
     assert await metric(proxy, "policies ") == "shape_proxy_policies 2.0"
-    assert count(proxy, BookLoaded) == 1
+    assert count(proxy, PoliciesLoaded) == 1
 
 
 async def test_good_policies_after_bad_ones_are_put_in_force(proxy: Proxy, raw: Raw, policies: Path) -> None:
     (policies / "x.toml").write_text("x = ")
-    await reloaded(proxy, BookRejected)
+    await reloaded(proxy, PoliciesRejected)
     (policies / "x.toml").unlink()
     (policies / CHAT).unlink()
     await reloaded(proxy)
-    assert await metric(proxy, "policy_book_rejected") == "shape_proxy_policy_book_rejected 0.0"
+    assert await metric(proxy, "policies_rejected") == "shape_proxy_policies_rejected 0.0"
     assert_refused(await raw.ask(get(proxy)), "shape_forbidden")
 
 
@@ -217,7 +215,7 @@ async def test_hanging_up_again_and_again_is_no_fault(proxy: Proxy, raw: Raw) ->
     for _ in range(5):
         proxy.hangup.set()
         await asyncio.sleep(0)
-    await until(lambda: count(proxy, BookLoaded) >= 2)
+    await until(lambda: count(proxy, PoliciesLoaded) >= 2)
     await reloaded(proxy)
     assert (await raw.ask(get(proxy))).status == 200
 
@@ -290,16 +288,16 @@ async def test_keys_that_cannot_be_used_leave_the_old_keys_and_policies(
 ) -> None:
     (policies / CHAT).unlink()
     proxy.settings.token_keys.write_text(text)
-    await reloaded(proxy, BookRejected)
+    await reloaded(proxy, PoliciesRejected)
     assert (await raw.ask(get(proxy))).status == 200
     (said,) = [seen.reason for seen in proxy.seen if isinstance(seen, ReloadRefused)]
     assert said.startswith(f"{proxy.settings.token_keys}: ")
-    assert count(proxy, BookLoaded) == 1
+    assert count(proxy, PoliciesLoaded) == 1
 
 
 async def test_keys_that_are_not_there_leave_the_old_ones(proxy: Proxy, raw: Raw) -> None:
     proxy.settings.token_keys.unlink()
-    await reloaded(proxy, BookRejected)
+    await reloaded(proxy, PoliciesRejected)
     assert (await raw.ask(get(proxy))).status == 200
 
 

@@ -16,7 +16,7 @@ import pytest
 from proxy.runtime import server as serve
 from proxy.runtime.descriptors import backlog
 from proxy.settings import Address, load
-from proxy.telemetry.events import BookLoaded, Lifecycle, Observation, ReadinessChanged, RequestEnded
+from proxy.telemetry.events import Lifecycle, Observation, PoliciesLoaded, ReadinessChanged, RequestEnded
 from tests.harness.processes import SECONDS, Running, serving, serving_environment
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
@@ -179,7 +179,7 @@ def lifecycle(seen: list[Observation]) -> list[str]:
 
 async def test_a_life_is_serving_draining_stopped(ended: Proxy) -> None:
     assert lifecycle(ended.seen) == ["serving", "draining", "stopped"]
-    assert isinstance(ended.seen[0], BookLoaded)
+    assert isinstance(ended.seen[0], PoliciesLoaded)
     assert ended.seen[-1] == Lifecycle("stopped")
     assert Lifecycle("draining", "0 open") in ended.seen
 

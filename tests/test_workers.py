@@ -107,7 +107,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(POLICIES, tmp_path_factory.mktemp("book") / "policies"))
+    return Path(shutil.copytree(POLICIES, tmp_path_factory.mktemp("policies") / "policies"))
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -156,7 +156,7 @@ async def test_both_workers_answer_on_one_port_and_their_counts_are_added_up(sha
     [
         ("ready", 1),
         ("policies", len(list(POLICIES.glob("*.toml")))),
-        ("policy_book_rejected", 0),
+        ("policies_rejected", 0),
         ("open_request_places_limit", 40_000),
         ("open_request_places", 0),
     ],
@@ -223,12 +223,12 @@ async def test_a_hangup_reaches_every_worker(shared: Fleet, policies: Path) -> N
     (policies / "broken.toml").write_text("x = ")
     running.process.send_signal(signal.SIGHUP)
     await running.until(lambda: len(running.said("policies_rejected")) == 2, "rejected")
-    assert await shared.metric("policy_book_rejected") == 1
+    assert await shared.metric("policies_rejected") == 1
     (policies / "broken.toml").unlink()
     loaded = len(running.said("policies_loaded"))
     running.process.send_signal(signal.SIGHUP)
     await running.until(lambda: len(running.said("policies_loaded")) == loaded + 2, "loaded")
-    assert await shared.metric("policy_book_rejected") == 0
+    assert await shared.metric("policies_rejected") == 0
 
 
 async def test_a_worker_holds_no_socket_of_another(shared: Fleet) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
-from proxy.auth.policy_loader import LoadedBook
+from proxy.auth.policy_loader import LoadedPolicies
 from proxy.core.errors import Code, Refusal
 from proxy.core.inbound import Inbound
 from proxy.core.outcome import AFTER_RULES, Outcome
@@ -42,9 +42,9 @@ class Refusals:
 
 
 class Decisions:
-    """Tells of decisions. `loaded` is the book in force."""
+    """Tells of decisions. `loaded` are the policies in force."""
 
-    def __init__(self, settings: Settings, loaded: LoadedBook, observe: Observe) -> None:
+    def __init__(self, settings: Settings, loaded: LoadedPolicies, observe: Observe) -> None:
         self.loaded = loaded
         self._filter_limits = settings.filter_limits
         self._sampled_below = settings.decision_sample * 16**_SAMPLE_DIGITS
@@ -79,7 +79,7 @@ class Decisions:
             return Outcome.of_shape(trail.shape, f"{AFTER_RULES}: {refusal.code.name}")
         if refusal.code is Code.internal_error:  # what failed would fail again
             return Outcome((f"{AFTER_RULES}: {refusal.code.name}",))
-        return Outcome.of_refusal(refusal, trail.claims, trail.request, self.loaded.book, self._filter_limits)
+        return Outcome.of_refusal(refusal, trail.claims, trail.request, self.loaded.policies, self._filter_limits)
 
     def _event(self, request_id: str, code: str, reason: str, outcome: Outcome, subject: str) -> DecisionMade:
         return DecisionMade(
@@ -87,7 +87,7 @@ class Decisions:
             allowed=code == ALLOWED,
             code=code,
             policy=outcome.policy,
-            book=self.loaded.digest,
+            policies=self.loaded.digest,
             subject=subject,
             reason=reason,
             rules=outcome.rules,

@@ -13,7 +13,7 @@ from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
 from proxy.core.filters import Predicate
 from proxy.core.handles import TrustedPosition
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.upstream import UpstreamRequest
@@ -79,7 +79,7 @@ def explain(
     name: str | None,
     query: bytes,
     body: bytes | None,
-    book: PolicyBook,
+    policies: PolicySet,
     limits: RuleLimits = DEFAULT_RULE_LIMITS,
 ) -> Explanation:
     """Runs the same rules that serve runs, all of them, under the same limits."""
@@ -87,11 +87,11 @@ def explain(
         request = parse(name, query, body, limits.request)
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
-    found = tuple(verdicts(request, claims, book, limits.filter))
+    found = tuple(verdicts(request, claims, policies, limits.filter))
     if any(verdict.refusal for verdict in found):
         return Explanation(found)
     try:
-        shape = decide(request, claims, book, limits.filter)
+        shape = decide(request, claims, policies, limits.filter)
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
         return Explanation(found, upstream.build(shape, request, shown, limits.target_bytes))
     except Refusal as refusal:

@@ -9,7 +9,7 @@ from proxy.audit import decision_log as decisions
 from proxy.audit.explain import Explanation, explain
 from proxy.core.claims import Claims
 from proxy.core.outcome import AFTER_RULES
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 
 
@@ -26,9 +26,9 @@ class Inputs:
     query: bytes
     body: bytes | None
 
-    def explained(self, book: PolicyBook, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Explanation:
-        """What every rule of this book says of them."""
-        return explain(self.claims, self.shape, self.query, self.body, book, limits)
+    def explained(self, policies: PolicySet, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Explanation:
+        """What every rule of these policies says of them."""
+        return explain(self.claims, self.shape, self.query, self.body, policies, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Recorded:
 
     request_id: str
     code: str
-    book: str
+    policies: str
     rules: tuple[str, ...]
     inputs: Inputs | None
 
@@ -45,12 +45,12 @@ class Recorded:
     def of(cls, members: Mapping[str, Any]) -> "Recorded":
         """The decision of one line. Raises ReplayFault."""
         try:
-            request_id, code, book = members["request_id"], members["code"], members["book"]
+            request_id, code, policies = members["request_id"], members["code"], members["policies"]
             given = members.get("inputs")
             inputs = None if given is None else _inputs(given, request_id, code)
         except (KeyError, TypeError, AttributeError):
             raise ReplayFault("the decision lacks a member; was it written by another version?") from None
-        return cls(request_id, code, book, tuple(members.get("rules", ())), inputs)
+        return cls(request_id, code, policies, tuple(members.get("rules", ())), inputs)
 
     @property
     def codes(self) -> frozenset[str]:
@@ -64,7 +64,7 @@ class Replay:
     """A decision and the same one now."""
 
     recorded: Recorded
-    book: str
+    policies: str
     now: Explanation
 
     @property
@@ -74,14 +74,18 @@ class Replay:
 
     def line(self) -> str:
         """The comparison, for a terminal."""
-        books = "the same policies" if self.book == self.recorded.book else f"policies {self.recorded.book}"
+        by = "the same policies" if self.policies == self.recorded.policies else f"policies {self.recorded.policies}"
         outcome = "as before" if self.same else "DIFFERENT"
-        return f"decision {self.recorded.request_id}: {self.recorded.code} by {books}; now {self.now.code}: {outcome}"
+        return f"decision {self.recorded.request_id}: {self.recorded.code} by {by}; now {self.now.code}: {outcome}"
 
     def members(self) -> dict[str, Any]:
         """The comparison as JSON members."""
-        recorded = {"request_id": self.recorded.request_id, "code": self.recorded.code, "book": self.recorded.book}
-        return {"recorded": recorded, "book": self.book, "code": self.now.code, "same": self.same}
+        recorded = {
+            "request_id": self.recorded.request_id,
+            "code": self.recorded.code,
+            "policies": self.recorded.policies,
+        }
+        return {"recorded": recorded, "policies": self.policies, "code": self.now.code, "same": self.same}
 
 
 def read(file: Path, request_id: str | None) -> Recorded:

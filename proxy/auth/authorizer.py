@@ -11,7 +11,7 @@ from proxy.core.errors import Code, Refusal
 from proxy.core.handles import Handles, trusted
 from proxy.core.inbound import Inbound
 from proxy.core.limits import Limits
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.trail import Trail
@@ -23,18 +23,18 @@ class Authorizer:
     that are cached, and `handles` tell the handles that the proxy gave out from all others."""
 
     def __init__(
-        self, limits: RuleLimits, cache_bytes: int, book: PolicyBook, verifier: Verifier, handles: Handles
+        self, limits: RuleLimits, cache_bytes: int, policies: PolicySet, verifier: Verifier, handles: Handles
     ) -> None:
         self._decisions = DecisionCache(cache_bytes)
-        self.book = book
+        self.policies = policies
         self._verifier = verifier
         self._limits = limits
         self._handles = handles
         self.revoked = Revoked()
 
-    def replace(self, book: PolicyBook, ring: KeyRing) -> None:
-        """Puts another book and other keys in force, from the next request on."""
-        self.book = book
+    def replace(self, policies: PolicySet, ring: KeyRing) -> None:
+        """Puts other policies and keys in force, from the next request on."""
+        self.policies = policies
         self._decisions.clear()
         self._verifier.replace(ring)
 
@@ -72,10 +72,10 @@ class Authorizer:
     def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:
         """What `decide` says, remembered for as long as the same token asks for the same data. Raises Refusal."""
         if request.subset is not None:
-            return decide(request, claims, self.book, self._limits.filter)
+            return decide(request, claims, self.policies, self._limits.filter)
         key = (claims.key, request.what)
         shape = self._decisions.find(key)
         if shape is None:
-            shape = decide(request, claims, self.book, self._limits.filter)
+            shape = decide(request, claims, self.policies, self._limits.filter)
             self._decisions.store(claims.subject, key, shape, size_of(request, shape))
         return shape

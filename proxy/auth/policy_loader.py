@@ -1,4 +1,4 @@
-"""A directory of TOML files becomes a policy book, all or nothing. The only module that reads policy files; it runs
+"""A directory of TOML files becomes a set of policies, all or nothing. The only module that reads policy files; it runs
 every case by the same `decide` that serves."""
 
 import hashlib
@@ -16,12 +16,12 @@ from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
 from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
-from proxy.core.policy import CHECKS, Check, Policy, PolicyBook, PolicyFault
+from proxy.core.policy import CHECKS, Check, Policy, PolicyFault, PolicySet
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 
 
-class BookFault(Exception):
+class PoliciesFault(Exception):
     """The policies must not load; `lines` are one `file: sentence` each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -40,57 +40,57 @@ class CaseResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedBook:
-    """A book, the results of its cases, and the digest of its files (the first 12 hexadecimal digits of a SHA-256).
+class LoadedPolicies:
+    """Policies, the results of its cases, and the digest of its files (the first 12 hexadecimal digits of a SHA-256).
 
     `warnings` are one `file: sentence` each, for what does not keep a policy from being in force.
     """
 
-    book: PolicyBook
+    policies: PolicySet
     results: tuple[CaseResult, ...]
     digest: str
     warnings: tuple[str, ...] = ()
 
 
-def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterable[Check] = CHECKS) -> LoadedBook:
-    """The book of a folder, its cases judged by these limits. Raises BookFault with every reason against it."""
+def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterable[Check] = CHECKS) -> LoadedPolicies:
+    """The policies of a folder, its cases judged by these limits. Raises PoliciesFault with every reason against it."""
     files = sorted(folder.glob("*.toml"))
     if not files:
-        raise BookFault([f"{folder}: there are no policies here"])
-    policies: list[Policy] = []
+        raise PoliciesFault([f"{folder}: there are no policies here"])
+    found: list[Policy] = []
     lines: list[str] = []
     digest = hashlib.sha256()
     for file in files:
         try:
-            policies.append(_read(file, digest, checks))
+            found.append(_read(file, digest, checks))
         except PolicyFault as fault:
             lines += [f"{file}: {sentence}" for sentence in fault.sentences]
-    lines += _shadowed(policies, folder)
-    book = PolicyBook.of(policies)
-    results = tuple(_results(policies, book, limits))
+    lines += _shadowed(found, folder)
+    policies = PolicySet.of(found)
+    results = tuple(_results(found, policies, limits))
     lines += [
         f"{folder / result.policy}.toml: case {result.case!r}: {result.wrong}" for result in results if result.wrong
     ]
     if lines:
-        raise BookFault(lines)
-    warnings = tuple(_line(folder, policy.name, warning) for policy in policies for warning in policy.warnings)
-    return LoadedBook(book, results, digest.hexdigest()[:12], warnings)
+        raise PoliciesFault(lines)
+    warnings = tuple(_line(folder, policy.name, warning) for policy in found for warning in policy.warnings)
+    return LoadedPolicies(policies, results, digest.hexdigest()[:12], warnings)
 
 
-def differences(loaded: LoadedBook, folder: Path, dsn: str) -> tuple[LoadedBook, tuple[str, ...]]:
-    """The same book with what the database knows of the types, and one `file: sentence` for each difference.
+def differences(loaded: LoadedPolicies, folder: Path, dsn: str) -> tuple[LoadedPolicies, tuple[str, ...]]:
+    """The same policies with what the database knows of the types, and one `file: sentence` for each difference.
 
     Raises DatabaseFault.
     """
-    found = examine(dsn, loaded.book.by_name.values())
+    found = examine(dsn, loaded.policies.by_name.values())
     lines = tuple(_line(folder, name, sentence) for name, sentence in found.differences)
-    return replace(loaded, book=PolicyBook.of(found.policies)), lines
+    return replace(loaded, policies=PolicySet.of(found.policies)), lines
 
 
-def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: bool) -> LoadedBook:
-    """The book of a folder, held against a database if there is one.
+def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: bool) -> LoadedPolicies:
+    """The policies of a folder, held against a database if there is one.
 
-    A difference, or a database that cannot be asked, is a warning, or with `strict` a BookFault.
+    A difference, or a database that cannot be asked, is a warning, or with `strict` a PoliciesFault.
     """
     loaded = load(folder, limits)
     if dsn is None:
@@ -100,7 +100,7 @@ def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: b
     except DatabaseFault as fault:
         lines = (f"{folder}: not held against the database: {fault}",)
     if strict and lines:
-        raise BookFault(lines)
+        raise PoliciesFault(lines)
     return replace(loaded, warnings=(*loaded.warnings, *lines))
 
 
@@ -136,13 +136,13 @@ def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:
             yield f"{folder}: {', '.join(names)} are all over {table.quoted}; call one of them {table.name}"
 
 
-def _results(policies: Iterable[Policy], book: PolicyBook, limits: RuleLimits) -> Iterator[CaseResult]:
-    for policy in policies:
+def _results(judged: Iterable[Policy], policies: PolicySet, limits: RuleLimits) -> Iterator[CaseResult]:
+    for policy in judged:
         for case in policy.cases:
-            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, book, limits))
+            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, policies, limits))
 
 
-def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook, limits: RuleLimits) -> str | None:
+def _wrong(policy: Policy, case: CaseDocument, policies: PolicySet, limits: RuleLimits) -> str | None:
     claims = Claims("case", float("inf"), case.claims)
     named = "table=" not in case.request
     try:
@@ -152,7 +152,7 @@ def _wrong(policy: Policy, case: CaseDocument, book: PolicyBook, limits: RuleLim
             None if case.body is None else case.body.encode(),
             limits.request,
         )
-        shape = decide(request, claims, book, limits.filter)
+        shape = decide(request, claims, policies, limits.filter)
         upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
     except Refusal as refusal:
         came = refusal.code.name

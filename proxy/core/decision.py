@@ -1,6 +1,6 @@
 """Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
 
-Two things may live here: RULES, each a small function of the Case that returns one field of the shape or raises a
+Two things may live here: RULES, each a small function of the Evaluation that returns one field of the shape or raises a
 Refusal; and the two readers of RULES. `decide` stops at the first refusal, `explain` shows them all.
 """
 
@@ -14,7 +14,7 @@ from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
 from proxy.core.identifiers import split_list
-from proxy.core.policy import Policy, PolicyBook
+from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
 from proxy.core.subset import Subset
 
@@ -53,7 +53,7 @@ class AuthorizedShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Evaluation:
     """A request before its judges: the policy that it falls under, and the predicates in force with their values."""
 
     request: ShapeRequest
@@ -79,30 +79,30 @@ class Verdict:
 
 
 def decide(
-    request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits = FilterLimits()
+    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
 ) -> AuthorizedShape:
     """The shape that this request may read. Raises Refusal at the first rule that says no."""
-    case = consider(request, claims, book, limits)
-    fields = {rule.__name__: rule(case) for rule in RULES}
-    return AuthorizedShape(policy=case.policy, bound=case.bound, **fields)
+    evaluation = consider(request, claims, policies, limits)
+    fields = {rule.__name__: rule(evaluation) for rule in RULES}
+    return AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
 
 
 def explain(
-    request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits = FilterLimits()
+    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
 ) -> list[Verdict]:
     """What every rule says of this request, also after the first refusal."""
     try:
-        case = consider(request, claims, book, limits)
+        evaluation = consider(request, claims, policies, limits)
     except Refusal as refusal:
         return [Verdict("shape", refusal=refusal)]
-    return [Verdict("shape", case.policy.name), *(_verdict(rule, case) for rule in RULES)]
+    return [Verdict("shape", evaluation.policy.name), *(_verdict(rule, evaluation) for rule in RULES)]
 
 
-def consider(request: ShapeRequest, claims: Claims, book: PolicyBook, limits: FilterLimits) -> Case:
-    """The case that this request makes. Raises Refusal if there is no such shape or a claim does not fit."""
-    policy = _policy(request, book)
+def consider(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits) -> Evaluation:
+    """The evaluation that this request asks for. Raises Refusal if there is no such shape or a claim does not fit."""
+    policy = _policy(request, policies)
     narrow = [part for part in policy.narrow if part.claim.name in claims.values]
-    return Case(
+    return Evaluation(
         request=request,
         policy=policy,
         enforced=(policy.where, *(part.where for part in narrow)),
@@ -111,24 +111,24 @@ def consider(request: ShapeRequest, claims: Claims, book: PolicyBook, limits: Fi
     )
 
 
-def _policy(request: ShapeRequest, book: PolicyBook) -> Policy:
+def _policy(request: ShapeRequest, policies: PolicySet) -> Policy:
     """Unknown and forbidden are the same answer: the difference would tell which tables there are."""
-    found = book.find(request.table, request.name)
+    found = policies.find(request.table, request.name)
     if found is None:
         raise Refusal(Code.shape_forbidden, reason="no policy for this table or name")
     return found
 
 
-def _verdict(rule: Callable[[Case], Any], case: Case) -> Verdict:
+def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdict:
     try:
-        return Verdict(rule.__name__, rule(case))
+        return Verdict(rule.__name__, rule(evaluation))
     except Refusal as refusal:
         return Verdict(rule.__name__, refusal=refusal)
 
 
-def columns(case: Case) -> tuple[str, ...]:
+def columns(evaluation: Evaluation) -> tuple[str, ...]:
     """The columns that leave: the policy's, or those of them that the client names, and always the key."""
-    policy, asked = case.policy, case.request.columns
+    policy, asked = evaluation.policy, evaluation.request.columns
     if asked is None:
         return policy.columns
     names = split_list(asked, len(policy.columns))
@@ -139,77 +139,77 @@ def columns(case: Case) -> tuple[str, ...]:
     return tuple(column for column in policy.columns if column in names or column in policy.key)
 
 
-def queryable(case: Case) -> tuple[str, ...]:
+def queryable(evaluation: Evaluation) -> tuple[str, ...]:
     """The columns that Electric lets a subset test: the policy's, and for a subset those of its predicate."""
-    tested = case.policy.predicate_columns if case.request.subset else frozenset()
-    return (*case.policy.columns, *sorted(tested - set(case.policy.columns)))
+    tested = evaluation.policy.predicate_columns if evaluation.request.subset else frozenset()
+    return (*evaluation.policy.columns, *sorted(tested - set(evaluation.policy.columns)))
 
 
-def replica(case: Case) -> str:
+def replica(evaluation: Evaluation) -> str:
     """How much of a changed row is sent."""
-    asked = case.request.replica or "default"
-    if asked not in case.policy.client.replica:
+    asked = evaluation.request.replica or "default"
+    if asked not in evaluation.policy.client.replica:
         raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy")
     return asked
 
 
-def log(case: Case) -> str:
+def log(evaluation: Evaluation) -> str:
     """Whether the log begins with the rows, or with changes only."""
-    asked = case.request.log or "full"
-    if asked not in case.policy.client.log:
+    asked = evaluation.request.log or "full"
+    if asked not in evaluation.policy.client.log:
         raise Refusal(Code.log_forbidden, reason=f"log {asked} is not in the policy")
     return asked
 
 
-def predicate(case: Case) -> Predicate:
+def predicate(evaluation: Evaluation) -> Predicate:
     """The policy's predicate, and the client's filter under it."""
-    request = case.request
+    request = evaluation.request
     try:
-        return _conjoined(case, request.where, request.params or {}, frozenset(), live=True)
+        return _conjoined(evaluation, request.where, request.params or {}, frozenset(), live=True)
     except FilterFault as fault:
-        raise _filter_refusal(case, "where", fault) from None
+        raise _filter_refusal(evaluation, "where", fault) from None
 
 
-def subset(case: Case) -> AuthorizedSubset | None:
+def subset(evaluation: Evaluation) -> AuthorizedSubset | None:
     """The page of the shape, under the same predicate."""
-    asked, most = case.request.subset, case.policy.client.subset_limit
+    asked, most = evaluation.request.subset, evaluation.policy.client.subset_limit
     if asked is None:
         return None
     if most is None:
         raise Refusal(Code.subset_forbidden, reason="the policy allows no subsets")
-    if asked.limit is None and case.policy.client.require_limit:
+    if asked.limit is None and evaluation.policy.client.require_limit:
         raise Refusal(Code.subset_malformed, f"This shape is read in pages: send a limit, at most {most}.")
     if asked.limit is not None and asked.limit > most:
         raise Refusal(Code.subset_malformed, f"limit is at most {most}.")
     try:
-        page = _conjoined(case, asked.where, asked.params, asked.arrays)
+        page = _conjoined(evaluation, asked.where, asked.params, asked.arrays)
     except FilterFault as fault:
-        raise _filter_refusal(case, "subset where", fault) from None
-    return AuthorizedSubset(page, _order(case, asked), asked.limit, asked.offset)
+        raise _filter_refusal(evaluation, "subset where", fault) from None
+    return AuthorizedSubset(page, _order(evaluation, asked), asked.limit, asked.offset)
 
 
-RULES: tuple[Callable[[Case], Any], ...] = (columns, queryable, replica, log, predicate, subset)
+RULES: tuple[Callable[[Evaluation], Any], ...] = (columns, queryable, replica, log, predicate, subset)
 
 
 def _conjoined(
-    case: Case, text: str | None, params: Mapping[int, str], arrays: frozenset[int], *, live: bool = False
+    evaluation: Evaluation, text: str | None, params: Mapping[int, str], arrays: frozenset[int], *, live: bool = False
 ) -> Predicate:
-    client = None if text is None else _client_filter(case, text, params)
+    client = None if text is None else _client_filter(evaluation, text, params)
     if live and client is not None and any("\\" in params.get(number, "") for number in client.patterns):
         # PostgreSQL reads an escape, Electric a backslash; the filter of a subset is PostgreSQL's alone
         raise FilterFault(0, "the pattern of a shape holds no backslash: ask for a subset, or use = for exact texts")
     if client is not None and arrays - filters.array_params_of(client):
         raise FilterFault(0, "a list is for = ANY($n) alone", "malformed")
-    return filters.conjoin(case.enforced, client, case.values, params, case.filter_limits)
+    return filters.conjoin(evaluation.enforced, client, evaluation.values, params, evaluation.filter_limits)
 
 
-def _client_filter(case: Case, text: str, params: Mapping[int, str]) -> Condition | None:
+def _client_filter(evaluation: Evaluation, text: str, params: Mapping[int, str]) -> Condition | None:
     """The client's filter without the parts that only repeat the policy."""
-    allowed = case.policy.client.filter
-    condition = filters.parse(text, case.policy.testable, case.filter_limits)
-    left = filters.drop_repeats(condition, case.bound, params, allowed)
-    if left is not None and any(map(has_subselect, case.enforced)):
-        _check_beside_select(left, case.policy.client.filter_safe)
+    allowed = evaluation.policy.client.filter
+    condition = filters.parse(text, evaluation.policy.testable, evaluation.filter_limits)
+    left = filters.drop_repeats(condition, evaluation.bound, params, allowed)
+    if left is not None and any(map(has_subselect, evaluation.enforced)):
+        _check_beside_select(left, evaluation.policy.client.filter_safe)
     return left
 
 
@@ -225,9 +225,9 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
         )
 
 
-def _filter_refusal(case: Case, place: str, fault: FilterFault) -> Refusal:
+def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault) -> Refusal:
     code = _FILTER_CODES[fault.kind]
-    if code is Code.filter_column_forbidden and not case.policy.client.filter:
+    if code is Code.filter_column_forbidden and not evaluation.policy.client.filter:
         return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
     return Refusal(code, f"{place}, {fault}")
 
@@ -239,11 +239,11 @@ _FILTER_CODES: Mapping[str, Code] = {
 }
 
 
-def _order(case: Case, asked: Subset) -> str | None:
+def _order(evaluation: Evaluation, asked: Subset) -> str | None:
     if asked.order_by is None:
         return None
     try:
-        return filters.order_by(asked.order_by, frozenset(case.policy.columns))
+        return filters.order_by(asked.order_by, frozenset(evaluation.policy.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
         raise Refusal(code, f"order_by, {fault}") from None

@@ -8,7 +8,7 @@ from proxy.core.claims import Claims
 from proxy.core.decision import RULES, AuthorizedShape, Verdict, explain
 from proxy.core.errors import Refusal
 from proxy.core.filters import FilterLimits
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.request import ShapeRequest
 
 MASK = "?"
@@ -42,7 +42,7 @@ class Outcome:
         refusal: Refusal,
         claims: Claims | None,
         request: ShapeRequest | None,
-        book: PolicyBook,
+        policies: PolicySet,
         limits: FilterLimits,
     ) -> "Outcome":
         """The outcome of a request that a rule refused; what is None was never reached. The rules are run again, for
@@ -50,7 +50,7 @@ class Outcome:
         if claims is None or request is None:
             before = [] if claims is None else [_ok("token")]
             return cls((*before, f"{_stage(refusal, claims)}: {refusal.code.name}"))
-        verdicts = explain(request, claims, book, limits)
+        verdicts = explain(request, claims, policies, limits)
         ran: list[str] = []
         for verdict in verdicts:
             ran.append(_said(verdict))

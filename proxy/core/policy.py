@@ -1,4 +1,4 @@
-"""What may be read, by whom: one policy is one named shape, and a book holds them all.
+"""What may be read, by whom: one policy is one named shape, and a set holds them all.
 
 `Policy.of` gives every static reason why a policy must not load; the cases are run by policy_files.py through the
 same `decide` that serves.
@@ -150,15 +150,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyBook:
+class PolicySet:
     """All policies in force, found by name or by any accepted spelling of their table."""
 
     by_name: Mapping[str, Policy]
     by_table: Mapping[str, Policy]
 
     @classmethod
-    def of(cls, policies: Iterable[Policy]) -> "PolicyBook":
-        """A book. Of several policies over one table, a request by table gets the one that has its name."""
+    def of(cls, policies: Iterable[Policy]) -> "PolicySet":
+        """These policies. Of several policies over one table, a request by table gets the one that has its name."""
         by_name = {policy.name: policy for policy in policies}
         by_table: dict[str, Policy] = {}
         for policy in sorted(by_name.values(), key=lambda policy: policy.name == policy.table.name):

@@ -26,7 +26,7 @@ import psycopg
 from proxy import settings
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, KeysFault, new_keys
-from proxy.auth.policy_loader import BookFault
+from proxy.auth.policy_loader import PoliciesFault
 from proxy.auth.revocation import RevocationFault
 from proxy.demo import crowd, lines
 from proxy.runtime import server as serve
@@ -85,7 +85,7 @@ def _leaves(fault: BaseException) -> Iterator[BaseException]:
 
 def _line(fault: BaseException) -> str:
     """What a fault says, where its text is made for people; else its kind and the line that it came from."""
-    if isinstance(fault, SettingsFault | BookFault | KeysFault | RevocationFault | OSError | ModuleNotFoundError):
+    if isinstance(fault, SettingsFault | PoliciesFault | KeysFault | RevocationFault | OSError | ModuleNotFoundError):
         return str(fault)
     if isinstance(fault, subprocess.CalledProcessError):
         said = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]

@@ -1,7 +1,7 @@
 """A small shape client: follows one table through Electric for the proxy itself, and tells a reader every change.
 
-It goes through the same door as clients' requests, with a policy of its own that stands in no book, so that no token
-reaches it.
+It goes through the same door as clients' requests, with a policy of its own that is in no set of policies, so that no
+token reaches it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
 from proxy.core.identifiers import Table, quote
 from proxy.core.limits import Limits
-from proxy.core.policy import ClientRights, Policy, PolicyBook
+from proxy.core.policy import ClientRights, Policy, PolicySet
 from proxy.core.request import Position, ShapeRequest
 from proxy.electric import messages
 from proxy.electric.collect import CollectFault, collect
@@ -93,8 +93,8 @@ class Follower:
         self._pause_seconds = pause_seconds
         self._most_body_bytes = most_body_bytes
         first = ShapeRequest(START, name=followed.name)
-        book = PolicyBook.of([followed.policy()])
-        self._shape = decide(first, Claims(followed.name, float("inf"), {}), book)
+        policies = PolicySet.of([followed.policy()])
+        self._shape = decide(first, Claims(followed.name, float("inf"), {}), policies)
         self._position = START
         self._faults = 0
         self._restarts = 0

@@ -402,7 +402,7 @@ class Exchange:
         request = self._trail.request
         if request is None:
             return "", ""
-        policy = self._handler.authorizer.book.find(request.table, request.name)
+        policy = self._handler.authorizer.policies.find(request.table, request.name)
         return ("", "") if policy is None else (policy.name, request.kind.value)
 
     def _summary(self) -> RequestEnded:

@@ -14,7 +14,7 @@ from proxy.audit.decision_log import Decisions
 from proxy.auth import revocation
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
-from proxy.auth.policy_loader import LoadedBook
+from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.tokens import Verifier, rules
 from proxy.core.handles import Handles
 from proxy.core.headers import Origins
@@ -56,7 +56,7 @@ MOST_FAULTS_TOLD = 20
 class Served(NamedTuple):
     """What is served, by which keys, and how its handles are bound."""
 
-    loaded: LoadedBook
+    loaded: LoadedPolicies
     ring: KeyRing
     handles: Handles
 
@@ -98,10 +98,10 @@ async def create_app(
         measuring(settings, electric, tell) as lag,
     ):
         sharing = Sharing(electric, _bounds(settings), tell, handles.sign, shared=settings.share == "on")
-        authorizer = Authorizer(settings.rule_limits, settings.decision_cache_bytes, loaded.book, verifier, handles)
+        authorizer = Authorizer(settings.rule_limits, settings.decision_cache_bytes, loaded.policies, verifier, handles)
         handler = Handler(authorizer, sharing, open_requests, _responses(settings), decisions, _salt(settings), tell)
         listener = Listener(handler, _server_config(settings), asyncio.get_running_loop())
-        readiness.policies, readiness.lag = len(loaded.book.by_name), lag
+        readiness.policies, readiness.lag = len(loaded.policies.by_name), lag
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
         reload = Reload(settings, authorizer, decisions, readiness, tell)

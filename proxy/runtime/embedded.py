@@ -19,7 +19,7 @@ from proxy.telemetry.logs import logger
 async def embedded() -> AsyncIterator[Composed]:
     """The proxy as the environment sets it, which logs to standard output.
 
-    Raises SettingsFault, BookFault, KeysFault, RevocationFault.
+    Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault.
     """
     read, served = await asyncio.to_thread(_read)  # the loop may serve others already
     outlet = Outlet(unbuffered(sys.stdout.fileno()))

@@ -140,7 +140,7 @@ def _shown(bound: socket.socket) -> str:
 
 
 def load(settings: Settings) -> Served:
-    """What is served, by which keys. Raises SettingsFault, BookFault, KeysFault, RevocationFault."""
+    """What is served, by which keys. Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
     handles = BoundHandles(handle_key(settings))
@@ -150,7 +150,7 @@ def load(settings: Settings) -> Served:
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP reads policies and keys again. Returns the exit code.
 
-    Raises BookFault, KeysFault, RevocationFault, SettingsFault.
+    Raises PoliciesFault, KeysFault, RevocationFault, SettingsFault.
     """
     raise_limit()
     check_connections(settings)

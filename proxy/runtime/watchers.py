@@ -6,22 +6,22 @@ from proxy.audit.decision_log import Decisions
 from proxy.auth import policy_loader as policy_files
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing, KeysFault
-from proxy.auth.policy_loader import BookFault, LoadedBook
+from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.health.readiness import Readiness
 from proxy.settings import Settings
-from proxy.telemetry.events import BookLoaded, BookRejected, KeysLoaded, Observe, PolicyWarned, ReloadRefused
+from proxy.telemetry.events import KeysLoaded, Observe, PoliciesLoaded, PoliciesRejected, PolicyWarned, ReloadRefused
 
 
-def read_policies(settings: Settings) -> LoadedBook:
-    """The policies that the settings name, held against the database if they name one. Raises BookFault."""
+def read_policies(settings: Settings) -> LoadedPolicies:
+    """The policies that the settings name, held against the database if they name one. Raises PoliciesFault."""
     dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
     strict = settings.database_check == "strict"
     return policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
 
 
-def observe_loaded(loaded: LoadedBook, observe: Observe) -> None:
+def observe_loaded(loaded: LoadedPolicies, observe: Observe) -> None:
     """Reports the policies that are in force now, and what their authors should know."""
-    observe(BookLoaded(tuple(loaded.book.by_name), loaded.digest))
+    observe(PoliciesLoaded(tuple(loaded.policies.by_name), loaded.digest))
     for warning in loaded.warnings:
         observe(PolicyWarned(warning))
 
@@ -49,17 +49,17 @@ class Reload:
         """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
         try:
             loaded, ring = await asyncio.to_thread(self._read)
-        except (BookFault, KeysFault) as fault:
+        except (PoliciesFault, KeysFault) as fault:
             lines = str(fault).splitlines()
-            self._observe(BookRejected(len(lines)))
+            self._observe(PoliciesRejected(len(lines)))
             for line in lines:
                 self._observe(ReloadRefused(line))
             return
-        self._authorizer.replace(loaded.book, ring)
+        self._authorizer.replace(loaded.policies, ring)
         self._decisions.loaded = loaded
-        self._readiness.policies = len(loaded.book.by_name)
+        self._readiness.policies = len(loaded.policies.by_name)
         observe_loaded(loaded, self._observe)
         self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
 
-    def _read(self) -> tuple[LoadedBook, KeyRing]:
+    def _read(self) -> tuple[LoadedPolicies, KeyRing]:
         return read_policies(self._settings), KeyRing.read(self._settings.token_keys)

@@ -33,13 +33,13 @@ STATES: Mapping[str, Fold] = {
     "shape_proxy_replication_retained_bytes": _most,
     "shape_proxy_replication_slot_active": _most,
     "shape_proxy_lag_unknown": _most,
-    "shape_proxy_policy_book_rejected": _most,
+    "shape_proxy_policies_rejected": _most,
     "shape_proxy_electric_state": _most,
     "shape_proxy_policies": _most,
     "shape_proxy_token_keys": _most,
     "shape_proxy_revocations": _most,
     "shape_proxy_revocation_faults": _most,
-    "shape_proxy_policy_book_info": _most,
+    "shape_proxy_policies_info": _most,
     "shape_proxy_build_info": _most,
 }
 """Gauges that are states and not amounts: how two workers' values become one. Everything else is added."""

@@ -150,7 +150,7 @@ class ShapesChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BookLoaded:
+class PoliciesLoaded:
     """The policies in force: how many, and the digest of their files."""
 
     policies: tuple[str, ...]
@@ -166,7 +166,7 @@ class KeysLoaded:
 
 
 @dataclass(frozen=True, slots=True)
-class BookRejected:
+class PoliciesRejected:
     """New policies were not put in force, for so many faults; the old ones stay."""
 
     faults: int
@@ -214,7 +214,7 @@ class DecisionMade:
     allowed: bool
     code: str
     policy: str
-    book: str
+    policies: str
     subject: str
     reason: str
     rules: tuple[str, ...]
@@ -291,9 +291,9 @@ Observation = (
     | ElectricSeen
     | ReadinessChanged
     | ShapesChanged
-    | BookLoaded
+    | PoliciesLoaded
     | KeysLoaded
-    | BookRejected
+    | PoliciesRejected
     | ReloadRefused
     | RevocationsRead
     | RevocationFaulty

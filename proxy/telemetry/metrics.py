@@ -14,14 +14,14 @@ from proxy.core.request import Kind
 from proxy.telemetry import share_metrics
 from proxy.telemetry.children import Children, Told
 from proxy.telemetry.events import (
-    BookLoaded,
-    BookRejected,
     ClientFilterRefused,
     DecisionsDropped,
     ElectricSeen,
     KeysLoaded,
     Observation,
     OwnFilterRefused,
+    PoliciesLoaded,
+    PoliciesRejected,
     PolicyTypeUnsafe,
     ProtocolRefused,
     ReadinessChanged,
@@ -107,11 +107,11 @@ class Metrics:
             ElectricSeen: self._electric_seen,
             ReadinessChanged: lambda seen: self._ready.set(seen.ready),
             ShapesChanged: lambda seen: self._shapes.set(seen.available),
-            BookLoaded: self._book_loaded,
+            PoliciesLoaded: self._policies_loaded,
             KeysLoaded: self._keys_loaded,
             RevocationsRead: self._revocations_read,
             DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
-            BookRejected: lambda _: self._book_rejected.set(1),
+            PoliciesRejected: lambda _: self._policies_rejected.set(1),
             **LagMetrics(self.registry).readers,
         }
 
@@ -156,8 +156,8 @@ class Metrics:
         self._shapes.set(1)
         self._policies = gauge("policies", "Policies in force.")
         self._keys = gauge("token_keys", "Keys of PROXY_TOKEN_KEYS: usable, or skipped.", ["state"])
-        self._book_rejected = gauge("policy_book_rejected", "1 while new policies were rejected, and old ones serve.")
-        self._book = gauge("policy_book_info", "The digest of the policies in force.", ["digest"])
+        self._policies_rejected = gauge("policies_rejected", "1 while new policies were rejected, and old ones serve.")
+        self._policies_info = gauge("policies_info", "The digest of the policies in force.", ["digest"])
         self._revocations = gauge("revocations", "Subjects and tokens that are revoked.")
         self._revocation_faults = gauge("revocation_faults", "Faults in the file of revocations.")
         self._decisions_dropped = counter(
@@ -231,11 +231,11 @@ class Metrics:
         self._revocations.set(seen.entries)
         self._revocation_faults.set(seen.faults)
 
-    def _book_loaded(self, seen: BookLoaded) -> None:
+    def _policies_loaded(self, seen: PoliciesLoaded) -> None:
         self._policies.set(len(seen.policies))
-        self._book_rejected.set(0)
-        self._book.clear()
-        self._book.labels(seen.digest).set(1)
+        self._policies_rejected.set(0)
+        self._policies_info.clear()
+        self._policies_info.labels(seen.digest).set(1)
         for policy in seen.policies:
             self._age.labels(policy).set_function(partial(self._since_up_to_date, policy))
             self._leaks.labels(policy), self._row_leaks.labels(policy), self._own_filters.labels(policy)

@@ -11,7 +11,7 @@ from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.handles import TrustedPosition
 from proxy.core.limits import Limits
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.request import parse
 from tests.clients.conftest import StartWorld, Visit
 from tests.clients.record import REQUESTS, Sent, load, record, wide_policies
@@ -28,16 +28,16 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def book(wide: Path) -> PolicyBook:
+def policy_set(wide: Path) -> PolicySet:
     """Those policies, loaded."""
-    return policy_files.load(wide).book
+    return policy_files.load(wide).policies
 
 
 @pytest.mark.parametrize("sent", SENT, ids=lambda sent: f"{sent.query}-{sent.mode}-{sent.method}")
-def test_every_recorded_request_is_allowed(sent: Sent, book: PolicyBook) -> None:
+def test_every_recorded_request_is_allowed(sent: Sent, policies: PolicySet) -> None:
     body = sent.body.encode() if sent.method == "POST" else None
     request = parse(sent.collection, sent.search.encode(), body, LIMITS)
-    shape = decide(request, ADA, book)
+    shape = decide(request, ADA, policies)
     built = upstream.build(shape, request, TrustedPosition(request.position), LIMITS.target_bytes)
     assert shape.predicate.params[0] == "s-ada"
     assert bool(sent.subset) == (shape.subset is not None)

@@ -11,7 +11,7 @@ from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import PolicyDocument
 from proxy.core.errors import Code, Refusal
-from proxy.core.policy import Policy, PolicyBook
+from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest, parse
 
 DOCUMENT: Mapping[str, Any] = {
@@ -43,9 +43,9 @@ def policy(name: str = "notes", **changes: Any) -> Policy:
     return Policy.of(name, PolicyDocument.model_validate({**DOCUMENT, **changes}))
 
 
-def book(*policies: Policy) -> PolicyBook:
-    """A book of these policies, or of the one above."""
-    return PolicyBook.of(policies or [policy()])
+def policy_set(*policies: Policy) -> PolicySet:
+    """These policies, or of the one above."""
+    return PolicySet.of(policies or [policy()])
 
 
 def claims(**values: object) -> Claims:
@@ -71,7 +71,7 @@ def asked(raw: bytes | None = None, *, body: bytes | None = None, **params: obje
 
 def decided(of: Policy | None = None, who: Claims | None = None, **params: object) -> AuthorizedShape:
     """What is decided of a request with these parameters."""
-    return decide(asked(**params), who or claims(), book(*([of] if of else [])))
+    return decide(asked(**params), who or claims(), policy_set(*([of] if of else [])))
 
 
 def outcome(call: Callable[[], Any]) -> Any:

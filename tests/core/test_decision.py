@@ -13,7 +13,7 @@ from proxy.core.decision import RULES, AuthorizedShape, AuthorizedSubset, consid
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import FilterLimits, Predicate
 from proxy.core.request import PROTOCOL, parse
-from tests.core.samples import DOCUMENT, ENFORCED, asked, book, claims, decided, outcome, policy, query, refused
+from tests.core.samples import DOCUMENT, ENFORCED, asked, claims, decided, outcome, policy, policy_set, query, refused
 
 COLUMNS = tuple(DOCUMENT["columns"])
 LOCKED: dict[str, Any] = {"columns": False, "replica": ["default"], "log": ["full"], "subset": False}
@@ -56,10 +56,10 @@ def test_unknown_and_forbidden_tables_are_the_same_refusal(table: str) -> None:
 
 
 def test_a_named_shape_is_found_by_name_and_never_by_table() -> None:
-    books = book(policy("mine"), policy("notes"))
-    assert decide(parse("mine", b"offset=-1"), claims(), books).policy.name == "mine"
+    policies = policy_set(policy("mine"), policy("notes"))
+    assert decide(parse("mine", b"offset=-1"), claims(), policies).policy.name == "mine"
     with refused(Code.shape_forbidden):
-        decide(parse("public.notes", b"offset=-1"), claims(), books)
+        decide(parse("public.notes", b"offset=-1"), claims(), policies)
 
 
 # --- the claims
@@ -226,11 +226,11 @@ def test_hidden_and_unknown_columns_of_a_filter_are_the_same_refusal() -> None:
 
 def test_the_limits_of_filters_are_an_argument() -> None:
     with refused(Code.filter_malformed):
-        decide(asked(where="mode = 'a'"), claims(), book(), FilterLimits(bytes=5))
+        decide(asked(where="mode = 'a'"), claims(), policy_set(), FilterLimits(bytes=5))
 
 
 def test_a_policy_with_two_equalities_binds_both_columns() -> None:
-    case = consider(asked(), claims(thread_id="t-1"), book(), FilterLimits())
+    case = consider(asked(), claims(thread_id="t-1"), policy_set(), FilterLimits())
     assert case.bound == {"session_id": "s-ada", "thread_id": "t-1"}
     assert case.policy.testable.names == {"session_id", "thread_id", "mode", "body"}
 
@@ -304,7 +304,7 @@ def test_a_policy_may_allow_no_pages() -> None:
 
 def test_decide_stops_at_the_first_refusal_and_explain_shows_them_all() -> None:
     request = asked(columns="content", replica="full", log="changes_only", where="(", subset__order_by="(")
-    locked = book(policy(client=LOCKED))
+    locked = policy_set(policy(client=LOCKED))
     with refused(Code.column_forbidden):
         decide(request, claims(), locked)
     told = [(verdict.rule, verdict.refusal and verdict.refusal.code) for verdict in explain(request, claims(), locked)]
@@ -322,7 +322,7 @@ def test_decide_stops_at_the_first_refusal_and_explain_shows_them_all() -> None:
 @pytest.mark.parametrize("who", [claims(), Claims("ada", 0, {})], ids=["no shape", "no claim"])
 def test_without_a_shape_or_a_claim_there_is_nothing_more_to_explain(who: Claims) -> None:
     request = asked(table="notes" if not who.values else "others")
-    (verdict,) = explain(request, who, book())
+    (verdict,) = explain(request, who, policy_set())
     assert verdict.rule == "shape"
     assert verdict.refusal is not None
 
@@ -330,7 +330,8 @@ def test_without_a_shape_or_a_claim_there_is_nothing_more_to_explain(who: Claims
 def test_explain_says_what_decide_decides() -> None:
     shape = decided(where="mode = 'a'", columns="id")
     told = {
-        verdict.rule: verdict.value for verdict in explain(asked(where="mode = 'a'", columns="id"), claims(), book())
+        verdict.rule: verdict.value
+        for verdict in explain(asked(where="mode = 'a'", columns="id"), claims(), policy_set())
     }
     assert told == {"shape": "notes"} | {rule.__name__: getattr(shape, rule.__name__) for rule in RULES}
 
@@ -360,8 +361,8 @@ def test_another_pair_is_a_refusal_or_leaves_the_enforced_predicate(
     valid = VALID[name]()
     pair = f"{_escaped(key)}={_escaped(value)}".encode()
     raw = pair + b"&" + valid if first else valid + b"&" + pair
-    before = decide(parse(None, valid), claims(), book())
-    after = outcome(lambda: decide(parse(None, raw), claims(), book()))
+    before = decide(parse(None, valid), claims(), policy_set())
+    after = outcome(lambda: decide(parse(None, raw), claims(), policy_set()))
     assert isinstance(after, AuthorizedShape | Refusal)
     if isinstance(after, AuthorizedShape):
         assert after.policy == before.policy
@@ -385,7 +386,7 @@ json_values = (
 
 @given(st.dictionaries(st.sampled_from(["session_id", "thread_id", "mode", "sub"]), json_values))
 def test_any_claims_are_a_shape_of_that_claim_or_a_refusal(values: dict[str, object]) -> None:
-    came = outcome(lambda: decide(asked(), Claims("ada", 0, values), book()))
+    came = outcome(lambda: decide(asked(), Claims("ada", 0, values), policy_set()))
     assert isinstance(came, AuthorizedShape | Refusal)
     if isinstance(came, AuthorizedShape):
         assert came.predicate.params[0] == values["session_id"]

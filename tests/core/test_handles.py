@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from proxy.core.decision import decide
 from proxy.core.handles import UNKNOWN, BoundHandles, signed, trusted
-from proxy.core.policy import PolicyBook
+from proxy.core.policy import PolicySet
 from proxy.core.request import PROTOCOL, Position, parse
 from proxy.core.upstream import definition
-from tests.core.samples import asked, book, claims, decided, policy, query
+from tests.core.samples import asked, claims, decided, policy, policy_set, query
 
 KEY = bytes(range(32))
 HANDLES = BoundHandles(KEY)
@@ -147,9 +147,9 @@ OTHERS: dict[str, dict[str, object]] = {
 }
 
 
-def defined(book_: PolicyBook | None = None, who: str = "s-ada", **params: object) -> str:
+def defined(given: PolicySet | None = None, who: str = "s-ada", **params: object) -> str:
     """The definition of the shape that this request is allowed."""
-    return definition(decide(asked(**params), claims(session_id=who), book_ or book()))
+    return definition(decide(asked(**params), claims(session_id=who), given or policy_set()))
 
 
 @pytest.mark.parametrize("params", OTHERS.values(), ids=OTHERS)
@@ -165,8 +165,8 @@ def test_another_session_is_another_definition() -> None:
 def test_a_page_by_either_method_and_the_named_form_take_the_handle_of_the_shape() -> None:
     ours = HANDLES.sign(defined(), RAW)
     page, named = decided(subset__where="mode = 'a'"), parse("notes", b"offset=-1")
-    posted = decide(asked(body=b'{"where":"mode = \'a\'"}'), claims(), book())
-    for shape in (page, posted, decide(named, claims(), book())):
+    posted = decide(asked(body=b'{"where":"mode = \'a\'"}'), claims(), policy_set())
+    for shape in (page, posted, decide(named, claims(), policy_set())):
         assert HANDLES.verify(definition(shape), ours) == RAW
 
 
@@ -179,11 +179,11 @@ CHANGED = {
 
 @pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
 def test_a_policy_that_changes_its_shapes_moves_their_clients(changed: object) -> None:
-    moved = book(changed)  # type: ignore[arg-type]
+    moved = policy_set(changed)  # type: ignore[arg-type]
     ours = HANDLES.sign(defined(), RAW)
     assert HANDLES.verify(definition(decide(parse("notes", b"offset=-1"), claims(), moved)), ours) is None
 
 
 def test_a_policy_that_only_changes_what_clients_may_ask_keeps_them() -> None:
     ours = HANDLES.sign(defined(), RAW)
-    assert HANDLES.verify(defined(book(policy(client={"filter": ["mode"]}))), ours) == RAW
+    assert HANDLES.verify(defined(policy_set(policy(client={"filter": ["mode"]}))), ours) == RAW

@@ -7,7 +7,7 @@ from proxy.core.decision import decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import DEFAULT_LIMITS
 from proxy.core.outcome import Outcome, masked
-from tests.core.samples import asked, book, claims
+from tests.core.samples import asked, claims, policy_set
 
 ALL_RULES = ("columns", "queryable", "replica", "log", "predicate", "subset")
 
@@ -16,12 +16,12 @@ def refusal_of(who: Claims | None, **params: object) -> Outcome:
     """The outcome of a request that is refused."""
     request = asked(**params)
     with pytest.raises(Refusal) as caught:
-        decide(request, who or claims(), book())
-    return Outcome.of_refusal(caught.value, who or claims(), request, book(), DEFAULT_LIMITS)
+        decide(request, who or claims(), policy_set())
+    return Outcome.of_refusal(caught.value, who or claims(), request, policy_set(), DEFAULT_LIMITS)
 
 
 def test_an_allowed_request_ran_every_rule() -> None:
-    outcome = Outcome.of_shape(decide(asked(where="mode = 'x' AND body = 'secret'"), claims(), book()))
+    outcome = Outcome.of_shape(decide(asked(where="mode = 'x' AND body = 'secret'"), claims(), policy_set()))
     assert outcome.rules == tuple(f"{rule}: ok" for rule in ("token", "request", "shape", *ALL_RULES))
     assert outcome.policy == "notes"
     assert "secret" not in outcome.predicate
@@ -29,7 +29,7 @@ def test_an_allowed_request_ran_every_rule() -> None:
 
 
 def test_a_page_is_told_by_its_own_predicate() -> None:
-    shape = decide(asked(subset__where="mode = 'secret'"), claims(), book())
+    shape = decide(asked(subset__where="mode = 'secret'"), claims(), policy_set())
     assert '"mode" = $' in Outcome.of_shape(shape).predicate
 
 
@@ -48,7 +48,7 @@ def test_an_unknown_shape_ends_at_the_shape() -> None:
 
 def test_a_refusal_that_the_rules_do_not_repeat_ran_them_all() -> None:
     """New policies may have come into force in between."""
-    outcome = Outcome.of_refusal(Refusal(Code.filter_forbidden), claims(), asked(), book(), DEFAULT_LIMITS)
+    outcome = Outcome.of_refusal(Refusal(Code.filter_forbidden), claims(), asked(), policy_set(), DEFAULT_LIMITS)
     assert outcome.rules[-1] == "subset: ok"
 
 
@@ -63,7 +63,7 @@ def test_a_refusal_that_the_rules_do_not_repeat_ran_them_all() -> None:
 def test_before_the_rules_a_refusal_names_how_far_it_came(
     code: Code, who: Claims | None, rules: tuple[str, ...]
 ) -> None:
-    assert Outcome.of_refusal(Refusal(code), who, None, book(), DEFAULT_LIMITS).rules == rules
+    assert Outcome.of_refusal(Refusal(code), who, None, policy_set(), DEFAULT_LIMITS).rules == rules
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_values_are_masked_and_names_are_not(text: str, said: str) -> None:
 
 
 def test_numbers_of_a_client_are_masked_too() -> None:
-    shape = decide(asked(where="mode = 4711"), claims(), book())
+    shape = decide(asked(where="mode = 4711"), claims(), policy_set())
     assert "4711" not in Outcome.of_shape(shape).predicate

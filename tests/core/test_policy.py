@@ -8,7 +8,7 @@ import pytest
 from proxy.core.claims import ClaimType
 from proxy.core.document import PolicyDocument
 from proxy.core.identifiers import Table
-from proxy.core.policy import CHECKS, NAME, ClientRights, Policy, PolicyBook, PolicyFault, bounded, evaluated_alike
+from proxy.core.policy import CHECKS, NAME, ClientRights, Policy, PolicyFault, PolicySet, bounded, evaluated_alike
 from proxy.core.types import ColumnType
 from tests.core.samples import DOCUMENT, policy
 
@@ -226,26 +226,26 @@ def test_the_cases_of_a_policy_do_not_show() -> None:
 
 
 @pytest.mark.parametrize("spelling", ["notes", '"notes"', "public.notes", '"public"."notes"', 'public."notes"'])
-def test_a_book_finds_a_policy_by_every_spelling_of_its_table(spelling: str) -> None:
+def test_a_set_of_policies_finds_a_policy_by_every_spelling_of_its_table(spelling: str) -> None:
     made = policy()
-    assert PolicyBook.of([made]).by_table[spelling] is made
+    assert PolicySet.of([made]).by_table[spelling] is made
 
 
 @pytest.mark.parametrize(
     "spelling",
     ["", "Notes", "NOTES", " notes", "notes ", "notes\n", '"Notes"', "app.notes", "notes.notes", "notesnotes", "*"],
 )
-def test_a_book_finds_nothing_by_another_spelling(spelling: str) -> None:
-    assert spelling not in PolicyBook.of([policy()]).by_table
+def test_a_set_of_policies_finds_nothing_by_another_spelling(spelling: str) -> None:
+    assert spelling not in PolicySet.of([policy()]).by_table
 
 
 def test_of_several_policies_over_one_table_the_one_of_its_name_is_found_by_table() -> None:
     for order in (["mine", "notes", "z"], ["z", "notes", "mine"], ["notes", "mine", "z"]):
         made: dict[str, Policy] = {name: policy(name) for name in order}
-        book = PolicyBook.of(made.values())
-        assert book.by_table["notes"] is made["notes"]
-        assert book.by_name == made
+        policies = PolicySet.of(made.values())
+        assert policies.by_table["notes"] is made["notes"]
+        assert policies.by_name == made
 
 
-def test_an_empty_book_finds_nothing() -> None:
-    assert PolicyBook.of([]) == PolicyBook({}, {})
+def test_an_empty_set_of_policies_finds_nothing() -> None:
+    assert PolicySet.of([]) == PolicySet({}, {})

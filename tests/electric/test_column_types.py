@@ -92,9 +92,9 @@ def grounded(tmp_path):
     @asynccontextmanager
     async def start(script):
         (tmp_path / "chat_messages.toml").write_text(POLICY)
-        book = policy_loader.load(tmp_path).book
+        policies = policy_loader.load(tmp_path).policies
         asked = parse(None, LIVE)
-        shape = decide(asked, Claims("ada", math.inf, {"session_id": "s-ada"}), book)
+        shape = decide(asked, Claims("ada", math.inf, {"session_id": "s-ada"}), policies)
         position = trusted(Unbound(), upstream.definition(shape), asked.position)
         request = upstream.build(shape, asked, position, 9000)
         seen = []

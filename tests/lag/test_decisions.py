@@ -44,7 +44,7 @@ async def test_a_refusal_is_told_under_the_id_that_its_body_says(proxy: Proxy, c
     assert (told.allowed, told.code, told.policy) == (False, "predicate_mismatch", "chat_messages")
     assert list(told.rules) == [*ALL[:7], "predicate: predicate_mismatch"]
     assert re.fullmatch("[0-9a-f]{16}", told.subject)
-    assert told.book
+    assert told.policies
     assert told.reason
 
 
@@ -210,7 +210,8 @@ def test_without_a_query_and_without_a_decision_there_is_nothing_to_explain() ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", '{"event":"decision"}', '{"event":"decision","request_id":1,"code":"ok","book":"","inputs":[]}']
+    "text",
+    ["", "{}", '{"event":"decision"}', '{"event":"decision","request_id":1,"code":"ok","policies":"","inputs":[]}'],
 )
 def test_a_file_without_a_decision_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)

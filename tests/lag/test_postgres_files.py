@@ -68,7 +68,7 @@ async def test_the_proxys_role_changes_nothing_but_its_beats(prepared: str) -> N
 
 
 async def test_electrics_role_reads_every_column_of_every_policy(prepared: str) -> None:
-    for policy in load(POLICIES).book.by_name.values():
+    for policy in load(POLICIES).policies.by_name.values():
         columns = ", ".join(policy.columns)
         await tried(as_role(prepared, "electric"), f"SELECT {columns} FROM {policy.table.quoted}")
 
@@ -83,7 +83,7 @@ async def test_electrics_role_reads_no_content_and_no_unpublished_table(prepared
 
 async def test_the_publication_has_the_tables_of_the_policies_and_the_beats_and_no_content(prepared: str) -> None:
     rows = await tried(prepared, "SELECT tablename, attnames FROM pg_publication_tables")
-    policies = {policy.table.name for policy in load(POLICIES).book.by_name.values()}
+    policies = {policy.table.name for policy in load(POLICIES).policies.by_name.values()}
     assert {name for name, _ in rows} == policies | {"shape_proxy_heartbeat"}
     uploads = dict(rows)["session_uploads"]
     assert "content" not in str(uploads)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from proxy.telemetry.aggregation import merged
-from proxy.telemetry.events import BookRejected, DeliveryMeasured, LagKnown, Observation, ReplicationMeasured
+from proxy.telemetry.events import DeliveryMeasured, LagKnown, Observation, PoliciesRejected, ReplicationMeasured
 from proxy.telemetry.metrics import Metrics
 from tests.lag.scrape import Scrape
 
@@ -19,7 +19,7 @@ def text(*seen: Observation) -> str:
 
 
 ONE = (DeliveryMeasured((1.0, 0.5), None), ReplicationMeasured(100, 200, True))
-OTHER = (DeliveryMeasured((2.0,), None), ReplicationMeasured(90, 210, True), BookRejected(1), BookRejected(2))
+OTHER = (DeliveryMeasured((2.0,), None), ReplicationMeasured(90, 210, True), PoliciesRejected(1), PoliciesRejected(2))
 UNKNOWN = (LagKnown("delivery", False, "why"), LagKnown("replication", False, "why"))
 
 
@@ -31,7 +31,7 @@ UNKNOWN = (LagKnown("delivery", False, "why"), LagKnown("replication", False, "w
         ((ONE, OTHER), "replication_lag_bytes", {}, 100),
         ((ONE, OTHER), "replication_retained_bytes", {}, 210),
         ((ONE, OTHER), "replication_slot_active", {}, 1),
-        ((ONE, OTHER), "policy_book_rejected", {}, 1),
+        ((ONE, OTHER), "policies_rejected", {}, 1),
         ((ONE, OTHER), "open_request_places_limit", {}, 200),
         ((ONE, OTHER), "open_request_places", {}, 6),
         ((UNKNOWN, UNKNOWN), "lag_unknown", {"measure": "delivery"}, 1),
