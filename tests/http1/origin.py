@@ -29,7 +29,9 @@ class Link:
         return said
 
     async def say(self, data: bytes) -> None:
-        """Sends bytes, and lets the client see them."""
+        """Sends bytes, and lets the client see them. Raises ConnectionError if the client has closed."""
+        if self.writer.is_closing():  # uvloop's transport raises RuntimeError then, asyncio's does not
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
         self.sent += len(data)
@@ -97,7 +99,7 @@ async def origin(script: Script, tls: object = None) -> AsyncIterator[Origin]:
     running.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield running
-        assert not [task for task in running._tasks if task.done() and task.exception()]
+        assert [task.exception() for task in running._tasks if task.done() and task.exception()] == []
     finally:
         server.close()
         for link in running.links:
