@@ -12,7 +12,7 @@ REST   := --omit='proxy/core/*,proxy/sandbox/*,proxy/demo/*' --fail-under=95
 ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
   sandbox/test_facts.py clients differential)
 
-.PHONY: venv demo lint types check test test-pythons test-electric test-long bench bench-quick clean
+.PHONY: venv demo docs lint types check test test-pythons test-electric test-long bench bench-quick clean
 
 venv: $(STAMP)
 
@@ -31,6 +31,10 @@ $(SHOWN): pyproject.toml constraints.txt | $(BIN)/pip
 
 demo: $(SHOWN)
 	@$(BIN)/shape-proxy demo --clients $(CLIENTS)
+
+# The site, into site/. A dead link fails.
+docs: venv
+	$(BIN)/mkdocs build
 
 lint: venv
 	$(BIN)/ruff check .
@@ -73,4 +77,4 @@ bench: venv
 	$(BIN)/python -m bench all
 
 clean:
-	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage-*.txt
+	rm -rf site $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage-*.txt

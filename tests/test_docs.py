@@ -1,4 +1,5 @@
-"""What a stranger needs stands in the README, and what SECURITY.md names exists. A new setting or code must be told."""
+"""What a stranger needs is in the README and in docs/, and what SECURITY.md names exists. A new setting, code or metric
+must be documented."""
 
 import ast
 import re
@@ -8,18 +9,33 @@ from pathlib import Path
 
 import click
 import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 
 from proxy.auth import policy_loader
 from proxy.cli import main
 from proxy.core.errors import Code
 from proxy.settings import Settings, variable
-from tests.readme import exposed, families, written
+from tests.reference import TABLES, exposed, families, written
 from tests.tree import ROOT
+
+MOST_README_LINES = 200
+PAGES = tuple(sorted((ROOT / "docs").rglob("*.md")))
 
 
 @cache
 def readme() -> str:
     return (ROOT / "README.md").read_text("utf-8")
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+@cache
+def everything() -> str:
+    return "\n".join([readme(), *(path.read_text("utf-8") for path in PAGES)])
 
 
 def commands() -> list[str]:
@@ -37,29 +53,50 @@ def options() -> list[str]:
     )
 
 
-def missing(names: Iterable[str]) -> list[str]:
-    """Those that the README does not name as whole words."""
-    words = set(re.findall(r"[\w-]+", readme()))
+def missing(names: Iterable[str], text: str) -> list[str]:
+    """Those that a text does not name as whole words."""
+    words = set(re.findall(r"[\w-]+", text))
     return [name for name in names if name not in words]
 
 
-def test_the_tables_are_what_the_code_says() -> None:
-    assert written(readme()) == readme(), "run python -m tests.readme"
+def test_the_readme_is_short() -> None:
+    assert len(readme().splitlines()) < MOST_README_LINES
 
 
-def test_every_setting_stands_in_the_readme() -> None:
-    assert missing(variable(name) for name in Settings.model_fields) == []
+@pytest.mark.parametrize("file", TABLES)
+def test_the_tables_are_what_the_code_says(file: str) -> None:
+    assert written(file) == page(f"reference/{file}"), "run python -m tests.reference"
 
 
-def test_every_refusal_stands_in_the_readme() -> None:
-    assert missing(code.name for code in Code) == []
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
+    assert (tmp_path / "index.html").exists()
 
 
-def test_every_metric_stands_in_the_readme() -> None:
-    assert missing(map(exposed, families())) == []
+def test_no_page_loads_anything_from_elsewhere(tmp_path: Path) -> None:
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
+    loaded = re.compile(r"""(?:<script[^>]*src|<link[^>]*rel="stylesheet"[^>]*href)=["'](?:https?:)?//""")
+    assert [path.name for path in tmp_path.rglob("*.html") if loaded.search(path.read_text("utf-8"))] == []
 
 
-def test_every_command_stands_in_the_readme() -> None:
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", readme())]
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    assert missing((variable(name) for name in Settings.model_fields), page("reference/settings.md")) == []
+
+
+def test_every_refusal_is_in_the_reference() -> None:
+    assert missing((code.name for code in Code), page("reference/refusals.md")) == []
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    assert missing(map(exposed, families()), page("reference/metrics.md")) == []
+
+
+def test_every_command_is_in_the_readme() -> None:
     assert [name for name in commands() if f"shape-proxy {name}" not in readme()] == []
 
 
@@ -71,22 +108,24 @@ def test_every_option_says_what_it_does(name: str) -> None:
     assert (found.help or "").endswith(".")
 
 
-def test_the_policies_that_the_readme_shows_load_together(tmp_path: Path) -> None:
-    shown = re.findall(r"^```toml\n# policies/(\w+\.toml)\n(.*?)^```$", readme(), re.MULTILINE | re.DOTALL)
-    for name, text in shown:
-        (tmp_path / name).write_text(text, "utf-8")
-    loaded = policy_loader.load(tmp_path)
-    assert len(shown) == readme().count("```toml") == len({result.policy for result in loaded.results})
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_the_policies_that_a_page_shows_load_together(path: Path, tmp_path: Path) -> None:
+    text = path.read_text("utf-8")
+    shown = re.findall(r"^```toml\n# policies/(\w+\.toml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for name, policy in shown:
+        (tmp_path / name).write_text(policy, "utf-8")
+    if shown:
+        assert len(shown) == len({result.policy for result in policy_loader.load(tmp_path).results})
 
 
-def test_the_readme_names_no_setting_that_there_is_not() -> None:
-    named = set(re.findall(r"\bPROXY_[A-Z_]+[A-Z]\b", readme()))
+def test_the_documentation_names_no_setting_that_there_is_not() -> None:
+    named = set(re.findall(r"\bPROXY_[A-Z_]+[A-Z]\b", everything()))
     known = {variable(name) for name in Settings.model_fields}
     assert {name for name in named if not any(setting.startswith(name) for setting in known)} == set()
 
 
-def test_the_readme_names_no_metric_that_there_is_not() -> None:
-    named = set(re.findall(r"\bshape_proxy_[a-z_]+[a-z]\b", readme()))
+def test_the_documentation_names_no_metric_that_there_is_not() -> None:
+    named = set(re.findall(r"\bshape_proxy_[a-z_]+[a-z]\b", everything()))
     known = list(map(exposed, families()))
     assert {name for name in named if not any(metric.startswith(name) for metric in known)} <= {"shape_proxy_heartbeat"}
 

@@ -22,10 +22,10 @@ class Fault:
 class Code(Enum):
     """The closed vocabulary of refusals. Names are never reused."""
 
-    malformed_request = Fault(400, "The request is malformed.", "Send the request as the README describes it.")
+    malformed_request = Fault(400, "The request is malformed.", "Send the request as the documentation describes it.")
     unknown_parameter = Fault(400, "A query parameter is not known.", "Remove the parameter; the proxy sets the rest.")
     repeated_parameter = Fault(400, "A query parameter is repeated.", "Send each parameter once.")
-    filter_malformed = Fault(400, "The filter cannot be read.", "Write it in the filter language of the README.")
+    filter_malformed = Fault(400, "The filter cannot be read.", "Write it in the filter language.")
     subset_malformed = Fault(400, "The subset cannot be read.", "Send where, params, order_by, limit, offset only.")
 
     token_missing = Fault(401, "A bearer token is required.", "Send exactly one Authorization: Bearer header.")

@@ -1,4 +1,4 @@
-"""The tables of the README that the code knows: `python -m tests.readme` writes them, test_docs.py compares them."""
+"""The tables of docs/reference that the code knows: `python -m tests.reference` writes them, test_docs.py compares."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from proxy.core.errors import Code
 from proxy.settings import Settings, shown, variable
 from proxy.telemetry.metrics import Metrics
 
-README = Path(__file__).parents[1] / "README.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 
 def families() -> list[Metric]:
@@ -49,18 +49,23 @@ def metrics() -> Iterator[str]:
         yield f"| `{exposed(family)}` | {family.type} | {family.documentation} |"
 
 
-TABLES: Mapping[str, Callable[[], Iterator[str]]] = {"settings": settings, "codes": codes, "metrics": metrics}
+TABLES: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "settings.md": ("settings", settings),
+    "refusals.md": ("codes", codes),
+    "metrics.md": ("metrics", metrics),
+}
+"""The file of each table, its marker, and its rows."""
 
 
-def written(text: str) -> str:
-    """The README with each table in its place."""
-    for name, rows in TABLES.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n" + "\n".join(rows()) + f"\n{end}{after}"
-    return text
+def written(file: str) -> str:
+    """A page with its table in its place."""
+    name, rows = TABLES[file]
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = (REFERENCE / file).read_text("utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n" + "\n".join(rows()) + f"\n{end}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text("utf-8")), "utf-8")
+    for file in TABLES:
+        (REFERENCE / file).write_text(written(file), "utf-8")
