@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import inspect
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
@@ -19,10 +20,14 @@ from tests.clients.peer import HERE, Browser, Client, peer, tool
 from tests.clients.record import wide_policies
 from tests.clients.world import World, free_port, world
 from tests.harness.electric import databases
+from tests.tree import ROOT
 
 StartWorld = Callable[..., AbstractAsyncContextManager[World]]
 Visit = Callable[..., AbstractAsyncContextManager[tuple[Client, Backend]]]
 SOURCES = (".ts", ".mjs", ".html", ".json", ".md")
+PACKAGE = ROOT / "packages" / "typescript"
+COPY = HERE / "dist" / "package"
+"""Where our own package is built: below this folder, whose `node_modules` it then finds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,14 +68,30 @@ def packages() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def built(packages: None) -> None:
-    """The scripts, the page and the recipes, type-checked and compiled, unless they are."""
-    folders = (HERE, HERE / "page", HERE / "node", recipes.README.parent)
+    """Our package built, packed and installed; the scripts, the page and the recipes compiled; unless they are."""
+    folders = (HERE, HERE / "page", HERE / "node", recipes.README.parent, PACKAGE, PACKAGE / "src")
     sources = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SOURCES]
     with unless_done(HERE / "dist" / ".built", sources) as wanted:
         if wanted:
+            install_package()
             recipes.write_typescript()
-            for program, *arguments in (["tsc", "-p", "tsconfig.json"], ["vite", "build"]):
-                command([str(HERE / "node_modules" / ".bin" / program), *arguments])
+            program("tsc", "-p", "tsconfig.json")
+            program("vite", "build")
+
+
+def program(name: str, *arguments: str) -> None:
+    """Runs a program of the installed packages."""
+    command([str(HERE / "node_modules" / ".bin" / name), *arguments])
+
+
+def install_package() -> None:
+    """Builds packages/typescript, and installs what `npm pack` makes of it."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.copytree(PACKAGE, COPY, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    program("tsc", "-p", str(COPY))
+    command([tool("npm"), "pack", str(COPY), "--pack-destination", str(COPY)])
+    (packed,) = COPY.glob("*.tgz")
+    command([tool("npm"), "install", "--no-save", "--no-package-lock", str(packed)])
 
 
 @pytest.fixture(scope="session")

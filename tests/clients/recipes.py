@@ -21,8 +21,7 @@ def write_typescript() -> None:
     """Puts the TypeScript blocks where `tsc` takes them."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for number, block in enumerate(blocks("ts")):
-        text = block.replace('"./shapes.js"', '"../../../../examples/typescript/shapes.js"')
-        (FOLDER / f"recipe{number}.ts").write_text(text)
+        (FOLDER / f"recipe{number}.ts").write_text(block)
 
 
 def placed(text: str, proxy: str, backend: str) -> str:

@@ -28,7 +28,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def policy_set(wide: Path) -> PolicySet:
+def policies(wide: Path) -> PolicySet:
     """Those policies, loaded."""
     return policy_files.load(wide).policies
 

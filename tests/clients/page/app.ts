@@ -1,6 +1,7 @@
 // An app made of orders: the same in Node and in a page. What it sees it tells.
 import { FetchError } from "@electric-sql/client";
-import { forgetToken, shapeCollection } from "../../../examples/typescript/shapes.js";
+import { forgetToken, shapeCollectionOptions } from "@shape-proxy/client";
+import { createCollection } from "@tanstack/db";
 import { ofKeys, queries, type Collections } from "./queries.js";
 
 export type Tell = (event: string, fields?: Record<string, unknown>) => void;
@@ -47,7 +48,7 @@ export function makeApp(tell: Tell, place: { backend: string; proxy: string }) {
   const orders: Record<string, (fields: Fields) => unknown> = {
     /** Opens a collection of a shape; `silent` does not subscribe to it, which leaves it to queries. */
     collection({ id, name, mode = "eager", stream, backoff, silent }) {
-      const one = shapeCollection<any>({
+      const one = createCollection(shapeCollectionOptions<any>({
         proxy: place.proxy,
         name: name ?? id,
         id,
@@ -67,7 +68,7 @@ export function makeApp(tell: Tell, place: { backend: string; proxy: string }) {
           tell("written", { txid });
           return { txid };
         },
-      });
+      }));
       collections[id] = one;
       if (!silent) watch(id, "collection", one);
     },
