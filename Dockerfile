@@ -1,15 +1,24 @@
-# Two stages: the first builds a virtual environment, the second holds only that, the code's policies and a user.
-FROM python:3.11-slim-bookworm AS build
+# Two stages: the first builds a virtual environment from locked packages, the second holds only that and a user.
+# The policies are not part of the image: mount them at PROXY_POLICIES.
+# For reproducible images give a digest: --build-arg PYTHON_IMAGE=python@sha256:…
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY proxy ./proxy
+COPY requirements.txt requirements-build.txt ./
 RUN python -m venv /opt/shape-proxy \
- && /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[postgres]'
+ && /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+      -r requirements.txt -r requirements-build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY proxy ./proxy
+RUN /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+ && /opt/shape-proxy/bin/pip uninstall --yes --quiet -r requirements-build.txt
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="shape-proxy" \
+      org.opencontainers.image.description="The authorizing reverse proxy for Electric shapes" \
+      org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin shape-proxy
 COPY --from=build /opt/shape-proxy /opt/shape-proxy
-COPY policies /etc/shape-proxy/policies
 ENV PATH=/opt/shape-proxy/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

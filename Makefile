@@ -12,7 +12,7 @@ REST   := --omit='proxy/core/*,proxy/sandbox/*,proxy/demo/*' --fail-under=95
 ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
   sandbox/test_facts.py clients differential)
 
-.PHONY: venv demo docs lint types check test test-pythons test-electric test-long bench bench-quick clean
+.PHONY: venv demo docs lock lint types check test test-pythons test-electric test-long bench bench-quick clean
 
 venv: $(STAMP)
 
@@ -35,6 +35,14 @@ demo: $(SHOWN)
 # The site, into site/. A dead link fails.
 docs: venv
 	$(BIN)/mkdocs build
+
+# The packages of the image, locked with hashes: requirements.txt from pyproject.toml, and what builds the wheel.
+LOCK := uv pip compile -c constraints.txt --generate-hashes --universal --no-header --no-annotate \
+  --no-emit-index-url --python-version 3.11 -q
+lock: venv
+	$(PIP) uv
+	$(BIN)/$(LOCK) pyproject.toml --extra postgres -o requirements.txt
+	echo hatchling | $(BIN)/$(LOCK) - -o requirements-build.txt
 
 lint: venv
 	$(BIN)/ruff check .

@@ -21,8 +21,8 @@ MOST_FILES: Final = 1_048_576
 
 def raise_limit() -> None:
     """Takes all open files that this process may have: the usual soft limit, 1,024, is there for select(2)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard and hard != resource.RLIM_INFINITY:  # a sandbox may forbid the call
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -32,9 +32,9 @@ async def edge(kind: str, upstream: str, folder: Path) -> AsyncIterator[str]:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    said = asyncio.create_task(_read(process))
+    said = asyncio.create_task(read_all(process))
     try:
-        await _listening(port, process, said)
+        await listening(port, process, said)
         yield f"https://localhost:{port}"
     finally:
         if process.returncode is None:
@@ -55,7 +55,7 @@ def _caddy(port: int, upstream: str, folder: Path) -> tuple[list[str], dict[str,
 
 
 def _nginx(port: int, upstream: str, folder: Path) -> tuple[list[str], dict[str, str]]:
-    _certificate(folder)
+    make_certificate(folder)
     text = (EDGE / "nginx.conf").read_text()
     for shipped, ours in (
         ("server 127.0.0.1:8080;", f"server {upstream};"),
@@ -70,7 +70,7 @@ def _nginx(port: int, upstream: str, folder: Path) -> tuple[list[str], dict[str,
     return [tool("nginx"), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", directives], {}
 
 
-def _certificate(folder: Path) -> None:
+def make_certificate(folder: Path) -> None:
     """A certificate that we sign ourselves, for an hour."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -90,12 +90,12 @@ def _certificate(folder: Path) -> None:
     (folder / "key.pem").write_bytes(encoded)
 
 
-async def _read(process: asyncio.subprocess.Process) -> str:
+async def read_all(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None
     return (await process.stderr.read()).decode(errors="replace")
 
 
-async def _listening(port: int, process: asyncio.subprocess.Process, said: "asyncio.Task[str]") -> None:
+async def listening(port: int, process: asyncio.subprocess.Process, said: "asyncio.Task[str]") -> None:
     """Until the port takes connections."""
     async with asyncio.timeout(SECONDS):
         while True:
