@@ -12,7 +12,7 @@ REST   := --omit='proxy/core/*,proxy/sandbox/*,proxy/demo/*' --fail-under=95
 ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
   sandbox/test_facts.py clients differential)
 
-.PHONY: venv demo docs lock lint types check test test-pythons test-electric test-long bench bench-quick clean
+.PHONY: venv demo docs lock dist sbom lint types check test test-pythons test-electric test-long bench bench-quick clean
 
 venv: $(STAMP)
 
@@ -43,6 +43,15 @@ lock: venv
 	$(PIP) uv
 	$(BIN)/$(LOCK) pyproject.toml --extra postgres -o requirements.txt
 	echo hatchling | $(BIN)/$(LOCK) - -o requirements-build.txt
+
+# What is released: wheel and sdist, the npm package, and the list of what the image has in it.
+dist: venv
+	$(BIN)/hatchling build -d dist
+	cd packages/typescript && npm install --no-package-lock && npm run build && npm pack --pack-destination ../../dist
+
+sbom: venv
+	$(PIP) cyclonedx-bom==7.5.0
+	$(BIN)/cyclonedx-py requirements requirements.txt --of JSON -o dist/shape-proxy.cdx.json
 
 lint: venv
 	$(BIN)/ruff check .

@@ -209,3 +209,24 @@ def test_images_of_the_deployments_have_versions() -> None:
     named = re.findall(r"(?m)^\s*image: (\S+)", text)
     assert len(named) >= 8
     assert all(re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", image) for image in named)
+
+
+# --- the workflows
+
+
+def test_the_workflows_are_valid_and_their_auditor_finds_nothing() -> None:
+    files = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
+    assert files
+    program("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    program("zizmor", "--offline", "--quiet", *files)
+
+
+def test_every_action_is_pinned_to_a_commit_and_no_job_may_more_than_it_says() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {}
+        for job in workflow["jobs"].values():
+            assert job["permissions"].keys() <= {"contents", "id-token", "attestations", "packages"}
+            assert job["timeout-minutes"] <= 40
+            used = [step["uses"] for step in job["steps"] if "uses" in step]
+            assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
