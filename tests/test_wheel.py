@@ -86,13 +86,12 @@ def test_serve_works_from_the_wheel(command: Path, tmp_path: Path) -> None:
         "PROXY_LISTEN": "127.0.0.1:0",
         "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
     }
-    process = subprocess.Popen([command, "serve"], cwd=tmp_path, env=given, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert any('"ready"' in line for line in process.stdout)
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        assert process.wait(SECONDS) == 0
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([command, "serve"], cwd=tmp_path, env=given, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert any('"ready"' in line for line in process.stdout)
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
