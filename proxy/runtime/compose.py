@@ -35,6 +35,7 @@ from proxy.telemetry.events import (
     KeysLoaded,
     Observation,
     Observe,
+    Only,
     ReadinessChanged,
     RevocationFaulty,
     RevocationsRead,
@@ -84,7 +85,7 @@ async def create_app(
         lambda: sharing.figures(),
         lambda: listener.figures(),
     )
-    tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
+    tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
     decisions = Decisions(configuration.decision_log(settings), tell)
     async with (
         Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
@@ -150,6 +151,11 @@ async def _revocations(
             if fault not in told:
                 observe(RevocationFaulty(fault))
         told = frozenset(came.faults)
+
+
+def _shapes(readiness: Readiness, observe: Observe) -> Observe:
+    """What watches how Electric answers shape requests."""
+    return Only((UpstreamAnswered, UpstreamFailed), lambda seen: _shapes_seen(seen, readiness, observe))
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:
