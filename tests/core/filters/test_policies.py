@@ -257,7 +257,7 @@ def test_whether_a_claim_bounds_the_rows(text: str) -> None:
 
 
 FILTERABLE = frozenset({"role", "seq", "tenant"})
-ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7"}
+ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7", "org": ("o1", "o2"), "team": ("t9",)}
 
 REPEATS = {
     "session_id = $1": None,
@@ -279,6 +279,8 @@ REPEATS = {
     "tenant = role": "tenant = role",
     "tenant <> 't1'": "tenant <> 't1'",
     "role = 's-ada'": "role = 's-ada'",
+    "team = 't9'": None,
+    "team = 't9' AND role = 'x'": "role = 'x'",
 }
 
 
@@ -308,6 +310,9 @@ NOT_REPEATS = {
     "session_id @> ARRAY['s-ada']": (0, "column", "may not use"),
     "'s-ada' = ANY(session_id)": (14, "column", "may not use"),
     "(role = 'x') = (session_id = 's-ada')": (16, "column", "may not use"),
+    "org = 'o1'": (0, "column", "may not use"),
+    "org = 'o3'": (0, "mismatch", "other rows"),
+    "team = 't8'": (0, "mismatch", "other rows"),
     "session_id = 's-ada' AND session_id IS NOT NULL": (25, "column", "may not use"),
 }
 
