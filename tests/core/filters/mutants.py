@@ -138,6 +138,7 @@ MUTANTS = (
     Mutant("a list is no value of a claim", "operands.Operands._claim", "if name in self._lists:", "if not name:", ("refuses_policies",)),
     Mutant("a value of a claim is no list", "operands.Operands.list_claim", "if name not in self._lists:", "if not name:", ("refuses_policies",)),
     Mutant("as many columns as stand before a SELECT", "comparisons.Comparisons._wanted", 'if len(names) < most or self.kind == ",":', "if not names:", ("refuses_policies",)),
+    Mutant("NULL is in no set", "comparisons.Comparisons._subselect", '(*(NullTest("IS NOT NULL", column) for column in columns), test)', "(test, test)", (POLICIES,)),
     Mutant("NOT before a SELECT", "sql.Writer._subselect", "{test.operator}", "IN", (POLICIES,)),
     Mutant("ANY of a readable array", "comparisons.Comparisons._reread", "if written is None:", "if not array:", (REFUSALS,)),
     Mutant("ANY behind = only", "comparisons.Comparisons._any", 'if operator != "=":', "if not operator:", (REFUSALS, ATTACKS)),
