@@ -9,7 +9,7 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.decision import Decision, decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.handles import Handles, trusted
 from proxy.core.inbound import Inbound
@@ -17,7 +17,6 @@ from proxy.core.limits import Limits
 from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.trail import Trail
-from proxy.core.upstream import UpstreamRequest
 
 
 class Authorizer:
@@ -52,24 +51,27 @@ class Authorizer:
         """The bounds on one request."""
         return self._limits.request
 
-    def identify(self, inbound: Inbound, trail: Trail) -> Claims:
+    def identify(self, inbound: Inbound) -> Claims:
         """Who asks, before a body is read. Raises Refusal."""
         inbound.check_sizes(self._limits.request)
-        claims = trail.claims = self._verified(inbound)
-        return claims
+        return self._verified(inbound)
 
-    def admit(self, inbound: Inbound, body: bytes | None, trail: Trail) -> tuple[Claims, UpstreamRequest]:
-        """The upstream request that a request may make whose caller is identified. Raises Refusal; nothing has reached
-        upstream then."""
-        claims = trail.claims
-        if claims is None or body is not None:
-            # While a body arrived, the token may have ended, and keys and revocations changed.
-            claims = trail.claims = self._verified(inbound)
-        trail.body = body
-        request = trail.request = parse(inbound.name, inbound.query, body, self._limits.request)
-        shape = trail.shape = self._decided(request, claims)
-        position = trusted(self._handles, upstream.definition(shape), request.position)
-        return claims, upstream.build(shape, request, position, self._limits.target_bytes)
+    def admit(self, inbound: Inbound, body: bytes | None, claims: Claims | None) -> Trail:
+        """How far a request comes whose caller is identified: to what it may ask of Electric, or to a refusal. Nothing
+        has reached upstream."""
+        request = decision = None
+        try:
+            if claims is None or body is not None:
+                # While a body arrived, the token may have ended, and keys and revocations changed.
+                claims = self._verified(inbound)
+            request = parse(inbound.name, inbound.query, body, self._limits.request)
+            decision = self._decided(request, claims)
+            shape = decision.authorized()
+            position = trusted(self._handles, upstream.definition(shape), request.position)
+            target = upstream.build(shape, request, position, self._limits.target_bytes)
+        except Refusal as refusal:
+            return Trail(claims, body, request, decision, refusal=refusal)
+        return Trail(claims, body, request, decision, target)
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
@@ -79,14 +81,15 @@ class Authorizer:
             raise Refusal(Code.token_revoked)
         return claims
 
-    def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:
-        """What `decide` says, remembered for as long as the same token asks for the same data. Raises Refusal."""
+    def _decided(self, request: ShapeRequest, claims: Claims) -> Decision:
+        """What `decide` says, remembered for as long as the same token asks for the same data, if it is allowed."""
         authority = self.authority
         if request.subset is not None:
             return decide(request, claims, authority.policies, self._limits.filter)
         key = (claims.key, request.what)
-        shape = authority.decisions.find(key)
-        if shape is None:
-            shape = decide(request, claims, authority.policies, self._limits.filter)
-            authority.decisions.store(claims.subject, key, shape, size_of(request, shape))
-        return shape
+        decision = authority.decisions.find(key)
+        if decision is None:
+            decision = decide(request, claims, authority.policies, self._limits.filter)
+            if decision.shape is not None:
+                authority.decisions.store(claims.subject, key, decision, size_of(request, decision.shape))
+        return decision

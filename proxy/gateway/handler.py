@@ -196,7 +196,8 @@ class Exchange:
             self._preflight()
             return
         inbound.check()
-        claims = self._handler.authorizer.identify(inbound, self._trail)
+        claims = self._handler.authorizer.identify(inbound)
+        self._trail = Trail(claims)
         if inbound.method == "POST":
             inbound.check_media_type()
             self._handler.open_requests.arriving(claims.subject)
@@ -207,7 +208,8 @@ class Exchange:
         body = self._body if inbound.method == "POST" else None
         self._arrived()
         self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
-        claims, self.request = handler.authorizer.admit(inbound, body, self._trail)
+        self._trail = handler.authorizer.admit(inbound, body, self._trail.claims)
+        claims, self.request = self._trail.admitted()
         self._body = b""
         handler.open_requests.enter(claims, self)
         self._opened = True
