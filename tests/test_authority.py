@@ -68,7 +68,7 @@ def by_the_rules(
 ) -> UpstreamRequest:
     """The way that caches nothing."""
     request = parse(name, query, None, limits.request)
-    shape = decide(request, claims, policies, limits.filter)
+    shape = decide(request, claims, policies, limits.filter).authorized()
     position = trusted(HANDLES, upstream.definition(shape), request.position)
     return upstream.build(shape, request, position, limits.target_bytes)
 
@@ -138,12 +138,15 @@ def test_the_cached_way_says_what_parse_decide_and_build_say(
         claims = Claims("ada", float("inf"), values)
         expected = outcome(lambda: by_the_rules(name, query, claims, POLICIES, limits))  # noqa: B023
         for _ in range(2):
-            trail = Trail(claims)
-            assert outcome(lambda: judge.request(name, query, claims, trail)) == expected  # noqa: B023
+            assert outcome(lambda: judge.ask(name, query, claims).admitted()[1]) == expected  # noqa: B023
+
+
+def trail(judge: Authorizer, values: dict[str, object], query: bytes) -> Trail:
+    return judge.ask(None, query, Claims("ada", float("inf"), values))
 
 
 def ask(judge: Authorizer, values: dict[str, object], query: bytes = b"table=notes&offset=-1") -> UpstreamRequest:
-    return judge.request(None, query, Claims("ada", float("inf"), values), Trail())
+    return trail(judge, values, query).admitted()[1]
 
 
 def test_another_token_with_the_same_claims_finds_the_decision() -> None:
@@ -165,14 +168,13 @@ def test_a_handle_that_was_given_out_is_known_on_the_cached_way() -> None:
 def test_a_target_that_is_too_long_at_one_position_is_refused_there() -> None:
     whole = len(ask(authorizer(), {"session_id": "s-ada"}).target)
     judge = authorizer(limits=RuleLimits(secret_bytes=RuleLimits().request.target_bytes - whole))
-    trail = Trail()
     assert ask(judge, {"session_id": "s-ada"})
-    with refused(Code.target_too_long):
-        judge.request(
-            None, b"table=notes&offset=0_0&handle=h", Claims("ada", float("inf"), {"session_id": "s-ada"}), trail
-        )
-    assert trail.request is not None
-    assert trail.request.position.offset == "0_0"
+    found = trail(judge, {"session_id": "s-ada"}, b"table=notes&offset=0_0&handle=h")
+    assert found.refusal is not None
+    assert found.refusal.code is Code.target_too_long
+    assert found.decision is not None
+    assert found.request is not None
+    assert found.request.position.offset == "0_0"
 
 
 # What is in force.

@@ -21,8 +21,8 @@ def asked(number: int = 0, width: int = 1) -> tuple[What, ReadClaims, Decided]:
     what = f"&table=notes&where=mode%3D'{number}-{'x' * width}'".encode()
     request = parse(None, b"offset=-1" + what)
     read = ReadClaims({"session_id": "s-ada"})
-    shape = decide(request, Claims("ada", 0.0, read), POLICIES)
-    return (None, what), read, Decided(request, shape, upstream.target_of(shape))
+    decision = decide(request, Claims("ada", 0.0, read), POLICIES)
+    return (None, what), read, Decided(request, decision, upstream.target_of(decision.authorized()))
 
 
 @pytest.fixture

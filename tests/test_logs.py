@@ -180,7 +180,7 @@ HOSTILE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("params", HOSTILE.values(), ids=HOSTILE)
 def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), policy_set()))
+    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
     assert MARK not in refusal.detail
@@ -190,7 +190,8 @@ def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None
     "value", [f"{MARK}\n", [MARK], {MARK: MARK}, 1], ids=["text", "a list", "an object", "a number"]
 )
 def test_no_reason_repeats_what_a_token_said(value: object) -> None:
-    refusal = outcome(lambda: decide(parse(None, query()), claims(session_id=value, thread_id=MARK), policy_set()))
+    who = claims(session_id=value, thread_id=MARK)
+    refusal = outcome(lambda: decide(parse(None, query()), who, policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 
@@ -199,7 +200,7 @@ def test_no_reason_repeats_what_a_token_said(value: object) -> None:
     "body", [f'{{"{MARK}":1}}', f'{{"where":"{MARK}"}}', MARK, f'{{"where":"true","params":["{MARK}"]}}']
 )
 def test_no_reason_repeats_what_a_body_said(body: str) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), policy_set()))
+    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 

@@ -10,11 +10,9 @@ from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.core.errors import Code, Refusal
-from proxy.core.filters import FilterLimits
+from proxy.core.errors import Refusal
 from proxy.core.inbound import Inbound
-from proxy.core.outcome import AFTER_RULES, Outcome
-from proxy.core.policy import PolicySet
+from proxy.core.outcome import Outcome
 from proxy.core.trail import Trail
 from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observe
 
@@ -47,7 +45,6 @@ class DecisionLogConfig:
     """The share of allowed requests that is logged, the most refusals of one code in a minute, and the decision file,
     if there is one, with its bounds."""
 
-    filter_limits: FilterLimits = FilterLimits()
     sample: float = 0
     refusals: int = 600
     file: Path | None = None
@@ -59,7 +56,6 @@ class Decisions:
     """Tells of decisions. Each is told with the policies that it was made by."""
 
     def __init__(self, config: DecisionLogConfig, observe: Observe) -> None:
-        self._filter_limits = config.filter_limits
         self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
         self._refusals = Refusals(config.refusals)
@@ -81,10 +77,10 @@ class Decisions:
         hashed: Hashed,
     ) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if not self._sampled_below or trail.shape is None:
+        if not self._sampled_below or trail.decision is None:
             return
         if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
-            outcome, subject = Outcome.of_shape(trail.shape), _subject(trail, hashed)
+            outcome, subject = Outcome.of(trail), _subject(trail, hashed)
             made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
             self._tell(made, inbound(), trail)
 
@@ -101,16 +97,9 @@ class Decisions:
         if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
             self._observe(DecisionsDropped(refusal.code.name))
             return
-        outcome, subject = self._refusal(trail, refusal, loaded.policies), _subject(trail, hashed)
+        outcome, subject = Outcome.of(trail, refusal), _subject(trail, hashed)
         made = _event(request_id, refusal.code.name, refusal.reason, outcome, subject, loaded.digest)
         self._tell(made, inbound, trail)
-
-    def _refusal(self, trail: Trail, refusal: Refusal, policies: PolicySet) -> Outcome:
-        if trail.shape is not None:
-            return Outcome.of_shape(trail.shape, f"{AFTER_RULES}: {refusal.code.name}")
-        if refusal.code is Code.internal_error:  # what failed would fail again
-            return Outcome((f"{AFTER_RULES}: {refusal.code.name}",))
-        return Outcome.of_refusal(refusal, trail.claims, trail.request, policies, self._filter_limits)
 
     def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
         self._observe(made)
@@ -124,6 +113,7 @@ def _event(request_id: str, code: str, reason: str, outcome: Outcome, subject: s
         allowed=code == ALLOWED,
         code=code,
         policy=outcome.policy,
+        grant=outcome.grant,
         policies=digest,
         subject=subject,
         reason=reason,

@@ -13,7 +13,7 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.decision import decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.handles import Handles, trusted
 from proxy.core.inbound import Inbound
@@ -22,7 +22,6 @@ from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.split import is_separate, split
 from proxy.core.trail import Trail
-from proxy.core.upstream import UpstreamRequest
 
 READ_BY_CLAIMS: Final = ""
 """The subject and the end of a token are for no rule: a rule reads claims, `sub` and `exp` among them, and what it
@@ -62,11 +61,10 @@ class Authorizer:
         """The bounds on one request."""
         return self._limits.request
 
-    def identify(self, inbound: Inbound, trail: Trail) -> Claims:
+    def identify(self, inbound: Inbound) -> Claims:
         """Who asks, before a body is read. Raises Refusal."""
         inbound.check_sizes(self._limits.request)
-        claims = trail.claims = self._verified(inbound)
-        return claims
+        return self._verified(inbound)
 
     def check(self, claims: Claims) -> None:
         """Raises Refusal unless claims that were verified once are still good."""
@@ -75,38 +73,34 @@ class Authorizer:
         if claims in self.authority.revoked:
             raise Refusal(Code.token_revoked)
 
-    def admit(self, inbound: Inbound, body: bytes | None, trail: Trail) -> UpstreamRequest:
-        """The upstream request that a request may make whose caller is identified. Raises Refusal; nothing has reached
-        upstream then."""
-        claims = trail.claims
+    def admit(self, inbound: Inbound, body: bytes | None, claims: Claims | None) -> Trail:
+        """How far a request comes whose caller is identified: to what it may ask of Electric, or to a refusal. Nothing
+        has reached upstream."""
         if claims is None or body is not None:
-            # While a body arrived, the token may have ended, and keys and revocations changed.
-            claims = trail.claims = self._verified(inbound)
+            try:  # while a body arrived, the token may have ended, and keys and revocations changed
+                claims = self._verified(inbound)
+            except Refusal as refusal:
+                return Trail(claims, body, refusal=refusal)
         if body is None:
-            return self.request(inbound.name, inbound.query, claims, trail)
-        trail.body = body
-        request = trail.request = parse(inbound.name, inbound.query, body, self._limits.request)
-        shape = trail.shape = decide(request, claims, self.authority.policies, self._limits.filter)
-        return self._built(request, shape)
+            return self.ask(inbound.name, inbound.query, claims)
+        return self._judged(inbound.name, inbound.query, body, claims)
 
-    def request(self, name: str | None, query: bytes, claims: Claims, trail: Trail) -> UpstreamRequest:
-        """The upstream request for a query without a body: by the decision that is remembered for it, or by the rules.
-
-        Raises Refusal.
-        """
+    def ask(self, name: str | None, query: bytes, claims: Claims) -> Trail:
+        """The same for a query without a body: by the decision that is remembered for it, or by the rules."""
         parts = split(query) if len(query) <= self._limits.request.query_bytes else None
         if parts is None:
-            return self._decided(name, query, claims, trail)
+            return self._judged(name, query, None, claims)
         what, position = parts
         decided = self.authority.decisions.find((name, what), claims.values)
         if decided is None:
-            return self._decided(name, query, claims, trail, what)
-        trail.request, trail.shape, target = decided.request, decided.shape, decided.target
+            return self._judged(name, query, None, claims, what)
         try:
-            return target.at(trusted(self._handles, target.definition, position), self._limits.target_bytes)
-        except Refusal:
-            trail.request = replace(decided.request, position=position)
-            raise
+            trusted_position = trusted(self._handles, decided.target.definition, position)
+            target = decided.target.at(trusted_position, self._limits.target_bytes)
+        except Refusal as refusal:
+            request = replace(decided.request, position=position)
+            return Trail(claims, None, request, decided.decision, refusal=refusal)
+        return Trail(claims, None, decided.request, decided.decision, target)
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
@@ -116,20 +110,26 @@ class Authorizer:
             raise Refusal(Code.token_revoked)
         return claims
 
-    def _decided(
-        self, name: str | None, query: bytes, claims: Claims, trail: Trail, what: bytes | None = None
-    ) -> UpstreamRequest:
-        """What the rules decide; remembered, if it can be found again by `what`. Raises Refusal."""
-        authority, limits = self.authority, self._limits.request
-        request = trail.request = parse(name, query, None, limits)
-        read = ReadClaims(claims.values)
-        shape = decide(request, Claims(READ_BY_CLAIMS, inf, read), authority.policies, self._limits.filter)
-        trail.shape = shape
-        if what is not None and request.subset is None and is_separate(what, limits.query_bytes, limits.query_pairs):
-            found, decided = (name, what), Decided(request, shape, upstream.target_of(shape))
-            authority.decisions.store(claims.subject, found, read, decided, size_of(found, decided))
-        return self._built(request, shape)
+    def _judged(
+        self, name: str | None, query: bytes, body: bytes | None, claims: Claims, what: bytes | None = None
+    ) -> Trail:
+        """What the rules decide; remembered, if it is allowed and can be found again by `what`."""
+        authority, request, decision = self.authority, None, None
+        try:
+            request = parse(name, query, body, self._limits.request)
+            read = ReadClaims(claims.values)
+            decision = decide(request, Claims(READ_BY_CLAIMS, inf, read), authority.policies, self._limits.filter)
+            shape = decision.authorized()
+            if what is not None and self._can_be_found(what, request):
+                found, decided = (name, what), Decided(request, decision, upstream.target_of(shape))
+                authority.decisions.store(claims.subject, found, read, decided, size_of(found, decided))
+            position = trusted(self._handles, upstream.definition(shape), request.position)
+            target = upstream.build(shape, request, position, self._limits.target_bytes)
+        except Refusal as refusal:
+            return Trail(claims, body, request, decision, refusal=refusal)
+        return Trail(claims, body, request, decision, target)
 
-    def _built(self, request: ShapeRequest, shape: AuthorizedShape) -> UpstreamRequest:
-        position = trusted(self._handles, upstream.definition(shape), request.position)
-        return upstream.build(shape, request, position, self._limits.target_bytes)
+    def _can_be_found(self, what: bytes, request: ShapeRequest) -> bool:
+        """Whether a request of the same data is sure to be judged the same: the positions say nothing of it."""
+        limits = self._limits.request
+        return request.subset is None and is_separate(what, limits.query_bytes, limits.query_pairs)

@@ -14,14 +14,14 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.core.decision import AuthorizedShape
+from proxy.core.decision import Decision
 from proxy.core.request import ShapeRequest
 from proxy.core.upstream import Target
 
 SHARE: Final = 8
 """One subject may hold the budget divided by this."""
 
-_FIXED_BYTES: Final = 2560
+_FIXED_BYTES: Final = 3584
 """What an entry costs besides its texts: objects, the rows of the tables here, the parsed request."""
 
 _WRITTEN: Final = 10
@@ -61,7 +61,7 @@ class Decided:
     """What a query was parsed to (at whatever position it had), and what was decided."""
 
     request: ShapeRequest
-    shape: AuthorizedShape
+    decision: Decision
     target: Target
 
 
@@ -164,6 +164,6 @@ def _key(what: What, names: tuple[str, ...], claims: Mapping[str, object]) -> tu
 
 def size_of(what: What, decided: Decided) -> int:
     """About how many bytes a remembered decision takes, more rather than fewer."""
-    predicate = decided.shape.predicate
+    predicate = decided.decision.authorized().predicate
     texts = [what[1], predicate.text, *predicate.params]
     return _FIXED_BYTES + _WRITTEN * sum(map(sys.getsizeof, texts))

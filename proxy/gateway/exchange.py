@@ -47,6 +47,9 @@ from proxy.telemetry.events import Observe, ProtocolRefused, RequestEnded, Reque
 CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
+NOTHING: Final = Trail()
+"""Before anything is known of a request."""
+
 UPSTREAM_BROKE: Final = "upstream_broke"
 
 RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
@@ -149,17 +152,16 @@ class Exchange:
         origin: bytes | None,
         target: bytes,
         known: Caller | None = None,
-        request: UpstreamRequest | None = None,
-        trail: Trail | None = None,
+        trail: Trail = NOTHING,
     ) -> None:
-        """A request that `begin` is to read the head of; or of a `known` caller, whose `request` is judged already."""
+        """A request that `begin` is to read the head of; or of a `known` caller, whose request is judged already."""
         self._handler = handler
         self._connection = connection
         self._target = target
         self._inbound: Inbound | None = None
         self._method = "GET"
         self._cors = handler.responses.cors(origin)
-        self._trail = trail or Trail()
+        self._trail = trail
         self._hashed = "" if known is None else known.subject
         self._loaded = handler.authorizer.authority.loaded
         self._request_id = handler.request_id()
@@ -172,7 +174,7 @@ class Exchange:
         self._code, self._reason = "ok", ""
         self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
-        self._request = request
+        self._request = trail.upstream
         self._traceparent: bytes | None = None
         self.if_none_match = None if known is None else known.if_none_match
         self.place = self.taken = 0
@@ -214,7 +216,8 @@ class Exchange:
             self._preflight(inbound.origin)
             return
         inbound.check()
-        claims = self._handler.authorizer.identify(inbound, self._trail)
+        claims = self._handler.authorizer.identify(inbound)
+        self._trail = Trail(claims)
         if inbound.method == "POST":
             inbound.check_media_type()
             self._handler.open_requests.arriving(claims.subject)
@@ -226,10 +229,10 @@ class Exchange:
             body = self._body if self._method == "POST" else None
             self._arrived()
             self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
-            self._request = handler.authorizer.admit(self._asked(), body, self._trail)
+            self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
             self._body = b""
-        request, claims = self._request, self._trail.claims
-        assert claims is not None  # noqa: S101 - for the type checker
+        claims, request = self._trail.admitted()
+        self._request = request
         handler.open_requests.enter(claims, self)
         self._opened = True
         handler.observe(RequestOpened(request.kind.value, request.policy))

@@ -15,7 +15,6 @@ from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.inbound import Inbound, check_query, shape_name
 from proxy.core.trail import Trail
-from proxy.core.upstream import UpstreamRequest
 from proxy.gateway.exchange import RELAYED, Context, Exchange
 from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
@@ -54,25 +53,25 @@ class Handler(Context):
         started, trail = time.perf_counter(), Trail(known.claims)
         fault: Exception
         try:
-            request = self._requested(target, known.claims, trail)
-            cached = self.sharing.cached(request)
+            trail = self._requested(target, known.claims)
+            cached = self.sharing.cached(trail.admitted()[1])
             if cached is not None:
                 self._answer(cached, target, known, trail, connection, started)
                 return None
         except Exception as refused:  # a refusal, or a bug of ours
             fault = refused
         else:
-            return Exchange(self, connection, known.origin, target, known, request, trail)
-        Exchange(self, connection, known.origin, target, known, trail=trail).refuse(fault)
+            return Exchange(self, connection, known.origin, target, known, trail)
+        Exchange(self, connection, known.origin, target, known, trail).refuse(fault)
         return None
 
-    def _requested(self, target: bytes, claims: Claims, trail: Trail) -> UpstreamRequest:
-        """What a GET asks for whose caller is known. Raises Refusal: for its path first, then for its token."""
+    def _requested(self, target: bytes, claims: Claims) -> Trail:
+        """How far a GET comes whose caller is known. Raises Refusal: for its path first, then for its token."""
         path, _, query = target.partition(b"?")
         name = shape_name(path)
         check_query(query, self.authorizer.limits)
         self.authorizer.check(claims)
-        return self.authorizer.request(name, query, claims, trail)
+        return self.authorizer.ask(name, query, claims)
 
     def _answer(
         self, cached: Fetch, target: bytes, known: Caller, trail: Trail, connection: Connection, started: float

@@ -120,7 +120,6 @@ def check_descriptors(settings: Settings) -> None:
 def decision_log(settings: Settings) -> DecisionLogConfig:
     """Which decisions are logged, and where they are recorded."""
     return DecisionLogConfig(
-        filter_limits=settings.filter_limits,
         sample=settings.decision_sample,
         refusals=settings.decision_refusals,
         file=settings.decision_file,

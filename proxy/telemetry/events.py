@@ -214,6 +214,7 @@ class DecisionMade:
     allowed: bool
     code: str
     policy: str
+    grant: str
     policies: str
     subject: str
     reason: str

@@ -37,7 +37,7 @@ def policies(wide: Path) -> PolicySet:
 def test_every_recorded_request_is_allowed(sent: Sent, policies: PolicySet) -> None:
     body = sent.body.encode() if sent.method == "POST" else None
     request = parse(sent.collection, sent.search.encode(), body, LIMITS)
-    shape = decide(request, ADA, policies)
+    shape = decide(request, ADA, policies).authorized()
     built = upstream.build(shape, request, TrustedPosition(request.position), LIMITS.target_bytes)
     assert shape.predicate.params[0] == "s-ada"
     assert bool(sent.subset) == (shape.subset is not None)

@@ -78,7 +78,7 @@ class Proxy:
         path, _, query = target.partition("?")
         name = path.removeprefix("/v1/shapes/") if path != "/v1/shape" else None
         said = Claims("acc-ada", math.inf, {"session_id": "s-ada", "account_id": "acc-ada"} | claims)
-        shape = decide(parse(name, query.encode()), said, self.what.loaded.policies)
+        shape = decide(parse(name, query.encode()), said, self.what.loaded.policies).authorized()
         return self.what.handles.sign(upstream.definition(shape), raw)
 
     def bound(self, target: str, **claims: object) -> str:

@@ -28,7 +28,10 @@ PRIVATE = "PRIVATE-VALUE"
 WHERE = f"mode = '{PRIVATE}'"
 ALL = [
     f"{rule}: ok"
-    for rule in ("token", "request", "shape", "columns", "queryable", "replica", "log", "predicate", "subset")
+    for rule in (
+        *("token", "request", "shape", "claims", "grant", "narrow"),
+        *("columns", "queryable", "replica", "log", "predicate", "subset"),
+    )
 ]
 
 
@@ -42,7 +45,7 @@ async def test_a_refusal_is_told_under_the_id_that_its_body_says(proxy: Proxy, c
     [told] = made(proxy)
     assert told.request_id == answer.json()["request_id"]
     assert (told.allowed, told.code, told.policy) == (False, "predicate_mismatch", "chat_messages")
-    assert list(told.rules) == [*ALL[:7], "predicate: predicate_mismatch"]
+    assert list(told.rules) == [*ALL[:10], "predicate: predicate_mismatch"]
     assert re.fullmatch("[0-9a-f]{16}", told.subject)
     assert told.policies
     assert told.reason
