@@ -51,6 +51,13 @@ class Row:
                 if value.kind == TEXT and spelled:
                     yield z3.InRe(value.term, z3.Star(alphabet(texts)))
 
+    def wishes(self) -> Iterable[Formula]:
+        """What makes the row easy to read."""
+        for column in self.columns.values():
+            yield z3.Not(column.null)
+            if isinstance(column, Values):
+                yield z3.And([z3.Not(slot.there) for slot in column.slots[1:]])
+
     def _value(self, name: str, label: str) -> Value:
         kind = self.known.kind(name)
         null = z3.BoolVal(False) if name in self.known.key else z3.Bool(f"{label} is null")

@@ -64,7 +64,7 @@ class Schema:
             self._declare(shape)
         for _ in range(_ROUNDS):
             for shape in shapes:
-                claims = {name: kind_of_claim(spec.type) for name, spec in shape.claims.items()}
+                claims = {spec.name: kind_of_claim(spec.type) for spec in shape.specs()}
                 for node in shape.conditions():
                     self._infer(node, shape.table, claims)
 

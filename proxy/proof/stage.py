@@ -37,6 +37,8 @@ class Stage:
         self._texts = sorted(set().union(*map(literals, conditions), *map(_values, shapes)))
         self._spelled = any(map(joins, conditions))
         self.row = Row("row", shapes[0].table, schema.of(shapes[0].table), extent.slots, z3.BoolVal(True))
+        for name in self.row.known.key:
+            self.row.column(name)
         self.tables = Tables(schema, extent, self.row)
         self.tokens = [Token(name, extent.slots, self._texts, spelled=self._spelled) for name in tokens]
 
@@ -80,8 +82,20 @@ class Stage:
             raise Unmodelled(f"the solver found no answer within {TIMEOUT_MS // 1000} s")
         if outcome == z3.unsat:
             return None
-        concrete = Concrete(solver.model(), self._texts, self._examples, verbatim=self._spelled)
+        concrete = Concrete(self._plainest(solver, rows), self._texts, self._examples, verbatim=self._spelled)
         return concrete.witness(self.row, rows[1:], [(token, self._specs) for token in self.tokens])
+
+    def _plainest(self, solver: z3.Solver, rows: Iterable[Row]) -> z3.ModelRef:
+        """Values that are easy to read: few claims, short lists, no NULL, as far as that is possible together."""
+        wishes = [wish for token in self.tokens for spec in self._specs for wish in token.wishes(spec)]
+        wishes += [wish for row in rows for wish in row.wishes()]
+        granted: list[Formula] = []
+        model = solver.model()
+        for wish in wishes:
+            if solver.check(*granted, wish) == z3.sat:
+                granted.append(wish)
+                model = solver.model()
+        return model
 
 
 def _meets(access: Access, token: Token) -> Formula:

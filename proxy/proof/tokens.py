@@ -53,6 +53,13 @@ class Token:
         values = [known(kind, z3.Const(f"{name}[{index}]", sort(kind))) for index in range(self._slots)]
         return Values(kind, tuple(Slot(_ALWAYS, value) for value in values), _NEVER)
 
+    def wishes(self, spec: ClaimSpec) -> Iterable[Formula]:
+        """What makes the token easy to read."""
+        yield z3.Not(self.has(spec))
+        if spec.list:
+            first, *others = terms(self.claim(spec))
+            yield z3.And([other == first for other in others])
+
     def _relate(self, spec: ClaimSpec, fits: Formula) -> None:
         """What this form of a claim says about the other forms of it that are asked for."""
         for form, other in self._fits.items():

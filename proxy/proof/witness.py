@@ -16,9 +16,9 @@ from proxy.proof.logic import Formula, Value, Values
 from proxy.proof.rows import Row
 from proxy.proof.tokens import Token, terms
 
-Cell: TypeAlias = "str | int | bool | list[str | int | bool | None] | None"
+Cell: TypeAlias = str | int | bool | list[str | int | bool | None] | None
 Cells: TypeAlias = Mapping[str, Cell]
-Raw: TypeAlias = "str | int | bool"
+Raw: TypeAlias = str | int | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Concrete:
         self._texts = frozenset(texts)
         self._examples = examples
         self._names: dict[str, str] = {}
+        self._spelled: dict[str, str] = {}
         self._fixed = {z3.StringVal(text).as_string(): text for text in self._texts}
 
     def witness(self, row: Row, others: Iterable[Row], tokens: Sequence[tuple[Token, Sequence[ClaimSpec]]]) -> Witness:
@@ -114,14 +115,16 @@ class Concrete:
         for kind in token.reads.get(spec.path, ()):
             for term in terms(token.claim(spec)):
                 raw, meant = self._raw(TEXT, term), self._raw(kind, reader(kind)(term))
-                if isinstance(raw, str) and raw not in self._names:
-                    plain = self._name(kind, meant, None) if isinstance(meant, str) else meant
-                    used = set(self._names.values()) - ({plain} if meant != raw else set())
-                    self._names[raw] = next((text for text in spellings(kind, plain) if text not in used), str(plain))
+                if isinstance(raw, str) and raw not in self._spelled:
+                    value = self._name(kind, meant, None) if isinstance(meant, str) else meant
+                    unused = (text for text in spellings(kind, value) if text not in self._spelled.values())
+                    self._spelled[raw] = next(unused, str(value))
 
     def _name(self, kind: str, raw: str, spec: ClaimSpec | None) -> str:
         if self._verbatim:
             return self._fixed.get(raw, raw)
+        if kind == TEXT and raw in self._spelled:
+            return self._spelled[raw]
         if raw not in self._names:
             pattern = None if spec is None or spec.pattern.pattern == ClaimType.text.value else spec.pattern
             self._names[raw] = self._fixed[raw] if self._is_fixed(kind, raw) else self._fresh(kind, pattern)
