@@ -43,7 +43,8 @@ class Grant:
     """Rows and columns for the tokens that have `claims`, and of each claim in `when` a value.
 
     `where` is the predicate without the rows that are `also_public`, and FALSE if there are no others; `filter` are the
-    columns that a client's filter may test, `testable` the same and those that a predicate binds.
+    columns that a client's filter may test, `testable` the same and those that a predicate binds. Two tokens that have
+    this grant and differ in `isolation` share no row that is not public.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Grant:
     claims: tuple[ClaimSpec, ...]
     rows: Condition = field(repr=False)
     """`where` with the rows that are `also_public`: what is sent."""
+    isolation: tuple[str, ...] = ()
     filter: frozenset[str] = frozenset()
     testable: filters.Columns = NOTHING_TESTABLE
 

@@ -33,6 +33,7 @@ from proxy.proof.logic import (
     FALSE,
     TRUE,
     UNKNOWN,
+    Formula,
     Slot,
     Truth,
     Value,
@@ -94,12 +95,12 @@ class Reading:
                 return ~among(first, others) if operator.startswith("NOT") else among(first, others)
             case AnyOf() | ArrayTest():
                 return self._array_test(node)
-            case NullTest(operator, value):
-                null = Truth.of(self._null(value))
+            case NullTest(operator, tested):
+                null = Truth.of(self._null(tested))
                 return ~null if operator == "IS NOT NULL" else null
             case Column() | Call():
-                value = self._value(node, BOOLEAN)
-                return Truth.of(value.term).unless(value.null)
+                boolean = self._value(node, BOOLEAN)
+                return Truth.of(boolean.term).unless(boolean.null)
             case _:
                 raise Unmodelled(f"{type(node).__name__} is not modelled")
 
@@ -115,27 +116,26 @@ class Reading:
         return contains(left, right) if node.operator == "@>" else contains(right, left)
 
     def _array(self, node: Node, kind: str) -> Values:
-        if isinstance(node, Array):
-            slots = tuple(Slot(z3.BoolVal(True), self._value(item, kind)) for item in node.items)
-            return Values(kind, slots, z3.BoolVal(False))
-        found: Value | Values | None = None
-        if isinstance(node, Column):
-            found = self._row.column(node.name)
-        elif isinstance(node, Claim):
-            found = self._token.claim(self._claims[node.name])
-        if not isinstance(found, Values):
-            raise Unmodelled(f"{type(node).__name__} is not modelled as an array")
-        if isinstance(node, Claim):
-            return replace(
-                found,
-                kind=kind,
-                slots=tuple(replace(slot, value=self._read_claim(node.name, slot.value, kind)) for slot in found.slots),
-            )
-        if found.kind != kind:
-            raise Unmodelled(f"the array {node.name}, of {found.kind}, is compared as one of {kind}")
-        return found
+        match node:
+            case Array(items):
+                slots = tuple(Slot(z3.BoolVal(True), self._value(item, kind)) for item in items)
+                return Values(kind, slots, z3.BoolVal(False))
+            case Claim(name):
+                return self._list(name, kind)
+            case Column(name):
+                found = self._row.column(name)
+                if isinstance(found, Values) and found.kind == kind:
+                    return found
+        raise Unmodelled(f"{type(node).__name__} is not modelled as an array of {kind}")
 
-    def _null(self, node: Node) -> z3.BoolRef:
+    def _list(self, name: str, kind: str) -> Values:
+        found = self._token.claim(self._claims[name])
+        if not isinstance(found, Values):
+            raise Unmodelled(f"the claim {name} is read as a list")
+        slots = tuple(replace(slot, value=self._read_claim(name, slot.value, kind)) for slot in found.slots)
+        return Values(kind, slots, found.null)
+
+    def _null(self, node: Node) -> Formula:
         if isinstance(node, Column):
             return self._row.column(node.name).null
         return self._value(node, self._wanted((node,))).null

@@ -38,8 +38,7 @@ class Report:
 
     def members(self) -> dict[str, object]:
         """The report as JSON."""
-        members = _proof if self.outcomes and isinstance(self.outcomes[0], Proof) else _change
-        return {"exit": self.exit_code, "policies": [members(outcome) for outcome in self.outcomes]}
+        return {"exit": self.exit_code, "policies": [_members(outcome) for outcome in self.outcomes]}
 
 
 def prove(policies: PolicySet) -> Report:
@@ -75,24 +74,10 @@ def _by(grants: tuple[str, ...]) -> str:
     return f" by {names}" if names else ""
 
 
-def _proof(proof: Proof) -> dict[str, object]:
-    return {
-        "policy": proof.policy,
-        "verdict": proof.verdict,
-        "why": proof.why,
-        "left_out": list(proof.left_out),
-        "assumes": list(proof.assumes),
-        "shared": [{"grants": list(found.grants), **found.witness.members()} for found in proof.shared],
-    }
-
-
-def _change(change: Change) -> dict[str, object]:
-    return {
-        "policy": change.policy,
-        "verdict": change.verdict,
-        "why": change.why,
-        "rights": list(change.rights),
-        "gains": [
-            {"grant": gain.grant, "columns": list(gain.columns), **gain.witness.members()} for gain in change.gains
-        ],
-    }
+def _members(outcome: Proof | Change) -> dict[str, object]:
+    members: dict[str, object] = {"policy": outcome.policy, "verdict": outcome.verdict, "why": outcome.why}
+    if isinstance(outcome, Proof):
+        shared = [{"grants": list(found.grants), **found.witness.members()} for found in outcome.shared]
+        return members | {"left_out": list(outcome.left_out), "assumes": list(outcome.assumes), "shared": shared}
+    gains = [{"grant": gain.grant, "columns": list(gain.columns), **gain.witness.members()} for gain in outcome.gains]
+    return members | {"rights": list(outcome.rights), "gains": gains}

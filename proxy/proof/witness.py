@@ -98,17 +98,17 @@ class Concrete:
         for token, specs in claims:
             for spec in specs:
                 self._spell(token, spec)
-        kept = [(value.kind, value.term, None) for row in rows for value in _values(row)]
-        held = [
+        texts: list[tuple[str, Formula, ClaimSpec | None]] = [
             (token.claim(spec).kind, term, spec)
             for token, specs in claims
             for spec in specs
             for term in terms(token.claim(spec))
         ]
-        for kind, term, spec in sorted((*held, *kept), key=lambda found: found[0] == TEXT):
+        texts += [(value.kind, value.term, None) for row in rows for value in _values(row)]
+        for kind, term, named_by in sorted(texts, key=lambda found: found[0] == TEXT):
             raw = self._raw(kind, term)
             if isinstance(raw, str):
-                self._name(kind, raw, spec)
+                self._name(kind, raw, named_by)
 
     def _spell(self, token: Token, spec: ClaimSpec) -> None:
         """A text that is read as a value of another kind is written as such a value, each text in another spelling."""
