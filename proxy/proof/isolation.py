@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 
 import z3
 
@@ -65,20 +65,25 @@ def _proved(shape: Shape, schema: Schema) -> Proof:
 
 
 def _sentence(shape: Shape, shared: bool) -> str:
-    claims = " or ".join(dict.fromkeys(" and ".join(access.by) for access in shape.accesses if access.by))
+    promises = dict.fromkeys(access.by for access in shape.accesses if access.by)
+    tokens = f"two tokens that {' or '.join(_differing(shape, by) for by in promises)}"
     if shared:
-        return f"two tokens that differ in {claims} share a row"
-    through = "".join(f", except through {named(table)}" for table in sorted(shape.through, key=named))
+        return f"{tokens} share a row"
     public = " but public ones" if any(access.also_public is not None for access in shape.accesses) else ""
-    return f"two tokens that differ in {claims} share no row{public}{through}"
+    through = "".join(f", except through {named(table)}" for table in sorted(shape.through, key=named))
+    return f"{tokens} share no row{public}{through}"
+
+
+def _differing(shape: Shape, by: Sequence[str]) -> str:
+    lists = {spec.name for spec in shape.claims if spec.list}
+    return " or ".join(f"have no {claim} in common" if claim in lists else f"differ in {claim}" for claim in by)
 
 
 def _left_out(shape: Shape) -> Iterator[str]:
-    for access in shape.accesses:
-        if not access.by:
-            yield f"the grant {access.name!r} is not isolated"
-    if len({access.by for access in shape.accesses if access.by}) > 1:
-        yield "grants that are isolated by different claims are not compared with each other"
+    yield from (f"the grant {access.name!r} is not isolated" for access in shape.accesses if not access.by)
+    for first, second in combinations(shape.accesses, 2):
+        if first.by and second.by and first.by != second.by:
+            yield f"{first.name!r} and {second.name!r} are isolated by different claims, and not compared"
 
 
 def _assumptions(shape: Shape, schema: Schema) -> Iterator[str]:
