@@ -45,9 +45,9 @@ class Proof:
     assumes: tuple[str, ...] = ()
 
 
-def prove(shapes: Sequence[Shape]) -> list[Proof]:
-    """One proof for each policy."""
-    schema = Schema(shapes)
+def prove(shapes: Sequence[Shape], beside: Sequence[Shape] = ()) -> list[Proof]:
+    """One proof for each policy. Those `beside` them only say what they know of the tables."""
+    schema = Schema([*shapes, *beside])
     return [_proved(shape, schema) for shape in shapes]
 
 

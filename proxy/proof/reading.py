@@ -1,5 +1,6 @@
 """A condition as formulas: what it says of one row, with the claims of one token."""
 
+import operator as operators
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -250,17 +251,12 @@ def _compared(operator: str, left: Value, right: Value) -> Truth:
 
 
 def _ordered(operator: str, left: Value, right: Value) -> Truth:
-    if left.kind != INTEGER:
-        raise Unmodelled(f"{operator} orders a {left.kind}")
-    found = {
-        "<": lambda: left.term < right.term,
-        "<=": lambda: left.term <= right.term,
-        ">": lambda: left.term > right.term,
-        ">=": lambda: left.term >= right.term,
-    }.get(operator)
-    if found is None:
+    orders = {"<": operators.lt, "<=": operators.le, ">": operators.gt, ">=": operators.ge}
+    if operator not in orders:
         raise Unmodelled(f"{operator} is not modelled")
-    return Truth.of(found()).unless(z3.Or(left.null, right.null))
+    if left.kind != INTEGER:
+        raise Unmodelled(f"{operator} orders a {left.kind}: only integers are ordered alike everywhere")
+    return Truth.of(orders[operator](left.term, right.term)).unless(z3.Or(left.null, right.null))
 
 
 def literals(node: Node) -> set[str]:

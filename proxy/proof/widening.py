@@ -37,9 +37,12 @@ class Change:
     gains: tuple[Gain, ...] = ()
 
 
-def compare(new: Sequence[Shape], old: Sequence[Shape]) -> list[Change]:
-    """One change for each of the new policies: what they give that no earlier policy over the same table gave."""
-    schema = Schema([*old, *new])
+def compare(new: Sequence[Shape], old: Sequence[Shape], beside: Sequence[Shape] = ()) -> list[Change]:
+    """One change for each of the new policies: what they give that no earlier policy over the same table gave.
+
+    Those `beside` them only say what they know of the tables.
+    """
+    schema = Schema([*old, *new, *beside])
     return [_changed(shape, [other for other in old if other.table == shape.table], schema) for shape in new]
 
 

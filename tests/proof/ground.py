@@ -65,15 +65,18 @@ def _tested(node: Node, table: Table, found: dict[Table, set[str]]) -> None:
 
 
 class Ground:
-    """The tables of some policies, empty. Whatever is put there is taken away again."""
+    """The tables of some policies, empty. Whatever is put there is taken away again.
 
-    def __init__(self, connection: Connection, policies: Sequence[Policy]) -> None:
+    Other policies `beside` them say what they know of the same tables.
+    """
+
+    def __init__(self, connection: Connection, policies: Sequence[Policy], beside: Sequence[Policy] = ()) -> None:
         self._connection = connection
-        self.schema = Schema([Shape.of(policy) for policy in policies])
+        self.schema = Schema([Shape.of(policy) for policy in (*policies, *beside)])
         self.columns = columns_tested(policies)
 
     @contextmanager
-    def laid(self, *, keys: bool = True, more: Mapping[Table, str] = {}) -> Iterator["Ground"]:
+    def laid(self, *, keys: bool = True, more: Mapping[Table, Sequence[str]] = {}) -> Iterator["Ground"]:
         """The tables are there; `more` are definitions of further columns."""
         with self._connection.transaction(force_rollback=True):
             for table, names in self.columns.items():

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pytest
 
 from proxy.core.policy import Policy
-from proxy.proof.isolation import PROVED, SHARED, UNDECIDED
+from proxy.proof.isolation import PROVED, SHARED, UNDECIDED, Proof
 from tests.proof.ground import Connection, Ground
-from tests.proof.written import policy, proofs
+from tests.proof.written import policy, proof
 
 
 class Row(NamedTuple):
@@ -114,17 +114,16 @@ def isolated(row: Row) -> Policy:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_predicate_isolates_or_is_shown_not_to(name: str, connection: Connection) -> None:
     tried = isolated(ROWS[name])
-    (proof,) = proofs(tried)
-    assert proof.verdict == ROWS[name].verdict, proof
-    check_shared(tried, connection)
+    found = proof(tried)
+    assert found.verdict == ROWS[name].verdict, found
+    with Ground(connection, [tried]).laid() as ground:
+        check_shared(tried, found, ground)
 
 
-def check_shared(tried: Policy, connection: Connection, *beside: Policy) -> None:
+def check_shared(tried: Policy, found: Proof, ground: Ground) -> None:
     """Every row that is called shared is read by both tokens in PostgreSQL, and they differ."""
-    (proof,) = [proof for proof in proofs(tried, *beside) if proof.policy == tried.name]
-    for found in proof.shared:
-        first, second = found.witness.tokens
+    for sharing in found.shared:
+        first, second = sharing.witness.tokens
         assert first != second
-        with Ground(connection, [tried, *beside]).laid() as ground:
-            assert ground.reads(tried, found.witness, first), found.witness
-            assert ground.reads(tried, found.witness, second), found.witness
+        assert ground.reads(tried, sharing.witness, first), sharing
+        assert ground.reads(tried, sharing.witness, second), sharing

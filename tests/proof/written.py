@@ -1,11 +1,11 @@
 """Policies as the tests write them."""
 
 import tomllib
-from collections.abc import Iterable
 
 from proxy.core.document import PolicyDocument
-from proxy.core.policy import Policy, PolicySet
-from proxy.proof import report
+from proxy.core.policy import Policy
+from proxy.proof import isolation, widening
+from proxy.proof.accesses import Shape
 from proxy.proof.isolation import Proof
 from proxy.proof.widening import Change
 
@@ -17,12 +17,13 @@ def policy(text: str, name: str = "things", head: str = HEAD) -> Policy:
     return Policy.of(name, PolicyDocument.model_validate(tomllib.loads(head + text)), ())
 
 
-def proofs(*policies: Policy) -> list[Proof]:
-    """What is proved of these."""
-    return [proof for proof in report.prove(PolicySet.of(policies)).outcomes if isinstance(proof, Proof)]
+def proof(policy: Policy, *beside: Policy) -> Proof:
+    """What is proved of a policy beside others."""
+    (found,) = isolation.prove([Shape.of(policy)], list(map(Shape.of, beside)))
+    return found
 
 
-def changes(new: Iterable[Policy], old: Iterable[Policy]) -> list[Change]:
-    """What the new ones widen."""
-    outcomes = report.compare(PolicySet.of(new), PolicySet.of(old)).outcomes
-    return [change for change in outcomes if isinstance(change, Change)]
+def change(new: Policy, old: Policy, *beside: Policy) -> Change:
+    """What a policy widens."""
+    (found,) = widening.compare([Shape.of(new)], [Shape.of(old)], list(map(Shape.of, beside)))
+    return found
