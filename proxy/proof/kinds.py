@@ -29,6 +29,7 @@ _CLAIMS: Final = {
 }
 _TRUE: Final = frozenset(("t", "true", "y", "yes", "on", "1"))
 _FALSE: Final = frozenset(("f", "false", "n", "no", "off", "0"))
+_DAYS: Final = frozenset(("date", "timestamp", "timestamptz"))
 _ABSENT: Final = {INTEGER: z3.IntVal(0), BOOLEAN: z3.BoolVal(False)}
 
 
@@ -76,6 +77,15 @@ def literal(text: str, kind: str) -> Formula:
     if text.lower() not in _TRUE | _FALSE:
         raise Unmodelled(f"the literal {text!r} is no {kind}")
     return z3.BoolVal(text.lower() in _TRUE)
+
+
+def impossible(text: str, kind: str) -> bool:
+    """Whether no value of this kind is written like this text, whatever the spelling."""
+    try:
+        literal(text, kind)
+    except Unmodelled:
+        return True
+    return kind in _DAYS and not text[:1].isdigit()
 
 
 def read_as(value: Value, kind: str) -> Value:

@@ -173,9 +173,11 @@ class Reading:
         return self._read_claim(name, found, kind)
 
     def _read_claim(self, name: str, value: Value, kind: str) -> Value:
-        if value.kind == TEXT != kind:
-            self._token.reads.setdefault(self._claims[name].path, set()).add(kind)
-        return kinds.read_as(value, kind)
+        return (
+            self._token.read(self._claims[name], value, kind)
+            if value.kind == TEXT != kind
+            else kinds.read_as(value, kind)
+        )
 
     def _call(self, call: Call, kind: str) -> Value:
         if call.function == "coalesce":

@@ -1,12 +1,12 @@
 """Rows whose values nobody has chosen, and the tables of inner SELECTs with as many of them as can matter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import z3
 
 from proxy.core.filters.ast import AnyOf, ArrayTest, Node, Subselect, walk
 from proxy.core.identifiers import Table
-from proxy.proof.kinds import INTEGER, RANGES, TEXT, Unmodelled, sort
+from proxy.proof.kinds import BOOLEAN, INTEGER, RANGES, TEXT, Unmodelled, impossible, sort
 from proxy.proof.logic import Formula, Slot, Value, Values, equal, same
 from proxy.proof.schema import Columns, Schema
 from proxy.proof.tokens import alphabet
@@ -41,13 +41,18 @@ class Row:
             raise Unmodelled(f"the array {name} is compared as a whole")
         return found
 
-    def facts(self, texts: Iterable[str], *, spelled: bool) -> Iterable[Formula]:
-        """What holds of the values whatever the row is: the ranges of integers; with `spelled` the letters of texts."""
+    def facts(self, texts: Sequence[str], *, spelled: bool) -> Iterable[Formula]:
+        """What holds of the values whatever the row is: their ranges, and that a uuid is none of the policy's words.
+
+        With `spelled` texts consist of the letters that a token's do.
+        """
         for name, column in self.columns.items():
             for value in [slot.value for slot in column.slots] if isinstance(column, Values) else [column]:
                 if value.kind == INTEGER:
                     most = RANGES[self.known.integers.get(name, "int8")]
                     yield z3.And(value.term >= -most, value.term < most)
+                if value.kind not in (INTEGER, BOOLEAN):
+                    yield from (value.term != z3.StringVal(text) for text in texts if impossible(text, value.kind))
                 if value.kind == TEXT and spelled:
                     yield z3.InRe(value.term, z3.Star(alphabet(texts)))
 

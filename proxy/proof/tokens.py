@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import z3
 
 from proxy.core.claims import MAX_INTEGER, ClaimSpec, ClaimType
-from proxy.proof.kinds import kind_of_claim, sort
+from proxy.proof.kinds import impossible, kind_of_claim, literal, reader, sort
 from proxy.proof.logic import Formula, Slot, Value, Values, known
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -52,6 +52,15 @@ class Token:
             return known(kind, z3.Const(name, sort(kind)))
         values = [known(kind, z3.Const(f"{name}[{index}]", sort(kind))) for index in range(self._slots)]
         return Values(kind, tuple(Slot(_ALWAYS, value) for value in values), _NEVER)
+
+    def read(self, spec: ClaimSpec, value: Value, kind: str) -> Value:
+        """A text of a claim as a value of another kind: what a literal means is known, and some mean nothing."""
+        self.reads.setdefault(spec.path, set()).add(kind)
+        wrong = [value.term == z3.StringVal(text) for text in self._texts if impossible(text, kind)]
+        for text in self._texts:
+            if not impossible(text, kind):
+                self.facts.append(reader(kind)(z3.StringVal(text)) == literal(text, kind))
+        return Value(kind, reader(kind)(value.term), z3.Or(value.null, *wrong))
 
     def wishes(self, spec: ClaimSpec) -> Iterable[Formula]:
         """What makes the token easy to read."""

@@ -28,6 +28,9 @@ UUIDS = ("00000001-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "00000002-aaaa-4aaa-8aaa-aaaaaa
 _MOST_WORLDS = 40
 _MOST_ROWS = 120
 
+_SEEN: dict[tuple[str, ...], Seen] = {}
+"""What a predicate selects: the rows and worlds of a policy are the same each time that they are laid."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -121,12 +124,18 @@ class Exhaustive:
         return found
 
     def _seen(self, sent: Predicate) -> Seen:
+        key = (self._policy.name, *self._texts, sent.text, *sent.params)
+        if key not in _SEEN:
+            _SEEN[key] = self._asked(sent)
+        return _SEEN[key]
+
+    def _asked(self, sent: Predicate) -> Seen:
         text = sent.text
         if self._inner is not None:
             one = f'(SELECT * FROM {self._inner.quoted} AS held WHERE held."in world" = worlds.world) AS held'
             text = text.replace(f"FROM {self._inner.quoted}", f"FROM {one}")
         query = f'SELECT "row", world FROM {self._policy.table.quoted}, worlds WHERE {text}'
-        return frozenset((row, world) for row, world in self._ground.rows(query, sent.params))
+        return frozenset((row, world) for row, world in self._ground.rows_or_none(query, sent.params))
 
     def shared(self, policy: Policy) -> list[tuple[Claims, Claims, tuple[int, int]]]:
         """Rows that two tokens read although the policy's isolation says that they do not."""

@@ -116,6 +116,14 @@ class Ground:
         """What a query finds; its parameters are $1, $2 and so on."""
         return self._connection.execute(query.encode(), list(params)).fetchall()
 
+    def rows_or_none(self, query: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
+        """What a query finds: nothing where a claim has no value of the type that it is compared with."""
+        try:
+            with self._connection.transaction():
+                return self.rows(query, params)
+        except psycopg.DataError:
+            return []
+
     def execute(self, query: str, params: Sequence[object] = ()) -> None:
         """Run a statement."""
         self._connection.execute(query.encode(), list(params))
