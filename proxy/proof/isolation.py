@@ -69,6 +69,8 @@ def _sentence(shape: Shape, shared: bool) -> str:
     through = "".join(f", except through {named(table)}" for table in sorted(shape.through, key=named))
     share = "share a row" if shared else f"share no row{public}{through}"
     promises = list(dict.fromkeys(access.by for access in shape.accesses if access.by))
+    if len(promises) > 1 and shared:
+        return "two tokens that are isolated from each other share a row"
     if len(promises) == 1:
         return f"two tokens that {_differing(shape, promises[0])} {share}"
     return f"two tokens {share} if " + ", or ".join(

@@ -27,6 +27,17 @@ def shipped() -> dict[str, Policy]:
     }
 
 
+def unlike() -> dict[str, Policy]:
+    """One of each kind of shipped policy: many differ in their table and their columns, and in no predicate."""
+    kinds: dict[object, str] = {}
+    for name, policy in shipped().items():
+        grants = tuple(
+            (grant.when, grant.rows, grant.also_public, grant.narrow, grant.isolation) for grant in policy.grants
+        )
+        kinds.setdefault((policy.claims, grants, policy.through), name)
+    return {name: shipped()[name] for name in kinds.values()}
+
+
 def beside(name: str) -> list[Policy]:
     """The other policies of the folder of a shipped one: what they say of keys and types holds for it too."""
     folder, _, own = name.partition("/")
