@@ -145,7 +145,7 @@ def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("y = ")
     result = run("check", "--policies", str(tmp_path))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert all(line.startswith((f"{tmp_path}/a.toml: ", f"{tmp_path}/b.toml: ")) for line in result.stderr.splitlines())
+    assert all(line.startswith((f"{tmp_path}/a.toml:", f"{tmp_path}/b.toml:")) for line in result.stderr.splitlines())
     assert "Traceback" not in result.stderr
 
 
