@@ -8,7 +8,7 @@ from proxy.core.policy import Policy, PolicySet
 from tests.tree import ROOT
 
 EXAMPLES = ROOT / "examples" / "policies"
-NAMES = tuple(sorted(folder.name for folder in EXAMPLES.iterdir()))
+NAMES = tuple(sorted(folder.parent.name for folder in EXAMPLES.glob("*/policies")))
 FOLDERS = {"policies": ROOT / "policies"} | {name: EXAMPLES / name / "policies" for name in NAMES}
 
 
