@@ -1,4 +1,4 @@
-"""The command line: serve, check, explain, mint, demo. Whatever is wrong is one line, and exit 1."""
+"""The command line: serve, check, prove, explain, mint, demo. Whatever is wrong is one line, and exit 1."""
 
 import json
 import sys
@@ -28,12 +28,12 @@ from proxy.settings import SettingsFault
 
 
 @contextmanager
-def _faults_are_lines() -> Iterator[None]:
+def _faults_are_lines(code: int = 1) -> Iterator[None]:
     try:
         yield
     except (SettingsFault, PoliciesFault, KeysFault, RevocationFault, ReplayFault, DatabaseFault, OSError) as fault:
         click.echo(str(fault), err=True)
-        sys.exit(1)
+        sys.exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,6 +88,36 @@ def _differences(loaded: LoadedPolicies, folder: Path, database: str | None) -> 
     if not dsn:
         raise click.UsageError("--database needs a URL, here or in DATABASE_URL")
     return policy_files.differences(loaded, folder, dsn)[1]
+
+
+@main.command()
+@_folder
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A folder of earlier policies: print what a token may read now and could not read under them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def prove(policies: Path | None, against: Path | None, as_json: bool) -> None:
+    """Show that tokens which differ in a policy's [isolation] share no row, whatever the tables hold.
+
+    Exit 1 if two of them share one, or with --against if a row or a column becomes visible; exit 2 if that cannot be
+    decided.
+    """
+    try:
+        from proxy.proof import report  # its solver is an extra
+    except ModuleNotFoundError as missing:
+        raise click.UsageError(f"{missing}: pip install 'shape-proxy[prove]'") from None
+    with _faults_are_lines(code=2):
+        limits = settings.rule_limits()
+        loaded = policy_files.load(policies or settings.policies_folder(), limits).policies
+        found = (
+            report.prove(loaded)
+            if against is None
+            else report.compare(loaded, policy_files.load(against, limits).policies)
+        )
+    click.echo(json.dumps(found.members(), indent=2) if as_json else "\n".join(found.lines()))
+    sys.exit(found.exit_code)
 
 
 @main.command()

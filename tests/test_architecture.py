@@ -15,6 +15,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core": 0,
     "proxy.http1": 0,
     "proxy.sandbox": 0,
+    "proxy.proof": 1,
     "proxy.settings": 1,
     "proxy.telemetry": 1,
     "proxy.auth": 1,
@@ -66,6 +67,10 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.telemetry.series",
         }
     ),
+    "z3": frozenset(
+        f"proxy.proof.{name}"
+        for name in ("isolation", "kinds", "logic", "reading", "rows", "stage", "tokens", "widening", "witness")
+    ),
     "structlog": frozenset({"proxy.telemetry.logs"}),
     "os.environ": frozenset({"proxy.settings"}),
     "os.getenv": frozenset(),
@@ -80,6 +85,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "proxy.sandbox": frozenset({"proxy.cli"}),
     "proxy.demo": frozenset({"proxy.cli"}),
+    "proxy.proof": frozenset({"proxy.cli"}),
 }
 """What only these modules may import. The sandbox is outside the house: it may use what it needs."""
 
