@@ -1,0 +1,19 @@
+"""The command line: `shape-proxy`. Each module here is a group of commands."""
+
+import click
+
+from proxy.cli.checking import check
+from proxy.cli.explaining import explain
+from proxy.cli.minting import mint
+from proxy.cli.printing import env_example
+from proxy.cli.serving import demo, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shape-proxy")
+def main() -> None:
+    """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
+
+
+for command in (serve, check, explain, mint, demo, env_example):
+    main.add_command(command)
