@@ -56,9 +56,9 @@ PURE = (
 
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
-    "cryptography": frozenset({"proxy.auth.handle_key"}),
+    "cryptography": frozenset({"proxy.auth.handle_key", "proxy.auth.key_files"}),
     "httpx": frozenset({"proxy.health.electric_probe", "proxy.runtime.workers"}),
-    "jwt": frozenset({"proxy.auth.keys", "proxy.auth.tokens"}),
+    "jwt": frozenset({"proxy.auth.key_files", "proxy.auth.keys", "proxy.auth.tokens"}),
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
@@ -80,6 +80,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.checking",
             "proxy.cli.exits",
             "proxy.cli.explaining",
+            "proxy.cli.keys",
             "proxy.cli.minting",
             "proxy.cli.printing",
             "proxy.cli.serving",

@@ -113,7 +113,7 @@ def test_check_judges_by_the_limits_of_the_settings(tmp_path: Path) -> None:
     with_secret = run("check", "--policies", str(tmp_path), env={"ELECTRIC_SECRET": "x" * 9000})
     assert "case 'a long query': expected allow, came target_too_long" in with_secret.stderr
     wrong = run("check", "--policies", str(tmp_path), env={"PROXY_LIMIT_QUERY_BYTES": "x"})
-    assert (wrong.exit_code, wrong.stderr.partition(":")[0]) == (1, "PROXY_LIMIT_QUERY_BYTES")
+    assert (wrong.exit_code, wrong.stderr.partition(":")[0]) == (2, "PROXY_LIMIT_QUERY_BYTES")
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by the option", "by DATABASE_URL"])
@@ -136,7 +136,7 @@ def test_check_of_policies_that_fit_the_database_exits_0(postgres: EmbeddedPostg
 
 def test_check_of_a_database_that_is_away_is_one_line() -> None:
     result = run("check", "--database", "postgresql://ada:s3cr3t@127.0.0.1:1/x", "--policies", str(POLICIES))
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "the database cannot be asked (OperationalError)\n"
 
 
@@ -200,7 +200,7 @@ def test_explain_takes_the_claims_from_a_file(tmp_path: Path) -> None:
     missing = run(
         "explain", "--policies", str(POLICIES), "--claims", f"@{tmp_path / 'none.json'}", "table=todos&offset=-1"
     )
-    assert (missing.exit_code, missing.stderr.count("\n")) == (1, 1)
+    assert (missing.exit_code, missing.stderr.count("\n")) == (2, 1)
 
 
 def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> None:
@@ -227,8 +227,8 @@ USAGE: dict[str, list[str]] = {
     "claims that are a list": ["explain", "--claims", '[["session_id","s-ada"]]', TODOS],
     "no subject": ["mint"],
     "a claim without a value": ["mint", "--sub", "ada", "--claim", "session_id"],
-    "more claims that are no JSON": ["mint", "--sub", "ada", "--json-claims", "{"],
-    "more claims that are a list": ["mint", "--sub", "ada", "--json-claims", "[]"],
+    "more claims that are no JSON": ["mint", "--sub", "ada", "--claims", "{"],
+    "more claims that are a list": ["mint", "--sub", "ada", "--claims", "[]"],
     "seconds that are no number": ["mint", "--sub", "ada", "--seconds", "x"],
     "more seconds than permitted": ["mint", "--sub", "ada", "--seconds", "5000"],
     "a database without an address": ["check", "--database", "--policies", str(POLICIES)],
@@ -249,7 +249,7 @@ def test_a_wrong_use_exits_2_and_says_how(environment: dict[str, str], arguments
 
 
 def test_a_minted_token_says_what_it_was_told(environment: dict[str, str]) -> None:
-    token = minted(environment, "--claim", "session_id=s=ada", "--claim", "mode=", "--json-claims", '{"n":1,"ok":true}')
+    token = minted(environment, "--claim", "session_id=s=ada", "--claim", "mode=", "--claims", '{"n":1,"ok":true}')
     claims = said(environment, token)
     assert {key: claims[key] for key in ("sub", "session_id", "mode", "n", "ok")} == {
         "sub": "acc-ada",
@@ -297,7 +297,11 @@ FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
         {"PROXY_LISTEN": "192.0.2.1:1"},
         "PROXY_LISTEN: cannot listen on 192.0.2.1:1: ",
     ),
-    "check: no policies": (["check"], {"PROXY_POLICIES": "/none"}, "/none: there are no policies here"),
+    "explain: no policies": (
+        ["explain", "--claims", "{}", TODOS],
+        {"PROXY_POLICIES": "/none"},
+        "/none: there are no policies here",
+    ),
     "explain: a setting is missing": (
         ["explain", "--token", "x", TODOS],
         {"PROXY_TOKEN_ISSUER": ""},
@@ -308,11 +312,11 @@ FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "changes", "line"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_one_line_on_stderr_and_exit_1(
+def test_what_keeps_a_command_from_running_is_one_line_on_stderr_and_exit_2(
     environment: dict[str, str], arguments: list[str], changes: dict[str, str], line: str
 ) -> None:
     result = run(*arguments, env=environment | changes)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
 
@@ -321,7 +325,7 @@ def test_a_fault_is_one_line_on_stderr_and_exit_1(
 def test_a_key_file_that_cannot_be_used_is_one_line(environment: dict[str, str], command: str) -> None:
     Path(environment["PROXY_TOKEN_KEYS"]).write_text("{}")
     result = run(*command.split(), env=environment)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr == f"{environment['PROXY_TOKEN_KEYS']}: this is no JWKS file (KeyError)\n"
 
 
@@ -345,6 +349,6 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
 def test_a_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "proxy.demo.demo", None)
     result = run("demo")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.endswith(": pip install 'shape-proxy[sandbox]'\n")
     assert result.stderr.count("\n") == 1

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -22,17 +22,26 @@ def readme() -> str:
     return (ROOT / "README.md").read_text("utf-8")
 
 
+def every_command(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The commands that are shown, and those of their groups, by what one types."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{before}{name} ")
+        elif not command.hidden:
+            yield f"{before}{name}", command
+
+
 def commands() -> list[str]:
-    return sorted(name for name, command in main.commands.items() if not command.hidden)
+    return sorted(name for name, _ in every_command())
 
 
 def options() -> list[str]:
     return sorted(
         {
             f"{name} {next(said for said in option.opts if said.startswith('--'))}"
-            for name, command in main.commands.items()
+            for name, command in every_command()
             for option in command.params
-            if isinstance(option, click.Option) and not command.hidden
+            if isinstance(option, click.Option)
         }
     )
 
@@ -65,8 +74,8 @@ def test_every_command_stands_in_the_readme() -> None:
 
 @pytest.mark.parametrize("name", options())
 def test_every_option_says_what_it_does(name: str) -> None:
-    command, _, option = name.partition(" ")
-    (found,) = [given for given in main.commands[command].params if option in given.opts]
+    command, _, option = name.rpartition(" ")
+    (found,) = [given for given in dict(every_command())[command].params if option in given.opts]
     assert isinstance(found, click.Option)
     assert (found.help or "").endswith(".")
 

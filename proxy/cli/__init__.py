@@ -4,6 +4,7 @@ import click
 
 from proxy.cli.checking import check
 from proxy.cli.explaining import explain
+from proxy.cli.keys import keys
 from proxy.cli.minting import mint
 from proxy.cli.printing import env_example
 from proxy.cli.serving import demo, serve
@@ -15,5 +16,5 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (serve, check, explain, mint, demo, env_example):
+for command in (serve, check, explain, keys, mint, demo, env_example):
     main.add_command(command)

@@ -7,7 +7,7 @@ import click
 
 from proxy import settings
 from proxy.auth import policy_loader as policy_files
-from proxy.auth.policy_loader import LoadedPolicies
+from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.cli.exits import faults_are_lines
 from proxy.cli.options import folder
 
@@ -24,7 +24,7 @@ from proxy.cli.options import folder
 def check(policies: Path | None, database: str | None) -> None:
     """Load the policies exactly as serve does, and print each of their cases."""
     folder = policies or settings.policies_folder()
-    with faults_are_lines():
+    with faults_are_lines(PoliciesFault):
         loaded = policy_files.load(folder, settings.rule_limits())
         lines = _differences(loaded, folder, database)
     for result in loaded.results:

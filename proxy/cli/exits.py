@@ -1,8 +1,13 @@
-"""What ends a command: each fault is a line on standard error, never a traceback."""
+"""Exit codes: 0, all is well; 1, the command found what it looks for; 2, it was used wrongly or could not run.
+
+What a command finds depends on it: a policy that does not load for check, a refusal for explain, a difference for
+replay. A fault is a line on standard error, never a traceback.
+"""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import click
 
@@ -13,11 +18,25 @@ from proxy.auth.policy_loader import PoliciesFault
 from proxy.auth.revocation import RevocationFault
 from proxy.settings import SettingsFault
 
+FINE: Final = 0
+FOUND: Final = 1
+COULD_NOT_RUN: Final = 2
+
 
 @contextmanager
-def faults_are_lines() -> Iterator[None]:
+def faults_are_lines(*found: type[Exception]) -> Iterator[None]:
+    """Ends the command with a line for each fault; those that it looks for are a finding."""
     try:
         yield
-    except (SettingsFault, PoliciesFault, KeysFault, RevocationFault, ReplayFault, DatabaseFault, OSError) as fault:
+    except (
+        SettingsFault,
+        PoliciesFault,
+        KeysFault,
+        RevocationFault,
+        ReplayFault,
+        DatabaseFault,
+        OSError,
+        UnicodeDecodeError,
+    ) as fault:
         click.echo(str(fault), err=True)
-        sys.exit(1)
+        sys.exit(FOUND if isinstance(fault, found) else COULD_NOT_RUN)

@@ -98,8 +98,7 @@ def _claims(token: str | None, claims: str | None) -> Claims:
     if (token is None) == (claims is None):
         raise click.UsageError("give either --token or --claims")
     if claims is not None:
-        text = Path(claims[1:]).read_text("utf-8") if claims.startswith("@") else claims
-        return Claims("explain", float("inf"), json_object("--claims", text))
+        return Claims("explain", float("inf"), json_object("--claims", claims))
     said = settings.load()
     verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
     return verifier.verify([raw(f"Bearer {token}")])

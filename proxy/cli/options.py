@@ -11,10 +11,10 @@ folder = click.option(
 )
 
 
-def json_object(option: str, text: str) -> dict[str, Any]:
-    """The members of an option that is a JSON object. Raises click.UsageError."""
+def json_object(option: str, given: str) -> dict[str, Any]:
+    """The members of an option that is a JSON object, or with @ the name of its file. Raises UsageError, OSError."""
     try:
-        members = json.loads(text)
+        members = json.loads(text_of(given))
     except ValueError:
         members = None
     if not isinstance(members, dict):
@@ -22,6 +22,11 @@ def json_object(option: str, text: str) -> dict[str, Any]:
     return members
 
 
+def text_of(given: str) -> str:
+    """An option's text, or with @ that of the file it names. Raises OSError."""
+    return Path(given[1:]).read_text("utf-8") if given.startswith("@") else given
+
+
 def raw(argument: str) -> bytes:
-    """An argument as it was typed, also where it is no UTF-8."""
+    """An argument as it was typed, also where it is not UTF-8."""
     return argument.encode("utf-8", "surrogateescape")

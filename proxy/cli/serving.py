@@ -5,7 +5,7 @@ import sys
 import click
 
 from proxy import settings
-from proxy.cli.exits import faults_are_lines
+from proxy.cli.exits import COULD_NOT_RUN, faults_are_lines
 
 
 @click.command()
@@ -25,9 +25,10 @@ def demo(clients: int) -> None:
     try:
         from proxy.demo.demo import DemoFault, run
     except ModuleNotFoundError as missing:
-        raise click.ClickException(f"{missing}: pip install 'shape-proxy[sandbox]'") from None
+        click.echo(f"Error: {missing}: pip install 'shape-proxy[sandbox]'", err=True)
+        sys.exit(COULD_NOT_RUN)
     try:
         run(clients)
     except DemoFault as fault:
         click.echo(str(fault), err=True)
-        sys.exit(1)
+        sys.exit(COULD_NOT_RUN)

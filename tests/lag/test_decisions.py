@@ -189,7 +189,7 @@ def test_a_decision_that_comes_out_differently_by_other_policies_says_so(recorde
 
 def test_a_refused_token_leaves_nothing_to_decide_again(recorded: Path) -> None:
     result = explained("--decision", str(recorded), "--request-id", lines(recorded)[2]["request_id"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "refused before the rules, with token_invalid" in result.output
 
 
@@ -216,7 +216,7 @@ def test_without_a_query_and_without_a_decision_there_is_nothing_to_explain() ->
 def test_a_file_without_a_decision_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     result = explained("--decision", str(tmp_path / "file"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.count("\n") == 1
 
 
@@ -324,7 +324,7 @@ async def test_a_body_that_is_too_long_to_be_recorded_is_not_decided_again(
         page = {"where": "session_id = 's-bob'", "where_expr": "x" * 70_000}
         await client.post(proxy.shape(), headers=proxy.bearer(), json=page)
     result = explained("--decision", str(file))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "too long to be recorded" in result.output
 
 
