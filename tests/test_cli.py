@@ -149,6 +149,24 @@ def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_check_as_json_is_one_object_with_the_same_exit_code(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    dsn = postgres.create_database(sql=app_schema() + "; ALTER TABLE todos DROP COLUMN done, ADD COLUMN fresh int")
+    result = run("check", "--json", "--database", dsn, "--policies", str(POLICIES))
+    postgres.drop_database(dsn)
+    told = json.loads(result.stdout)
+    file = str(POLICIES / "todos.toml")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert {"file": file, "sentence": "the table has no column done"} in told["differences"]
+    assert {"file": file, "sentence": "the table has the column fresh, which neither columns nor never names"} in told[
+        "warnings"
+    ]
+    assert (told["loaded"], len(told["policies"]), {"policy", "case", "expect"}) == (True, 13, set(told["cases"][0]))
+    (tmp_path / "a.toml").write_text("x = 1")
+    faulty = run("check", "--json", "--policies", str(tmp_path))
+    assert (faulty.exit_code, faulty.stderr) == (1, "")
+    assert json.loads(faulty.stdout)["faults"][0]["file"] == f"{tmp_path}/a.toml"
+
+
 # --- explain
 
 

@@ -24,8 +24,8 @@ COULD_NOT_RUN: Final = 2
 
 
 @contextmanager
-def faults_are_lines(*found: type[Exception]) -> Iterator[None]:
-    """Ends the command with a line for each fault; those that it looks for are a finding."""
+def faults_are_lines() -> Iterator[None]:
+    """Ends a command that cannot run with a line for each fault."""
     try:
         yield
     except (
@@ -39,4 +39,4 @@ def faults_are_lines(*found: type[Exception]) -> Iterator[None]:
         UnicodeDecodeError,
     ) as fault:
         click.echo(str(fault), err=True)
-        sys.exit(FOUND if isinstance(fault, found) else COULD_NOT_RUN)
+        sys.exit(COULD_NOT_RUN)
