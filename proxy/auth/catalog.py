@@ -25,7 +25,9 @@ SELECT n.nspname, c.relname, CASE WHEN c.relispartition THEN 'partition' ELSE c.
        EXISTS (SELECT FROM pg_publication_rel l JOIN pg_publication p ON p.oid = l.prpubid
                WHERE p.pubname = %(publication)s AND l.prrelid = c.oid),
        (SELECT to_jsonb(p) FROM pg_publication_tables p
-        WHERE p.pubname = %(publication)s AND p.schemaname = n.nspname AND p.tablename = c.relname)
+        WHERE p.pubname = %(publication)s AND p.schemaname = n.nspname AND p.tablename = c.relname),
+       (SELECT ARRAY[pn.nspname, pc.relname]::text[] FROM pg_partition_root(c.oid) root
+        JOIN pg_class pc ON pc.oid = root JOIN pg_namespace pn ON pn.oid = pc.relnamespace WHERE c.relispartition)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND """
 _COLUMNS = """
@@ -51,7 +53,9 @@ FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class fc ON fc.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0 AND """
-_ORDERED = " ORDER BY n.nspname, c.relname"
+_QUERIES: Final = ((_TABLES, ""), (_COLUMNS, ", a.attnum"), (_REFERENCES, ", k.conname"))
+"""Each query with what its rows are ordered by within a table."""
+
 _KINDS: Final[Mapping[str, TableKind]] = {
     "r": "table",
     "p": "table",
@@ -91,14 +95,17 @@ def _facts(dsn: str, which: str, values: Mapping[str, object], role: str) -> dic
     given = {**values, "publication": PUBLICATION, "role": role}
     try:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=ANSWER_SECONDS, options=options) as connection:
-            return _assembled(*(_rows(connection, query + which, given) for query in (_TABLES, _COLUMNS, _REFERENCES)))
+            return _assembled(*(_rows(connection, query, which, given) for query in _QUERIES))
     except psycopg.Error as fault:  # its text may hold the address and the user
         state = f" {fault.sqlstate}" if fault.sqlstate else ""
         raise DatabaseFault(f"the database cannot be asked ({type(fault).__name__}{state})") from None
 
 
-def _rows(connection: "Connection[Any]", query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    return connection.execute((query + _ORDERED).encode(), values).fetchall()
+def _rows(
+    connection: "Connection[Any]", query: tuple[str, str], which: str, values: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    select, last = query
+    return connection.execute(f"{select}{which} ORDER BY n.nspname, c.relname{last}".encode(), values).fetchall()
 
 
 def _assembled(
@@ -121,6 +128,7 @@ def _assembled(
             kind=_KINDS[row[2]],
             full_identity=row[3] == "f",
             published=_published(row, found.get(table, {})),
+            partition_of=None if row[7] is None else Table(*row[7]),
             references=tuple(pointing.get(table, ())),
         )
         for row in tables
@@ -136,7 +144,7 @@ def _column(row: Sequence[Any]) -> ColumnFacts:
 
 def _published(row: Sequence[Any], columns: Iterable[str]) -> frozenset[str] | None:
     """The columns that the publication carries, none without the table, or None if there is no such publication."""
-    exists, named, listed = row[4:]
+    exists, named, listed = row[4:7]
     if not exists:
         return None
     if listed is not None:

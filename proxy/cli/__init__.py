@@ -8,6 +8,7 @@ from proxy.cli.keys import keys
 from proxy.cli.minting import mint
 from proxy.cli.printing import env_example
 from proxy.cli.serving import demo, serve
+from proxy.cli.starting import init
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +17,5 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (serve, check, explain, keys, mint, demo, env_example):
+for command in (init, serve, check, explain, keys, mint, demo, env_example):
     main.add_command(command)

@@ -50,6 +50,7 @@ class TableFacts:
     full_identity: bool = True
     published: frozenset[str] | None = None
     references: tuple[Reference, ...] = ()
+    partition_of: Table | None = None
 
     @property
     def types(self) -> Types:
@@ -133,7 +134,7 @@ def _published(policy: Policy, table: TableFacts) -> Iterator[Finding]:
         yield Finding(f"the publication of Electric does not carry the column {column}")
     if not table.full_identity:
         yield Finding("the replica identity is not FULL: Electric needs whole old rows")
-    elif table.columns.keys() - table.published:
+    elif {column for column, facts in table.columns.items() if not facts.generated} - table.published:
         yield Finding("the publication lists columns beside replica identity FULL: UPDATE and DELETE fail", note=True)
 
 
