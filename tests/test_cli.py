@@ -173,8 +173,8 @@ def test_check_as_json_is_one_object_with_the_same_exit_code(postgres: EmbeddedP
 def test_explain_of_an_allowed_request_exits_0() -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, TODOS)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "ok       shape: todos" in result.stdout
-    assert '         where = ("session_id" = $1) AND (TRUE)' in result.stdout
+    assert "ok       shape      todos" in result.stdout
+    assert 'where = ("session_id" = $1) AND (TRUE)' in result.stdout
 
 
 def test_explain_judges_by_the_limits_of_the_settings() -> None:
@@ -190,7 +190,7 @@ def test_explain_judges_by_the_limits_of_the_settings() -> None:
 def test_explain_of_a_refused_request_exits_1() -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, "table=secrets&offset=-1")
     assert result.exit_code == 1
-    assert result.stdout == "refused  shape: shape_forbidden: no policy for this table or name\n"
+    assert result.stdout.splitlines()[1:] == ["refused  shape      shape_forbidden: no policy for this table or name"]
 
 
 @pytest.mark.parametrize(("query", "allowed"), [(TODOS, True), ("table=secrets&offset=-1", False)])
@@ -206,7 +206,7 @@ def test_explain_knows_named_shapes_and_bodies() -> None:
         "explain", "--policies", str(POLICIES), "--claims", ADA, "--shape", "todos", "--body", body, "offset=-1"
     )
     assert result.exit_code == 0
-    assert "upstream POST /v1/shape" in result.stdout
+    assert "after    upstream   POST /v1/shape" in result.stdout
 
 
 def test_explain_takes_the_claims_from_a_file(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> 
     assert run("explain", "--token", token, TODOS, env=environment).exit_code == 0
     result = run("explain", "--token", token + "x", TODOS, env=environment)
     assert result.exit_code == 1
-    assert result.stdout.startswith("refused  token: token_invalid: ")
+    assert result.stdout.splitlines()[1].startswith("refused  token      token_invalid: ")
     assert token not in result.output
 
 
@@ -234,7 +234,46 @@ def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> 
 def test_explain_takes_bytes_that_are_no_text(query: str) -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, query)
     assert result.exit_code == 1
-    assert result.stdout.startswith("refused  request: malformed_request: ")
+    assert result.stdout.splitlines()[1].startswith("refused  request    malformed_request: ")
+
+
+ENCODED = "where=label%20%3D%20%241&params[1]=a%26b"
+PLAIN = "where=label = $1&params[1]=a%26b"
+PASTED: dict[str, tuple[str, bool]] = {
+    "a URL": (f"https://app.example/v1/shapes/todos?offset=-1&{ENCODED}", True),
+    "a URL with a port and the prefix of a mount": (f"http://localhost:8080/electric/v1/shape?{TODOS}&{ENCODED}", True),
+    "a host without a scheme": (f"localhost:8080/v1/shape?{TODOS}&{ENCODED}", True),
+    "a path": (f"/v1/shape?{TODOS}&{ENCODED}", True),
+    "a path without a query": ("/v1/shapes/todos", False),
+    "a query with its question mark": (f"?{TODOS}", True),
+    "a plain query": (f"{TODOS}&where=label = 'it''s 100% & more + \n=b'", True),
+    "a plain URL": ("https://app.example/v1/shapes/todos?offset=-1&where=label = $1&params[1]=a", True),
+    "plain characters that a browser encodes": (f"{TODOS}&where=label='ü'", True),
+    "a filter with &&": (f"{TODOS}&where=label = 'a' && done = true&log=full", False),
+    "another path": ("https://app.example/v1/things?offset=-1", False),
+    "another path below shapes": ("/v1/shapes/todos/?offset=-1", False),
+    "no path of ours": ("https://app.example/?offset=-1", False),
+}
+
+
+@pytest.mark.parametrize(("given", "allowed"), PASTED.values(), ids=PASTED)
+def test_explain_takes_a_request_as_it_is_pasted(given: str, allowed: bool) -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, given)
+    assert (result.exit_code, result.stderr) == (0 if allowed else 1, "")
+
+
+def test_a_plain_value_is_what_it_says(tmp_path: Path) -> None:
+    plain = f"{TODOS}&where=label = $1 AND label <> $2&params[1]=100% & more+&params[2]=a%20b"
+    result = run("explain", "--json", "--policies", str(POLICIES), "--claims", ADA, plain)
+    assert json.loads(result.stdout)["upstream"]["parameters"]["params[2]"] == "100% & more+"
+    assert json.loads(result.stdout)["upstream"]["parameters"]["params[3]"] == "a%20b"
+    assert json.loads(result.stdout)["before"]["client"] == "label = $1 AND label <> $2"
+
+
+def test_explain_names_a_path_that_is_nearly_ours() -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, "/v1/shapes?table=todos&offset=-1")
+    assert "refused  path       not_found: the path is neither" in result.stdout
+    assert "did you mean /v1/shape?" in result.stdout
 
 
 USAGE: dict[str, list[str]] = {
@@ -243,6 +282,7 @@ USAGE: dict[str, list[str]] = {
     "a token and claims": ["explain", "--token", "x", "--claims", ADA, TODOS],
     "claims that are no JSON": ["explain", "--claims", "x", TODOS],
     "claims that are a list": ["explain", "--claims", '[["session_id","s-ada"]]', TODOS],
+    "a URL of another shape": ["explain", "--claims", "{}", "--shape", "todos", "/v1/shapes/sessions?offset=-1"],
     "no subject": ["mint"],
     "a claim without a value": ["mint", "--sub", "ada", "--claim", "session_id"],
     "more claims that are no JSON": ["mint", "--sub", "ada", "--claims", "{"],
@@ -358,7 +398,7 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
 
     refused = process("explain", "--claims", ADA, "table=secrets&offset=-1")
     assert (refused.returncode, refused.stderr) == (1, "")
-    assert refused.stdout.startswith("refused  shape: shape_forbidden")
+    assert refused.stdout.splitlines()[1].startswith("refused  shape      shape_forbidden")
     faulty = process("check", "--policies", "none")
     assert (faulty.returncode, faulty.stdout, faulty.stderr) == (1, "", "none: there are no policies here\n")
     assert process("explain", "--claims", ADA, TODOS).returncode == 0

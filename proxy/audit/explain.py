@@ -2,29 +2,34 @@
 request that would go upstream."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from proxy.core import upstream
+from proxy.core import filters, upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedSubset, Verdict, decide
+from proxy.core.decision import AuthorizedSubset, Verdict, consider, decide
 from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
-from proxy.core.filters import Predicate
+from proxy.core.filters import FilterFault, Predicate
 from proxy.core.handles import TrustedPosition
 from proxy.core.policy import PolicySet
-from proxy.core.request import parse
+from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.upstream import UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The verdicts in the order of the rules, and the upstream request of an allowed request."""
+    """The verdicts in the order of the rules, and the upstream request of an allowed request.
+
+    `asked` is the client's filter, and `enforced` the policy's predicate with the values of the claims.
+    """
 
     verdicts: tuple[Verdict, ...]
     upstream: UpstreamRequest | None = None
+    asked: str | None = None
+    enforced: Predicate | None = None
 
     @classmethod
     def of_refusal(cls, rule: str, refusal: Refusal) -> "Explanation":
@@ -42,21 +47,20 @@ class Explanation:
         return next((verdict.refusal.code.name for verdict in self.verdicts if verdict.refusal), "ok")
 
     def lines(self) -> Iterator[str]:
-        """The explanation for a terminal."""
+        """The explanation for a terminal: a table of the rules, the predicate before and after, what is sent."""
+        yield _row("verdict", "rule", "result")
         good = "ok"
         for verdict in self.verdicts:
             if verdict.refusal is None:
-                yield f"{good:<8} {verdict.rule}: {_line(verdict.value)}"
+                yield _row(good, verdict.rule, _line(verdict.value))
             else:
                 good = "passes"  # this rule has nothing against the request, which is refused all the same
-                yield f"refused  {verdict.rule}: {verdict.refusal.code.name}: {verdict.refusal.reason}"
-        if self.upstream is None:
-            return
-        yield f"upstream {self.upstream.method} {urlsplit(self.upstream.target).path}"
-        for key, value in _sent(self.upstream):
-            yield f"         {key} = {value}"
-        if self.upstream.body is not None:
-            yield f"         body {self.upstream.body.decode()}"
+                yield _row("refused", verdict.rule, _why(verdict.refusal))
+        if self.enforced is not None:
+            yield _row("before", "policy", _line(self.enforced))
+            yield _row("", "client", "no filter" if self.asked is None else self.asked)
+        if self.upstream is not None:
+            yield from _upstream(self.upstream)
 
     def members(self) -> dict[str, Any]:
         """The explanation as JSON members."""
@@ -64,6 +68,7 @@ class Explanation:
         return {
             "allowed": self.allowed,
             "rules": [_verdict(verdict) for verdict in self.verdicts],
+            "before": {"policy": _data(self.enforced), "client": self.asked},
             "upstream": sent
             and {
                 "method": sent.method,
@@ -88,14 +93,42 @@ def explain(
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
     found = tuple(verdicts(request, claims, policies, limits.filter))
+    asked = request.where if request.subset is None else request.subset.where
+    told = Explanation(found, asked=asked, enforced=_enforced(request, claims, policies, limits))
     if any(verdict.refusal for verdict in found):
-        return Explanation(found)
+        return told
     try:
         shape = decide(request, claims, policies, limits.filter)
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
-        return Explanation(found, upstream.build(shape, request, shown, limits.target_bytes))
+        return replace(told, upstream=upstream.build(shape, request, shown, limits.target_bytes))
     except Refusal as refusal:
-        return Explanation((*found, Verdict("upstream", refusal=refusal)))
+        return replace(told, verdicts=(*found, Verdict("upstream", refusal=refusal)))
+
+
+def _enforced(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits) -> Predicate | None:
+    """The policy's predicate alone, where there is a policy and the claims fit it."""
+    try:
+        evaluation = consider(request, claims, policies, limits.filter)
+        return filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
+    except (Refusal, FilterFault):
+        return None
+
+
+def _row(verdict: str, rule: str, result: str) -> str:
+    return f"{verdict:<8} {rule:<10} {result}"
+
+
+def _why(refusal: Refusal) -> str:
+    about = f": {refusal.about}" if refusal.about else ""
+    return f"{refusal.code.name}: {refusal.reason}{about}"
+
+
+def _upstream(sent: UpstreamRequest) -> Iterator[str]:
+    yield _row("after", "upstream", f"{sent.method} {urlsplit(sent.target).path}")
+    for key, value in _sent(sent):
+        yield _row("", "", f"{key} = {value}")
+    if sent.body is not None:
+        yield _row("", "", f"body {sent.body.decode()}")
 
 
 def _sent(request: UpstreamRequest) -> list[tuple[str, str]]:
@@ -141,4 +174,5 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "code": refusal.code.name,
         "detail": refusal.detail,
         "reason": refusal.reason,
+        "about": refusal.about or None,
     }

@@ -11,7 +11,7 @@ import click
 
 from proxy import settings
 from proxy.audit import explain as explanation
-from proxy.audit import replay
+from proxy.audit import pasted, replay
 from proxy.audit.replay import Inputs, Recorded, Replay
 from proxy.auth import policy_loader as policy_files
 from proxy.auth import tokens
@@ -20,7 +20,7 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.cli.exits import faults_are_lines
 from proxy.cli.options import folder, json_object, raw
 from proxy.core.claims import Claims
-from proxy.core.errors import Refusal
+from proxy.core.errors import Code, Refusal
 from proxy.core.rule_limits import RuleLimits
 
 
@@ -49,9 +49,10 @@ def explain(
     request_id: str | None,
     query: str | None,
 ) -> None:
-    """Say what every rule thinks of QUERY, and what would be sent upstream. Exit 1 if it is refused.
+    """Say what every rule decides of a request, and what would be sent upstream. Exit 1 if it is refused.
 
-    With --decision, exit 1 if it does not come out as it did.
+    QUERY is a URL, a path with a query or a query alone, percent-encoded or plain. It is judged by the limits that
+    serve judges by. With --decision, exit 1 if it does not come out as it did.
     """
     asked = None if query is None else partial(_inputs, token, claims, shape, body, query)
     with faults_are_lines():
@@ -64,7 +65,7 @@ def explain(
         try:
             told = asked().explained(loaded.policies, limits)
         except Refusal as refusal:
-            told = explanation.Explanation.of_refusal("token", refusal)
+            told = explanation.Explanation.of_refusal(_stage(refusal), refusal)
     click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
     sys.exit(0 if told.allowed else 1)
 
@@ -79,7 +80,7 @@ def _explain_again(
     try:
         inputs = recorded.inputs if asked is None else asked()
     except Refusal as refusal:
-        raise click.UsageError(f"the token is refused: {refusal.reason}") from None
+        raise click.UsageError(f"the {_stage(refusal)} is refused: {refusal.reason}") from None
     if inputs is None:
         raise click.UsageError("a log does not hold what was asked: give --claims or --token, and the QUERY")
     again = Replay(recorded, loaded.digest, inputs.explained(loaded.policies, limits))
@@ -91,7 +92,16 @@ def _explain_again(
 
 
 def _inputs(token: str | None, claims: str | None, shape: str | None, body: str | None, query: str) -> Inputs:
-    return Inputs(_claims(token, claims), shape, raw(query), None if body is None else raw(body))
+    given = _claims(token, claims)
+    asked = pasted.parse(query, shape)
+    if shape is not None and asked.name != shape:
+        raise click.UsageError(f"--shape {shape} is not the shape of the URL")
+    return Inputs(given, asked.name, asked.query, None if body is None else raw(body))
+
+
+def _stage(refusal: Refusal) -> str:
+    """What is refused before the rules begin: the path of a URL, or the token."""
+    return "path" if refusal.code is Code.not_found else "token"
 
 
 def _claims(token: str | None, claims: str | None) -> Claims:
