@@ -7,7 +7,7 @@ import pytest
 from proxy.audit.explain import Explanation, explain
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from tests.core.samples import DOCUMENT, claims, policy_set, query
+from tests.core.samples import DOCUMENT, claims, policy, policy_set, query
 
 
 def told(body: bytes | None = None, who: Claims | None = None, **params: object) -> Explanation:
@@ -42,7 +42,7 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
     assert not came.allowed
     refused = [line for line in came.lines() if line.startswith("refused")]
     assert refused == [
-        "refused  columns    column_forbidden: a column that is not in the policy: content",
+        "refused  columns    column_forbidden: a column that is not in the grant: content",
         "refused  predicate  filter_column_forbidden: where, at 15: the filter uses a column that it may not use: "
         "content = 1",
     ]
@@ -77,6 +77,23 @@ def test_a_rule_that_allows_after_a_refusal_does_not_say_ok() -> None:
         *[("ok", "shape"), ("refused", "columns"), ("passes", "queryable"), ("passes", "replica"), ("passes", "log")],
         *[("passes", "predicate"), ("passes", "subset")],
     ]
+
+
+def test_the_grant_that_decided_is_named() -> None:
+    grants = [
+        {"name": "owners", "when": {"role": ["owner"]}, "where": "session_id = {session_id}"},
+        {"name": "members", "where": "session_id = {session_id}", "columns": ["id", "body"]},
+    ]
+    changes = {
+        "where": None,
+        "narrow": [],
+        "claims": {"session_id": "text", "role": {"type": "text", "optional": True}},
+    }
+    both = policy_set(policy(grant=grants, **changes))
+    for role, name in (("owner", "owners"), ("guest", "members")):
+        came = explain(claims(role=role), None, query(), None, both)
+        assert list(came.lines())[2].split() == ["ok", "grant", name]
+        assert came.members()["grant"] == name
 
 
 NAMED: dict[str, tuple[dict[str, object], str]] = {
@@ -171,6 +188,7 @@ def test_a_refusal_as_json_has_its_public_and_its_private_words() -> None:
                 "about": None,
             }
         ],
+        "grant": None,
         "before": {"policy": None, "client": None},
         "upstream": None,
     }

@@ -23,11 +23,13 @@ from proxy.core.upstream import UpstreamRequest
 class Explanation:
     """The verdicts in the order of the rules, and the upstream request of an allowed request.
 
-    `asked` is the client's filter, and `enforced` the policy's predicate with the values of the claims.
+    `grant` is the one that the token falls under, `asked` the client's filter, and `enforced` the predicate of the
+    grant with the values of the claims.
     """
 
     verdicts: tuple[Verdict, ...]
     upstream: UpstreamRequest | None = None
+    grant: str = ""
     asked: str | None = None
     enforced: Predicate | None = None
 
@@ -53,6 +55,8 @@ class Explanation:
         for verdict in self.verdicts:
             if verdict.refusal is None:
                 yield _row(good, verdict.rule, _line(verdict.value))
+                if verdict.rule == "shape" and self.grant:
+                    yield _row(good, "grant", self.grant)
             else:
                 good = "passes"  # this rule has nothing against the request, which is refused all the same
                 yield _row("refused", verdict.rule, _why(verdict.refusal))
@@ -68,6 +72,7 @@ class Explanation:
         return {
             "allowed": self.allowed,
             "rules": [_verdict(verdict) for verdict in self.verdicts],
+            "grant": self.grant or None,
             "before": {"policy": _data(self.enforced), "client": self.asked},
             "upstream": sent
             and {
@@ -94,7 +99,7 @@ def explain(
         return Explanation.of_refusal("request", refusal)
     found = tuple(verdicts(request, claims, policies, limits.filter))
     asked = request.where if request.subset is None else request.subset.where
-    told = Explanation(found, asked=asked, enforced=_enforced(request, claims, policies, limits))
+    told = _before(Explanation(found, asked=asked), request, claims, policies, limits)
     if any(verdict.refusal for verdict in found):
         return told
     try:
@@ -105,13 +110,16 @@ def explain(
         return replace(told, verdicts=(*found, Verdict("upstream", refusal=refusal)))
 
 
-def _enforced(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits) -> Predicate | None:
-    """The policy's predicate alone, where there is a policy and the claims fit it."""
+def _before(
+    told: Explanation, request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits
+) -> Explanation:
+    """The explanation with the grant and its predicate alone, where there is a policy and the claims fit it."""
     try:
         evaluation = consider(request, claims, policies, limits.filter)
-        return filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
+        enforced = filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
     except (Refusal, FilterFault):
-        return None
+        return told
+    return replace(told, grant=evaluation.grant.name, enforced=enforced)
 
 
 def _row(verdict: str, rule: str, result: str) -> str:

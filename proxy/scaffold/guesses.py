@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxy.core import filters
+from proxy.core.checks import NAME
 from proxy.core.drift import ColumnFacts, TableFacts
 from proxy.core.identifiers import Table, quote
-from proxy.core.policy import NAME
 from proxy.core.suggestions import did_you_mean
 
 ISOLATING: Final = (

@@ -34,7 +34,7 @@ def policy(guess: Guess) -> str:
     lines += [f"where   = {_literal(guess.where)}", "", "[types]"]
     lines += [f"{_key(column)} = {_text(type_)}" for column, type_ in guess.types.items()]
     lines += ["", "[claims]", f"{_key(guess.claim)} = {_text(guess.claim_type)}", "", "[client]"]
-    lines += _client(guess)
+    lines += [*_client(guess), "", "[isolation]", f"by = {_text(guess.claim)}"]
     return "\n".join([*lines, *_cases(guess)]) + "\n"
 
 
