@@ -4,7 +4,7 @@ from proxy.auth.decision_cache import DecisionCache, size_of
 from proxy.auth.keys import KeyRing
 from proxy.auth.revocation import Revoked
 from proxy.auth.tokens import Verifier
-from proxy.core import upstream
+from proxy.core import listing, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.errors import Code, Refusal
@@ -61,6 +61,10 @@ class Authorizer:
         shape = trail.shape = self._decided(request, claims)
         position = trusted(self._handles, upstream.definition(shape), request.position)
         return claims, upstream.build(shape, request, position, self._limits.target_bytes)
+
+    def shapes(self, claims: Claims) -> bytes:
+        """The list of the shapes that these claims may use."""
+        return listing.rendered(claims, self.policies, self._limits.filter)
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""

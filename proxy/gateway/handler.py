@@ -204,6 +204,9 @@ class Exchange:
         handler, inbound = self._handler, self._inbound
         body = self._body if inbound.method == "POST" else None
         self._arrived()
+        if inbound.listing:
+            self._list()
+            return
         claims, self.request = handler.authorizer.admit(inbound, body, self._trail)
         self._body = b""
         handler.open_requests.enter(claims, self)
@@ -364,11 +367,23 @@ class Exchange:
             return
         handler = self._handler
         self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
-        head, body = handler.responses.refusal(refusal, self._request_id)
+        head, body = handler.responses.refusal(refusal, self._request_id, self._inbound.methods)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
         handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, handler.hashed)
+        self._finish()
+
+    def _list(self) -> None:
+        """Answers which shapes there are for this token. It takes a place, as every request does."""
+        handler = self._handler
+        claims = handler.authorizer.identify(self._inbound, self._trail)
+        handler.open_requests.enter(claims, self)
+        body = handler.authorizer.shapes(claims)
+        handler.open_requests.leave(self)
+        self._status = 200
+        self._sent_bytes = 0 if self._inbound.method == "HEAD" else len(body)
+        self._connection.respond(handler.responses.listing(body), self._cors, self._request_id.encode(), body)
         self._finish()
 
     def _preflight(self) -> None:
