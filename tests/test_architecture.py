@@ -84,6 +84,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.keys",
             "proxy.cli.minting",
             "proxy.cli.printing",
+            "proxy.cli.replaying",
             "proxy.cli.serving",
             "proxy.cli.starting",
             "proxy.health.probes",

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.core.comparison import Sent
 from proxy.core.errors import Code, Refusal
 from proxy.core.inbound import Inbound
 from proxy.core.outcome import AFTER_RULES, Outcome
@@ -97,7 +98,9 @@ class Decisions:
     def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
         self._observe(made)
         if self._file is not None:
-            self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, trail)})
+            self._file.write(
+                {"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, trail), "sent": _sent(trail)}
+            )
 
 
 def _subject(trail: Trail, hashed: Hashed) -> str:
@@ -113,6 +116,11 @@ def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
         "body": None if trail.body is None else _text(trail.body[:MOST_INPUT_BYTES]),
         "body_bytes": 0 if trail.body is None else len(trail.body),
     }
+
+
+def _sent(trail: Trail) -> dict[str, Any] | None:
+    """What was let through, for who wants to know what other policies would."""
+    return None if trail.shape is None else Sent.of(trail.shape).members()
 
 
 def _text(raw: bytes) -> str:
