@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
+from proxy.audit.rate import PerMinute
+from proxy.audit.shadow import Shadow
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.core.comparison import Sent
 from proxy.core.errors import Code, Refusal
@@ -26,31 +28,18 @@ ALLOWED, EVENT = "ok", "decision"
 _SAMPLE_DIGITS = 8
 
 
-class Refusals:
-    """Which refusals are told: of each code so many at once, and then so many a minute. Times are an argument."""
-
-    def __init__(self, a_minute: int) -> None:
-        self._a_minute = a_minute
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def may_be_told(self, code: str, now: float) -> bool:
-        """Whether one more of this code is told now, at a time in seconds."""
-        left, since = self._left.get(code, (float(self._a_minute), now))
-        left = min(float(self._a_minute), left + (now - since) * self._a_minute / 60)
-        told = left >= 1
-        self._left[code] = (left - told, now)
-        return told
-
-
 class Decisions:
-    """Tells of decisions. `loaded` are the policies in force."""
+    """Tells of decisions. `loaded` are the policies in force, `shadow` judges by others, if there are any."""
 
-    def __init__(self, settings: Settings, loaded: LoadedPolicies, observe: Observe) -> None:
+    def __init__(
+        self, settings: Settings, loaded: LoadedPolicies, observe: Observe, shadow: Shadow | None = None
+    ) -> None:
         self.loaded = loaded
+        self.shadow = shadow
         self._filter_limits = settings.filter_limits
         self._sampled_below = settings.decision_sample * 16**_SAMPLE_DIGITS
         self._observe = observe
-        self._refusals = Refusals(settings.decision_refusals)
+        self._refusals = PerMinute(settings.decision_refusals)
         self._file: DecisionFile | None = None
         if settings.decision_file is not None:
             self._file = DecisionFile(settings.decision_file, settings.decision_file_bytes, settings.decision_files)
@@ -62,13 +51,17 @@ class Decisions:
 
     def allowed(self, request_id: str, inbound: Inbound, trail: Trail, hashed: Hashed) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
+        if self.shadow is not None:
+            self.shadow.offer(request_id, trail)
         if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.shape is not None:
             made = self._event(request_id, ALLOWED, "", Outcome.of_shape(trail.shape), _subject(trail, hashed))
             self._tell(made, inbound, trail)
 
     def refused(self, request_id: str, inbound: Inbound, trail: Trail, refusal: Refusal, hashed: Hashed) -> None:
         """A request was refused, by a rule or after them all; told unless too many are of its code."""
-        if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
+        if self.shadow is not None:
+            self.shadow.offer(request_id, trail, refusal)
+        if not self._refusals.takes(refusal.code.name, time.monotonic()):
             self._observe(DecisionsDropped(refusal.code.name))
             return
         outcome = self._refusal(trail, refusal)

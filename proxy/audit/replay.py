@@ -102,7 +102,7 @@ class Differences:
         """The differences for a terminal, the worst first."""
         for (subject, policy, change), times in sorted(self.changes.items(), key=_rank):
             often = f" ({times} decisions)" if times > 1 else ""
-            yield f"{change.effect:<8} {subject}: {policy}: {change.sentence}{often}"
+            yield f"{change.effect:<8} {subject}: {policy}: {change.text}{often}"
         skipped = f", {self.skipped} cannot be decided again" if self.skipped else ""
         yield f"{self.decisions} decisions, {len(self.changes)} changes{skipped}"
 
@@ -117,7 +117,7 @@ class Differences:
                     "effect": change.effect,
                     "subject": subject,
                     "policy": policy,
-                    "sentence": change.sentence,
+                    "sentence": change.text,
                     "columns": list(change.columns),
                     "decisions": times,
                 }
@@ -164,7 +164,7 @@ def _policy(recorded: Recorded, after: Decided) -> str:
 
 def _rank(item: tuple[tuple[str, str, Change], int]) -> tuple[int, str, str, str]:
     (subject, policy, change), _ = item
-    return ("wider", "unclear", "narrower").index(change.effect), policy, subject, change.sentence
+    return ("wider", "unclear", "narrower").index(change.effect), policy, subject, change.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,17 @@ Decided = Sent | str
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that would be otherwise. `columns` are those that it is about."""
+    """One thing that would be otherwise. `detail` holds values, which no log may; `columns` are those it is about."""
 
     effect: Effect
     sentence: str
+    detail: str = ""
     columns: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The sentence with its detail, for the operator's own terminal."""
+        return f"{self.sentence}: {self.detail}" if self.detail else self.sentence
 
 
 def compare(before: Decided, after: Decided) -> tuple[Change, ...]:
@@ -86,8 +92,8 @@ def _refused(before: Decided, after: Decided) -> tuple[Change, ...]:
         return ()
     if isinstance(after, str):
         return (Change("narrower", f"refused with {after}, was allowed"),)
-    columns = ", ".join(after.columns)
-    return (Change("wider", f"allowed, was refused with {before}: {columns} where {after.where}", after.columns),)
+    detail = f"{', '.join(after.columns)} where {after.where}"
+    return (Change("wider", f"allowed, was refused with {before}", detail, after.columns),)
 
 
 def _columns(before: Sequence[str], after: Sequence[str]) -> list[Change]:
@@ -95,9 +101,9 @@ def _columns(before: Sequence[str], after: Sequence[str]) -> list[Change]:
     lost = tuple(column for column in before if column not in after)
     changes = []
     if gained:
-        changes.append(Change("wider", f"gains the columns {', '.join(gained)}", gained))
+        changes.append(Change("wider", f"gains the columns {', '.join(gained)}", columns=gained))
     if lost:
-        changes.append(Change("narrower", f"loses the columns {', '.join(lost)}", lost))
+        changes.append(Change("narrower", f"loses the columns {', '.join(lost)}", columns=lost))
     return changes
 
 
@@ -116,10 +122,10 @@ def _row_change(before: str, after: str) -> Change | None:
     if old == new:
         return None
     if new > old:
-        return Change("narrower", f"fewer rows: {shown}")
+        return Change("narrower", "fewer rows", shown)
     if new < old:
-        return Change("wider", f"more rows: {shown}")
-    return Change("unclear", f"a different predicate: {shown}")
+        return Change("wider", "more rows", shown)
+    return Change("unclear", "a different predicate", shown)
 
 
 def conjuncts(text: str) -> tuple[str, ...]:

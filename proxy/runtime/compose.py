@@ -11,6 +11,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
+from proxy.audit.shadow import Shadow
 from proxy.auth import revocation
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
@@ -91,7 +92,7 @@ async def create_app(
         lambda: listener.figures(),
     )
     tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
-    decisions = Decisions(settings, loaded, tell)
+    decisions = Decisions(settings, loaded, tell, await _shadow(settings, tell))
     async with (
         Electric(_electric_config(settings), settings.electric_secret.get_secret_value(), tell) as electric,
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
@@ -114,6 +115,15 @@ async def create_app(
         finally:
             sharing.close()
             decisions.close()
+
+
+async def _shadow(settings: Settings, observe: Observe) -> Shadow | None:
+    """What judges by other policies as well, if the settings name any."""
+    if settings.shadow_policies is None:
+        return None
+    shadow = Shadow(settings.shadow_policies, settings.rule_limits, observe)
+    await shadow.reload()
+    return shadow
 
 
 def _electric_config(settings: Settings) -> ElectricConfig:

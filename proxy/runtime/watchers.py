@@ -46,7 +46,12 @@ class Reload:
             await self.now()
 
     async def now(self) -> None:
-        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
+        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed.
+
+        Shadow policies are read besides, whatever becomes of the others.
+        """
+        if self._decisions.shadow is not None:
+            await self._decisions.shadow.reload()
         try:
             loaded, ring = await asyncio.to_thread(self._read)
         except (PoliciesFault, KeysFault) as fault:

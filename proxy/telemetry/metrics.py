@@ -30,6 +30,7 @@ from proxy.telemetry.events import (
     RevocationsRead,
     RowLeak,
     SchemaLeak,
+    ShadowCompared,
     ShapesChanged,
     UpstreamAnswered,
     UpstreamFailed,
@@ -111,6 +112,7 @@ class Metrics:
             KeysLoaded: self._keys_loaded,
             RevocationsRead: self._revocations_read,
             DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
+            ShadowCompared: lambda seen: self._shadow.labels(seen.policy, seen.outcome).inc(),
             PoliciesRejected: lambda _: self._policies_rejected.set(1),
             **LagMetrics(self.registry).readers,
         }
@@ -173,7 +175,10 @@ class Metrics:
         Told(self.registry, "shape_proxy_connections_refused", refused, "", lambda: {"": figures()["refused"]})
 
     def _define_stops(self, counter: Callable[[str, str, Iterable[str]], Counter]) -> None:
-        """What the tripwires stopped, and filters that Electric did."""
+        """What the tripwires stopped, filters that Electric did, and what shadow policies would."""
+        self._shadow = counter(
+            "shadow_decisions_total", "Decisions judged by PROXY_SHADOW_POLICIES too.", ["policy", "outcome"]
+        )
         self._leaks = counter("schema_leaks_total", "Answers stopped for naming a hidden column.", ["policy"])
         self._row_leaks = counter("row_leaks_total", "Answers stopped for a row outside the policy.", ["policy"])
         self._own_filters = counter("own_filter_refusals_total", "Filters of ours that Electric refused.", ["policy"])

@@ -57,7 +57,7 @@ DECIDED: dict[str, tuple[Decided, Decided, str, str]] = {
 def test_what_a_decision_gives_or_takes_is_a_sentence(before: Decided, after: Decided, came: str, said: str) -> None:
     changes = compare(before, after)
     assert outcome(changes) == came
-    assert "; ".join(change.sentence for change in changes) == said
+    assert "; ".join(change.text for change in changes) == said
 
 
 def test_a_page_and_its_shape_are_compared_once_if_they_change_alike() -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from proxy import settings
 from proxy.audit import decision_log as decisions
 from proxy.audit.decision_file import DecisionFile
+from proxy.audit.rate import PerMinute
 from proxy.auth import policy_loader as policy_files
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
@@ -291,13 +292,13 @@ def test_a_line_that_is_longer_than_a_file_is_not_written(tmp_path: Path) -> Non
 
 
 def test_refusals_are_told_code_by_code_up_to_their_rate() -> None:
-    refusals = decisions.Refusals(60)
-    assert [refusals.may_be_told("a", 10.0) for _ in range(61)] == [True] * 60 + [False]
-    assert refusals.may_be_told("b", 10.0)
-    assert not refusals.may_be_told("a", 10.5)
-    assert refusals.may_be_told("a", 11.0)
-    assert not refusals.may_be_told("a", 11.0)
-    assert [refusals.may_be_told("a", 999.0) for _ in range(61)] == [True] * 60 + [False]
+    refusals = PerMinute(60)
+    assert [refusals.takes("a", 10.0) for _ in range(61)] == [True] * 60 + [False]
+    assert refusals.takes("b", 10.0)
+    assert not refusals.takes("a", 10.5)
+    assert refusals.takes("a", 11.0)
+    assert not refusals.takes("a", 11.0)
+    assert [refusals.takes("a", 999.0) for _ in range(61)] == [True] * 60 + [False]
 
 
 async def test_refusals_beyond_the_rate_are_counted_and_leave_others_their_place(
