@@ -58,7 +58,7 @@ PURE = (
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key", "proxy.auth.key_files"}),
-    "httpx": frozenset({"proxy.health.electric_probe", "proxy.runtime.workers"}),
+    "httpx": frozenset({"proxy.cli.types", "proxy.health.electric_probe", "proxy.runtime.workers"}),
     "jwt": frozenset({"proxy.auth.key_files", "proxy.auth.keys", "proxy.auth.tokens"}),
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
@@ -87,6 +87,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.replaying",
             "proxy.cli.serving",
             "proxy.cli.starting",
+            "proxy.cli.types",
             "proxy.health.probes",
             "proxy.runtime.compose",
             "proxy.runtime.descriptors",

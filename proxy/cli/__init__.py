@@ -10,6 +10,7 @@ from proxy.cli.printing import env_example
 from proxy.cli.replaying import replay
 from proxy.cli.serving import demo, serve
 from proxy.cli.starting import init
+from proxy.cli.types import types
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +19,5 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (init, serve, check, explain, replay, keys, mint, demo, env_example):
+for command in (init, serve, check, explain, replay, keys, mint, types, demo, env_example):
     main.add_command(command)
