@@ -17,11 +17,11 @@ FLOORS: Mapping[str, int] = {
     "proxy.sandbox": 0,
     "proxy.settings": 1,
     "proxy.telemetry": 1,
-    "proxy.auth": 2,
+    "proxy.auth": 1,
+    "proxy.audit": 2,
     "proxy.electric": 2,
-    "proxy.audit": 3,
     "proxy.health": 3,
-    "proxy.scaffold": 3,
+    "proxy.scaffold": 2,
     "proxy.sharing": 3,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
@@ -63,11 +63,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
-            "proxy.telemetry.metrics",
-            "proxy.telemetry.lag_metrics",
-            "proxy.telemetry.share_metrics",
             "proxy.telemetry.aggregation",
-            "proxy.telemetry.children",
+            "proxy.telemetry.series",
         }
     ),
     "structlog": frozenset({"proxy.telemetry.logs"}),
@@ -75,9 +72,6 @@ DOORS: Mapping[str, frozenset[str]] = {
     "os.getenv": frozenset(),
     "proxy.settings": frozenset(
         {
-            "proxy.audit.decision_log",
-            "proxy.auth.handle_key",
-            "proxy.auth.tokens",
             "proxy.cli.checking",
             "proxy.cli.exits",
             "proxy.cli.explaining",
@@ -88,12 +82,10 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.serving",
             "proxy.cli.starting",
             "proxy.cli.types",
-            "proxy.health.probes",
             "proxy.runtime.compose",
-            "proxy.runtime.descriptors",
+            "proxy.runtime.configuration",
             "proxy.runtime.embedded",
             "proxy.runtime.server",
-            "proxy.runtime.watchers",
         }
     ),
     "proxy.sandbox": frozenset({"proxy.cli.serving"}),

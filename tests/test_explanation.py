@@ -21,11 +21,16 @@ def test_an_allowed_request_shows_what_goes_upstream() -> None:
     lines = list(told(where="mode = 'a'", columns="id").lines())
     assert lines[0] == HEADER
     assert lines[1].split() == ["ok", "shape", "notes"]
-    assert [line.split()[:2] for line in lines[1:8]] == [
-        *[["ok", "shape"], ["ok", "columns"], ["ok", "queryable"], ["ok", "replica"], ["ok", "log"]],
+    assert lines[2:5] == [
+        "ok       claims     session_id",
+        "ok       grant      the only one",
+        "ok       narrow     none",
+    ]
+    assert [line.split()[:2] for line in lines[5:11]] == [
+        *[["ok", "columns"], ["ok", "queryable"], ["ok", "replica"], ["ok", "log"]],
         *[["ok", "predicate"], ["ok", "subset"]],
     ]
-    assert lines[8:16] == [
+    assert lines[11:19] == [
         'before   policy     ("session_id" = $1) AND (TRUE); $1 = s-ada',
         "         client     mode = 'a'",
         "after    upstream   GET /v1/shape",
@@ -51,7 +56,7 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
 
 def test_what_a_rule_decided_is_told_in_words() -> None:
     lines = list(told(columns="id", subset__where="mode = 'a'", subset__order_by="id", subset__limit=5).lines())
-    assert lines[2:9] == [
+    assert lines[5:12] == [
         "ok       columns    id",
         f"ok       queryable  {', '.join(DOCUMENT['columns'])}",
         "ok       replica    default",
@@ -61,7 +66,7 @@ def test_what_a_rule_decided_is_told_in_words() -> None:
         "limit: 5",
         'before   policy     ("session_id" = $1) AND (TRUE); $1 = s-ada',
     ]
-    assert list(told().lines())[7] == "ok       subset     none"
+    assert list(told().lines())[10] == "ok       subset     none"
 
 
 def test_the_predicate_before_and_after_is_data_in_json() -> None:
@@ -73,8 +78,8 @@ def test_the_predicate_before_and_after_is_data_in_json() -> None:
 
 def test_a_rule_that_allows_after_a_refusal_does_not_say_ok() -> None:
     lines = list(told(columns="content").lines())
-    assert [tuple(line.split()[:2]) for line in lines[1:8]] == [
-        *[("ok", "shape"), ("refused", "columns"), ("passes", "queryable"), ("passes", "replica"), ("passes", "log")],
+    assert [tuple(line.split()[:2]) for line in lines[4:11]] == [
+        *[("ok", "narrow"), ("refused", "columns"), ("passes", "queryable"), ("passes", "replica"), ("passes", "log")],
         *[("passes", "predicate"), ("passes", "subset")],
     ]
 
@@ -92,7 +97,7 @@ def test_the_grant_that_decided_is_named() -> None:
     both = policy_set(policy(grant=grants, **changes))
     for role, name in (("owner", "owners"), ("guest", "members")):
         came = explain(claims(role=role), None, query(), None, both)
-        assert list(came.lines())[2].split() == ["ok", "grant", name]
+        assert list(came.lines())[3].split()[:3] == ["ok", "grant", name]
         assert came.members()["grant"] == name
 
 
@@ -118,15 +123,16 @@ def test_a_repeated_parameter_is_named() -> None:
 
 def test_what_a_rule_decided_is_data_in_json() -> None:
     members = told(columns="id", subset__where="mode = 'a'").members()["rules"]
-    assert members[1] == {"rule": "columns", "verdict": "ok", "value": ["id"]}
-    assert members[5]["value"] == {"where": '("session_id" = $1) AND (TRUE)', "params": ["s-ada"]}
-    assert members[6]["value"] == {
+    assert members[2]["value"] == {"grant": "", "passed_over": {}}
+    assert members[4] == {"rule": "columns", "verdict": "ok", "value": ["id"]}
+    assert members[8]["value"] == {"where": '("session_id" = $1) AND (TRUE)', "params": ["s-ada"]}
+    assert members[9]["value"] == {
         "where": {"where": '("session_id" = $1) AND ("mode" = $2)', "params": ["s-ada", "a"]},
         "order_by": None,
         "limit": None,
         "offset": None,
     }
-    assert told().members()["rules"][6]["value"] is None
+    assert told().members()["rules"][9]["value"] is None
 
 
 def test_a_request_that_cannot_be_read_ends_before_the_rules() -> None:
@@ -151,8 +157,8 @@ def test_a_request_whose_target_would_be_too_long_is_refused_at_the_end() -> Non
         raw = query(where=where, **{f"p{number}": value for number in many}).replace(b"%27", b"'")
         assert explain(claims(), None, raw, None, policy_set()).allowed is allowed
     verdicts = [line for line in explain(claims(), None, raw, None, policy_set()).lines() if "before" not in line][1:]
-    assert verdicts[7].startswith("refused  upstream   target_too_long: The where of a shape is too long")
-    assert all(line.startswith("ok") for line in verdicts[:7])
+    assert verdicts[10].startswith("refused  upstream   target_too_long: The where of a shape is too long")
+    assert all(line.startswith("ok") for line in verdicts[:10])
 
 
 def test_a_posted_page_shows_its_body() -> None:
@@ -179,8 +185,9 @@ def test_a_refusal_as_json_has_its_public_and_its_private_words() -> None:
     assert members == {
         "allowed": False,
         "rules": [
+            {"rule": "shape", "verdict": "ok", "value": "notes"},
             {
-                "rule": "shape",
+                "rule": "claims",
                 "verdict": "refused",
                 "code": "claim_missing",
                 "detail": "The token lacks the claim session_id.",

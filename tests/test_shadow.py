@@ -10,12 +10,13 @@ import pytest
 
 from proxy.audit import shadow as shadows
 from proxy.audit.shadow import Shadow
+from proxy.core.decision import decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.trail import Trail
 from proxy.telemetry.events import ShadowCompared, ShadowDiffered, ShadowLoaded, ShadowRejected
 from proxy.telemetry.logs import members
-from tests.core.samples import asked, claims, decided
+from tests.core.samples import asked, claims, policy_set
 from tests.harness.raw import until
 from tests.harness.running import POLICIES, running
 from tests.harness.shared import DIRECT
@@ -137,7 +138,7 @@ async def test_they_are_read_again_with_the_others(upstream, client, tmp_path):
 
 
 def trail(**changes):
-    members = {"claims": claims(), "request": asked(), "shape": decided()}
+    members = {"claims": claims(), "request": asked(), "decision": decide(asked(), claims(), policy_set())}
     return Trail(**(members | changes))
 
 
@@ -173,9 +174,9 @@ async def test_what_waits_is_bounded(tmp_path):
 
 
 NOT_JUDGED = {
-    "a request that could not be read": trail(request=None, shape=None),
-    "a caller that is not known": trail(claims=None, request=None, shape=None),
-    "an allowance without a shape": trail(shape=None),
+    "a request that could not be read": trail(request=None, decision=None),
+    "a caller that is not known": trail(claims=None, request=None, decision=None),
+    "no decision": trail(decision=None),
 }
 
 
@@ -184,7 +185,7 @@ async def test_what_no_rule_decided_is_not_judged(tmp_path, what):
     observed = []
     made = await loaded(tmp_path, observed)
     made.offer("1", what)
-    made.offer("2", trail(shape=None), Refusal(Code.internal_error))
+    made.offer("2", trail(decision=None), Refusal(Code.internal_error))
     await asyncio.sleep(0)
     assert observed == []
 

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from proxy.core import filters, upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedSubset, Verdict, consider, decide
-from proxy.core.decision import explain as verdicts
+from proxy.core.decision import AuthorizedSubset, Verdict, considered, decide
 from proxy.core.errors import Refusal
-from proxy.core.filters import FilterFault, Predicate
+from proxy.core.filters import Predicate
+from proxy.core.grants import Choice
 from proxy.core.handles import TrustedPosition
 from proxy.core.policy import PolicySet
 from proxy.core.request import ShapeRequest, parse
@@ -55,8 +55,6 @@ class Explanation:
         for verdict in self.verdicts:
             if verdict.refusal is None:
                 yield _row(good, verdict.rule, _line(verdict.value))
-                if verdict.rule == "shape" and self.grant:
-                    yield _row(good, "grant", self.grant)
             else:
                 good = "passes"  # this rule has nothing against the request, which is refused all the same
                 yield _row("refused", verdict.rule, _why(verdict.refusal))
@@ -97,29 +95,27 @@ def explain(
         request = parse(name, query, body, limits.request)
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
-    found = tuple(verdicts(request, claims, policies, limits.filter))
-    asked = request.where if request.subset is None else request.subset.where
-    told = _before(Explanation(found, asked=asked), request, claims, policies, limits)
-    if any(verdict.refusal for verdict in found):
+    decision = decide(request, claims, policies, limits.filter, whole=True)
+    told = _before(Explanation(decision.verdicts, grant=decision.grant), request, claims, policies, limits)
+    if decision.shape is None:
         return told
     try:
-        shape = decide(request, claims, policies, limits.filter)
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
-        return replace(told, upstream=upstream.build(shape, request, shown, limits.target_bytes))
+        return replace(told, upstream=upstream.build(decision.shape, request, shown, limits.target_bytes))
     except Refusal as refusal:
-        return replace(told, verdicts=(*found, Verdict("upstream", refusal=refusal)))
+        return replace(told, verdicts=(*decision.verdicts, Verdict("upstream", refusal=refusal)))
 
 
 def _before(
     told: Explanation, request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits
 ) -> Explanation:
-    """The explanation with the grant and its predicate alone, where there is a policy and the claims fit it."""
-    try:
-        evaluation = consider(request, claims, policies, limits.filter)
-        enforced = filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
-    except (Refusal, FilterFault):
-        return told
-    return replace(told, grant=evaluation.grant.name, enforced=enforced)
+    """The explanation with the client's filter, and the predicate of the grant alone if there is a grant."""
+    asked = request.where if request.subset is None else request.subset.where
+    _, evaluation, _ = considered(request, claims, policies, limits.filter)
+    if evaluation is None:
+        return replace(told, asked=asked)
+    enforced = filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
+    return replace(told, asked=asked, enforced=enforced)
 
 
 def _row(verdict: str, rule: str, result: str) -> str:
@@ -148,7 +144,7 @@ def _line(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, Predicate):
         named = (f"${number} = {text}" for number, text in enumerate(value.params, start=1))
         return "; ".join((value.text, *named))
@@ -163,6 +159,8 @@ def _data(value: object) -> object:
         return list(value)
     if isinstance(value, Predicate):
         return {"where": value.text, "params": list(value.params)}
+    if isinstance(value, Choice):
+        return {"grant": value.grant.name, "passed_over": dict(value.passed_over)}
     if isinstance(value, AuthorizedSubset):
         return {key: _data(member) for key, member in _page(value).items()}
     return value

@@ -42,7 +42,7 @@ class Inputs:
         """What these policies let through of them, or the code of the refusal."""
         try:
             request = parse(self.shape, self.query, self.body, limits.request)
-            shape = decide(request, self.claims, policies, limits.filter)
+            shape = decide(request, self.claims, policies, limits.filter).authorized()
             upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
         except Refusal as refusal:
             return refusal.code.name

@@ -69,7 +69,7 @@ class Shadow:
 
     def offer(self, request_id: str, trail: Trail, refusal: Refusal | None = None) -> None:
         """Takes a decision to be judged later; one that was made before the rules is not."""
-        decided = trail.shape or _code(refusal)
+        decided = (trail.decision and trail.decision.shape) or _code(refusal)
         if self._loaded is None or trail.request is None or trail.claims is None or not decided:
             return
         if len(self._waiting) >= MOST_WAITING:
@@ -111,10 +111,8 @@ class Shadow:
         loaded = self._loaded
         if loaded is None:
             raise RuntimeError("nothing waits before policies are loaded")
-        try:
-            return decide(waiting.request, waiting.claims, loaded.policies, self._limits.filter)
-        except Refusal as refusal:
-            return refusal.code.name
+        decision = decide(waiting.request, waiting.claims, loaded.policies, self._limits.filter)
+        return decision.shape or _code(decision.refusal)
 
     def _tell(self, request_id: str, policy: str, came: str, changes: tuple[str, ...]) -> None:
         if self._logged.takes(f"{policy} {came}", time.monotonic()):

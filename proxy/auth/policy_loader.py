@@ -158,7 +158,7 @@ def _wrong(policy: Policy, case: CaseDocument, policies: PolicySet, limits: Rule
             None if case.body is None else case.body.encode(),
             limits.request,
         )
-        shape = decide(request, claims, policies, limits.filter)
+        shape = decide(request, claims, policies, limits.filter).authorized()
         upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
     except Refusal as refusal:
         came = refusal.code.name

@@ -22,6 +22,7 @@ from proxy.cli.options import folder, json_object, raw
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 from proxy.core.rule_limits import RuleLimits
+from proxy.runtime import configuration
 
 
 @click.command()
@@ -110,5 +111,5 @@ def _claims(token: str | None, claims: str | None) -> Claims:
     if claims is not None:
         return Claims("explain", float("inf"), json_object("--claims", claims))
     said = settings.load()
-    verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
+    verifier = tokens.Verifier(KeyRing.read(said.token_keys), configuration.token_rules(said))
     return verifier.verify([raw(f"Bearer {token}")])

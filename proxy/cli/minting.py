@@ -9,6 +9,7 @@ from proxy.auth import tokens
 from proxy.auth.keys import KeyRing
 from proxy.cli.exits import faults_are_lines
 from proxy.cli.options import json_object
+from proxy.runtime import configuration
 
 
 @click.command()
@@ -36,4 +37,4 @@ def mint(subject: str | None, claims: tuple[str, ...], members: str, seconds: in
         if wanted > used.token_max_seconds:
             most = f"{settings.variable('token_max_seconds')} permits {used.token_max_seconds}"
             raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most}")
-        click.echo(tokens.mint(ring, tokens.rules(used), subject, given, wanted))
+        click.echo(tokens.mint(ring, configuration.token_rules(used), subject, given, wanted))

@@ -36,6 +36,7 @@ from proxy.core.filters.ast import (
     Text,
     TruthTest,
     children,
+    parts_of,
     walk,
 )
 from proxy.core.filters.types import ENUM
@@ -60,6 +61,8 @@ ARRAYS: Final[Mapping[str, frozenset[str]]] = {
 SELECTS: Final = frozenset(("IN (SELECT …)", "NOT IN (SELECT …)"))
 """The tests of an inner SELECT on which they agree."""
 
+_POSITIVE: Final = SELECTS | ARRAYS.keys()
+"""What agrees only where no NOT and no IS TRUE stands over it: NULL is false to Electric there, and not unknown."""
 _CONDITION: Final = "a condition"
 _TESTED_FOR_NULL: Final = ("IS NULL", "IS NOT NULL")
 _EQUAL: Final = SELECTS | {"=", "<>", "IN", "NOT IN", "= ANY", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"}
@@ -103,11 +106,12 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """One operator with its operands, over the columns of `table`."""
+    """One operator with its operands, over the columns of `table`; `positive` if no NOT and no IS stands over it."""
 
     operator: str
     operands: tuple[Node, ...]
     table: Table | None
+    positive: bool
 
     def columns(self) -> Iterator[Column]:
         """The columns among the operands, those inside of calls included."""
@@ -117,14 +121,15 @@ class _Operation:
 
 def disagreements(condition: Condition, known: KnownTypes = KnownTypes()) -> list[Disagreement]:
     """Every place that the evaluators may read differently, as far as the types are known."""
-    return [found for operation in _operations(condition.root, None) for found in _judged(operation, known)]
+    judged = [found for operation in _operations(condition.root) for found in _judged(operation, known)]
+    return [*judged, *_open_to_null(condition)]
 
 
 def columns_tested(condition: Condition) -> frozenset[Tested]:
     """The columns whose types decide whether the evaluators agree: all that are not only tested for NULL."""
     return frozenset(
         (operation.table, column.name)
-        for operation in _operations(condition.root, None)
+        for operation in _operations(condition.root)
         if operation.operator not in _TESTED_FOR_NULL
         for column in operation.columns()
     )
@@ -153,39 +158,54 @@ def _subselects(node: Node, *, below_or: bool) -> Iterator[tuple[Subselect, bool
                 yield from _subselects(node.where, below_or=below_or)
 
 
-def _operations(node: Node, table: Table | None) -> Iterator[_Operation]:
+def _open_to_null(condition: Condition) -> Iterator[Disagreement]:
+    """NOT IN of a set that may hold NULL: PostgreSQL lets nothing pass then, Electric everything."""
+    for select, _ in subselects(condition):
+        parts = () if select.where is None else parts_of(select.where)
+        never_null = {part.value for part in parts if isinstance(part, NullTest) and part.operator == "IS NOT NULL"}
+        for wanted in select.wanted:
+            if select.operator == "NOT IN" and Column(wanted) not in never_null:
+                sentence = (
+                    f"NOT IN (SELECT {wanted} …) is not evaluated alike where {wanted} is NULL: "
+                    f"write SELECT … WHERE {wanted} IS NOT NULL AND …"
+                )
+                yield Disagreement(wanted, "NOT IN (SELECT …)", sentence, select.columns[0].at)
+
+
+def _operations(node: Node, table: Table | None = None, *, positive: bool = True) -> Iterator[_Operation]:
     match node:
         case Comparison(operator) | Between(operator) | Membership(operator) | NullTest(operator) | ArrayTest(operator):
-            yield _Operation(operator, children(node), table)
+            yield _Operation(operator, children(node), table, positive)
         case AnyOf(_, array):
-            yield _Operation(_ANY_OF_COLUMN if isinstance(array, Column) else "= ANY", children(node), table)
+            operator = _ANY_OF_COLUMN if isinstance(array, Column) else "= ANY"
+            yield _Operation(operator, children(node), table, positive)
         case Column() | Constant():
-            yield _Operation(_CONDITION, (node,), table)
-        case _:
-            yield from _of_conditions(node, table)
-
-
-def _of_conditions(node: Node, table: Table | None) -> Iterator[_Operation]:
-    match node:
+            yield _Operation(_CONDITION, (node,), table, positive)
         case Chain(_, parts):
             for part in parts:
-                yield from _operations(part, table)
+                yield from _operations(part, table, positive=positive)
         case Not(inner) | TruthTest(_, inner):
-            yield from _operations(inner, table)
-        case Subselect(operator, columns, wanted, inner_table, where):
-            name, at = f"{operator} (SELECT …)", columns[0].at
-            yield _Operation(name, columns, table)
-            yield _Operation(name, tuple(Column(column, at) for column in wanted), inner_table)
-            if where is not None:
-                yield from _operations(where, inner_table)
+            yield from _operations(inner, table, positive=False)
+        case Subselect():
+            yield from _of_select(node, table, positive=positive)
         case _:
-            yield _Operation(type(node).__name__, (), table)
+            yield _Operation(type(node).__name__, (), table, positive)
+
+
+def _of_select(select: Subselect, table: Table | None, *, positive: bool) -> Iterator[_Operation]:
+    name, at = f"{select.operator} (SELECT …)", select.columns[0].at
+    yield _Operation(name, select.columns, table, positive)
+    yield _Operation(name, tuple(Column(column, at) for column in select.wanted), select.table, positive)
+    if select.where is not None:
+        yield from _operations(select.where, select.table)
 
 
 def _judged(operation: _Operation, known: KnownTypes) -> Iterator[Disagreement]:
     operator, types = operation.operator, known.of(operation.table)
     for operand in operation.operands:
         yield from _operand(operand, operator, types)
+    if not operation.positive and operator in _POSITIVE:
+        yield _negated(operation)
     if operator in _ORDER:
         yield from _ordered(operation, types)
     elif operator in _EQUAL:
@@ -196,6 +216,13 @@ def _judged(operation: _Operation, known: KnownTypes) -> Iterator[Disagreement]:
         yield from _boolean(operation, types)
     elif operator not in _TESTED_FOR_NULL:
         yield _unlike(operation)
+
+
+def _negated(operation: _Operation) -> Disagreement:
+    column = next(operation.columns())
+    instead = "write NOT IN (SELECT …)" if operation.operator in SELECTS else "leave the NOT out"
+    sentence = f"{operation.operator} stands below NOT or IS, where a NULL is not evaluated alike: {instead}"
+    return Disagreement(column.name, operation.operator, sentence, column.at)
 
 
 def _unlike(operation: _Operation) -> Disagreement:

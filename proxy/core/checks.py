@@ -11,7 +11,7 @@ from proxy.core.document import PolicyDocument
 from proxy.core.draft import Check, Draft, place_of
 from proxy.core.errors import Code
 from proxy.core.grants import Grant
-from proxy.core.identifiers import is_name
+from proxy.core.identifiers import Table, is_name
 from proxy.core.suggestions import did_you_mean
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -100,16 +100,28 @@ def _partly_public(draft: Draft) -> Iterator[str]:
 
 
 def isolated(draft: Draft) -> Iterable[str]:
-    """The claims by which tokens are isolated."""
-    for claim in isolation_of(draft.document):
+    """The claims by which tokens are isolated, and the tables through which they may share rows all the same."""
+    of_grants = (name for grant in draft.grants for name in grant.isolation)
+    claims = dict.fromkeys((*isolation_of(draft.document), *of_grants))
+    for claim in claims:
         if claim not in draft.claims:
             yield f"isolation: the claim {claim} is not declared{did_you_mean(claim, draft.claims)}"
+    read = {test.table for _, condition in draft.conditions for test, _ in subselects(condition)}
+    for spelling in () if draft.document.isolation is None else draft.document.isolation.through:
+        if Table.parse(spelling) not in read:
+            yield f"isolation: through names {spelling}, which no IN (SELECT …) of this policy reads"
 
 
 def isolation_of(document: PolicyDocument) -> tuple[str, ...]:
     """The claims of `[isolation]`."""
     by = () if document.isolation is None else document.isolation.by
     return (by,) if isinstance(by, str) else tuple(by)
+
+
+def through_of(document: PolicyDocument) -> tuple[Table, ...]:
+    """The tables through which tokens may share rows."""
+    parsed = () if document.isolation is None else map(Table.parse, document.isolation.through)
+    return tuple(table for table in parsed if table is not None)
 
 
 def evaluated_alike(draft: Draft) -> Iterable[str]:

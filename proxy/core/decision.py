@@ -1,7 +1,7 @@
 """Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
 
 Two things may live here: RULES, each a small function of the Evaluation that returns one field of the shape or raises a
-Refusal; and the two readers of RULES. `decide` stops at the first refusal, `explain` shows them all.
+Refusal; and `decide`, which hears them. What it returns says why, for allowed and refused requests alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import ClaimValue, Condition, FilterFault, FilterLimits, Predicate
-from proxy.core.grants import Grant, Values, refused
+from proxy.core.grants import Grant, Values, choose
 from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
@@ -81,59 +81,78 @@ class Verdict:
     refusal: Refusal | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What was decided of a request, and why: the verdict of each rule that ran, in their order.
+
+    `policy` and `grant` are the names of those that it fell under, empty if there was none; `shape` is None if a rule
+    refused.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    policy: str = ""
+    grant: str = ""
+    shape: AuthorizedShape | None = None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """The first refusal among the verdicts."""
+        return next((verdict.refusal for verdict in self.verdicts if verdict.refusal is not None), None)
+
+    def authorized(self) -> AuthorizedShape:
+        """The shape that the request may read. Raises the refusal if there is one."""
+        if self.shape is None:
+            raise self.refusal or Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+        return self.shape
+
+
 def decide(
-    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
-) -> AuthorizedShape:
-    """The shape that this request may read. Raises Refusal at the first rule that says no."""
-    evaluation = consider(request, claims, policies, limits)
-    fields = {rule.__name__: rule(evaluation) for rule in RULES}
-    return AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+    request: ShapeRequest,
+    claims: Claims,
+    policies: PolicySet,
+    limits: FilterLimits = FilterLimits(),
+    *,
+    whole: bool = False,
+) -> Decision:
+    """Judges a request. The first refusal is the last verdict, unless the `whole` of the rules shall be heard."""
+    verdicts, evaluation, policy = considered(request, claims, policies, limits)
+    if evaluation is None:
+        return Decision(verdicts, policy)
+    found = [*verdicts]
+    for rule in RULES:
+        found.append(_verdict(rule, evaluation))
+        if found[-1].refusal is not None and not whole:
+            break
+    shape = None
+    if all(verdict.refusal is None for verdict in found):
+        fields = {verdict.rule: verdict.value for verdict in found[len(verdicts) :]}
+        shape = AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+    return Decision(tuple(found), policy, evaluation.grant.name, shape)
 
 
-def explain(
-    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
-) -> list[Verdict]:
-    """What every rule says of this request, also after the first refusal."""
+def considered(
+    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits
+) -> tuple[tuple[Verdict, ...], Evaluation | None, str]:
+    """The policy, the token's claims, the grant and the narrows in force: their verdicts, and what comes of them."""
+    policy = policies.find(request.table, request.name)
+    if policy is None:  # unknown and forbidden are the same answer: the difference would tell which tables there are
+        refusal = Refusal(Code.shape_forbidden, reason="no policy for this table or name")
+        return (Verdict("shape", refusal=refusal),), None, ""
+    found, rule = [Verdict("shape", policy.name)], "claims"
     try:
-        evaluation = consider(request, claims, policies, limits)
+        values = bind(policy.claims, claims)
+        found.append(Verdict(rule, tuple(values)))
+        rule = "grant"
+        choice = choose(policy.grants, values)
+        found.append(Verdict(rule, choice))
+        rule = "narrow"
+        narrow = [part for part in choice.grant.narrow if part.claim.is_in(claims)]
+        values |= bind([part.claim for part in narrow], claims)
+        found.append(Verdict(rule, tuple(part.claim.name for part in narrow)))
     except Refusal as refusal:
-        return [Verdict("shape", refusal=refusal)]
-    return [Verdict("shape", evaluation.policy.name), *(_verdict(rule, evaluation) for rule in RULES)]
-
-
-def consider(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits) -> Evaluation:
-    """The evaluation that this request asks for. Raises Refusal if there is no such shape or a claim does not fit."""
-    policy = _policy(request, policies)
-    values = bind(policy.claims, claims)
-    grant = _grant(policy, values)
-    narrow = [part for part in grant.narrow if part.claim.is_in(claims)]
-    return Evaluation(
-        request=request,
-        policy=policy,
-        grant=grant,
-        enforced=(grant.rows, *(part.where for part in narrow)),
-        values=values | bind([part.claim for part in narrow], claims),
-        filter_limits=limits,
-    )
-
-
-def _grant(policy: Policy, values: Values) -> Grant:
-    """The first grant that is for a token with these values. Raises Refusal."""
-    passed_over: dict[str, Refusal] = {}
-    for grant in policy.grants:
-        refusal = grant.refusal(values)
-        if refusal is None:
-            return grant
-        passed_over[grant.name] = refusal
-    raise refused(passed_over)
-
-
-def _policy(request: ShapeRequest, policies: PolicySet) -> Policy:
-    """Unknown and forbidden are the same answer: the difference would tell which tables there are."""
-    found = policies.find(request.table, request.name)
-    if found is None:
-        raise Refusal(Code.shape_forbidden, reason="no policy for this table or name")
-    return found
+        return (*found, Verdict(rule, refusal=refusal)), None, policy.name
+    enforced = (choice.grant.rows, *(part.where for part in narrow))
+    return tuple(found), Evaluation(request, policy, choice.grant, enforced, values, limits), policy.name
 
 
 def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdict:

@@ -60,6 +60,7 @@ class GrantDocument(_Strict):
     """`[[grant]]`: rows for the tokens whose claims have the values of `when`; the first that fits decides.
 
     `columns` are fewer than the policy's; `also_public` are rows that every token may read that gets this far.
+    `isolation` are other claims than those of `[isolation]`, or false for a grant that is not isolated.
     """
 
     name: str = Field(min_length=1)
@@ -67,13 +68,18 @@ class GrantDocument(_Strict):
     where: str | None = None
     columns: list[str] | None = Field(default=None, min_length=1)
     also_public: str | None = None
+    isolation: str | list[str] | Literal[False] | None = None
     narrow: list[NarrowDocument] = []
 
 
 class IsolationDocument(_Strict):
-    """`[isolation]`: the claims `by` which tokens that differ share no row but a public one."""
+    """`[isolation]`: the claims `by` which tokens that differ share no row but a public one.
+
+    `through` are tables of memberships: two tokens may share a row if each has a row of its own there.
+    """
 
     by: str | list[str]
+    through: list[str] = []
 
 
 class SubsetDocument(_Strict):

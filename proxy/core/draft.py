@@ -137,9 +137,18 @@ def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
         also_public=public,
         claims=tuple(spec for name, spec in reader.claims.items() if name in filters.claims_of(where)),
         rows=rows,
+        isolation=_isolation(document, given),
         filter=filterable,
         testable=filters.Columns.of(bound | filterable, reader.types, document.client.large),
     )
+
+
+def _isolation(document: PolicyDocument, given: GrantDocument) -> tuple[str, ...]:
+    """The claims by which tokens that have this grant are isolated: its own, or else the policy's."""
+    own = given.isolation
+    if own is None:
+        own = False if document.isolation is None else document.isolation.by
+    return () if own is False else (own,) if isinstance(own, str) else tuple(own)
 
 
 def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | None:

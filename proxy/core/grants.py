@@ -4,7 +4,7 @@ when holds, and the claims are there?  ──no──▶ the next grant  ──n
    └──yes──▶ (where OR also_public) AND each narrow whose claim the token carries
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proxy.core import filters
@@ -43,7 +43,8 @@ class Grant:
     """Rows and columns for the tokens that have `claims`, and of each claim in `when` a value.
 
     `where` is the predicate without the rows that are `also_public`, and FALSE if there are no others; `filter` are the
-    columns that a client's filter may test, `testable` the same and those that a predicate binds.
+    columns that a client's filter may test, `testable` the same and those that a predicate binds. Two tokens that have
+    this grant and differ in `isolation` share no row that is not public.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Grant:
     claims: tuple[ClaimSpec, ...]
     rows: Condition = field(repr=False)
     """`where` with the rows that are `also_public`: what is sent."""
+    isolation: tuple[str, ...] = ()
     filter: frozenset[str] = frozenset()
     testable: filters.Columns = NOTHING_TESTABLE
 
@@ -80,10 +82,33 @@ class Grant:
         return next((missing(claim) for claim in needed if claim.name not in values), None)
 
 
-def refused(passed_over: Mapping[str, Refusal]) -> Refusal:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The grant that decides for a token, and why those before it do not: a pair of name and reason each."""
+
+    grant: Grant
+    passed_over: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        passed = "; ".join(f"{name}: {reason}" for name, reason in self.passed_over)
+        return (self.grant.name or "the only one") + (f" (passed over {passed})" if passed else "")
+
+
+def choose(grants: Iterable[Grant], values: Values) -> Choice:
+    """The first grant that is for a token with these values. Raises Refusal if there is none."""
+    passed_over: list[tuple[str, Refusal]] = []
+    for grant in grants:
+        refusal = grant.refusal(values)
+        if refusal is None:
+            return Choice(grant, tuple((name, found.reason) for name, found in passed_over))
+        passed_over.append((grant.name, refusal))
+    raise _none_for(passed_over)
+
+
+def _none_for(passed_over: Iterable[tuple[str, Refusal]]) -> Refusal:
     """The refusal of a token that no grant is for: of the first for which only a claim is missing, if there is one."""
-    first = next((found for found in passed_over.values() if found.code is Code.claim_missing), None)
-    reason = "; ".join(f"grant {name}: {found.reason}" for name, found in passed_over.items())
-    if first is None:
-        return Refusal(Code.shape_forbidden, reason=reason)
-    return Refusal(first.code, first.detail, reason=reason)
+    reason = "; ".join(f"{name}: {found.reason}" if name else found.reason for name, found in passed_over)
+    for _, found in passed_over:
+        if found.code is Code.claim_missing:
+            return Refusal(found.code, found.detail, reason=reason)
+    return Refusal(Code.shape_forbidden, reason=reason)

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims
-from proxy.core.decision import consider
-from proxy.core.errors import Refusal
+from proxy.core.decision import considered
 from proxy.core.filters import Condition, FilterLimits
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import Position, ShapeRequest
@@ -54,9 +53,8 @@ def _in_order(policies: PolicySet) -> list[Policy]:
 
 def _for(claims: Claims, policy: Policy, policies: PolicySet, limits: FilterLimits) -> Mapping[str, Any] | None:
     """What these claims may use of a policy, or None if no grant of it is for them."""
-    try:
-        evaluation = consider(ShapeRequest(Position("-1"), name=policy.name), claims, policies, limits)
-    except Refusal:
+    _, evaluation, _ = considered(ShapeRequest(Position("-1"), name=policy.name), claims, policies, limits)
+    if evaluation is None:
         return None
     columns = evaluation.grant.columns
     return _described(policy, columns, _filterable(policy, columns, evaluation.enforced), policies)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from proxy.core.checks import CHECKS, isolation_of, warnings
+from proxy.core.checks import CHECKS, isolation_of, through_of, warnings
 from proxy.core.claims import ClaimSpec
 from proxy.core.document import CaseDocument, PolicyDocument
 from proxy.core.draft import Check, read
@@ -52,8 +52,8 @@ class Policy:
     """One named shape: its table, what leaves of it, and the grants that say which rows are for which tokens.
 
     `columns` are all that may leave; a grant may give fewer. `isolation` are the claims by which tokens that differ
-    share no row that is not public. `guard` holds the types that the database reports against the predicates;
-    `warnings` are what its author should know although it loads.
+    share no row that is not public, unless each has a row of its own in a table of `through`. `guard` holds the types
+    that the database reports against the predicates; `warnings` are what its author should know although it loads.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Policy:
     types: Mapping[str, ColumnType] = field(default_factory=dict)
     never: tuple[str, ...] = ()
     isolation: tuple[str, ...] = ()
+    through: tuple[Table, ...] = ()
     guard: TypeGuard = field(default_factory=TypeGuard, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
@@ -92,6 +93,7 @@ class Policy:
             types=draft.types,
             never=tuple(document.never),
             isolation=isolation_of(document),
+            through=through_of(document),
             guard=TypeGuard(
                 conditions=tuple(condition for _, condition in draft.conditions),
                 declared=draft.types,

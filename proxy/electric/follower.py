@@ -96,7 +96,7 @@ class Follower:
         self._most_body_bytes = most_body_bytes
         first = ShapeRequest(START, name=followed.name)
         policies = PolicySet.of([followed.policy()])
-        self._shape = decide(first, Claims(followed.name, float("inf"), {}), policies)
+        self._shape = decide(first, Claims(followed.name, float("inf"), {}), policies).authorized()
         self._position = START
         self._faults = 0
         self._restarts = 0

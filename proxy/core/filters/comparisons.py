@@ -14,6 +14,7 @@ from proxy.core.filters.ast import (
     Between,
     Call,
     Cast,
+    Chain,
     Claim,
     Column,
     Comparison,
@@ -344,7 +345,9 @@ class Comparisons(Operands):
         schema = self._plain_name()
         self.expect(".", "the table of a SELECT has a schema")
         table = Table(schema, self._plain_name())
-        return Subselect(operator, columns, wanted, table, self._inner_where())  # type: ignore[arg-type]  # all columns
+        test = Subselect(operator, columns, wanted, table, self._inner_where())  # type: ignore[arg-type]  # all columns
+        # Electric finds a NULL in a set with NULL, and lets it pass NOT IN: to PostgreSQL both are unknown
+        return Chain("AND", (*(NullTest("IS NOT NULL", column) for column in columns), test))
 
     def _wanted(self, most: int) -> tuple[str, ...]:
         """The columns of a SELECT: as many as stand before it."""

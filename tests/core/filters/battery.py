@@ -120,6 +120,14 @@ def keeps_its_bounds(filters: Filters) -> Iterator[str]:
         yield "bytes of lists"
 
 
+CUT: dict[str, str | tuple[str, ...]] = {
+    "session_id = {session_id}": "s1\x00x",
+    "team = ANY({teams})": ("a", "b\x00c"),
+    "labels @> ARRAY[{tenant}]": "s1\x00x",
+}
+"""Values that Electric would cut at the NUL."""
+
+
 def judges_values(filters: Filters) -> Iterator[str]:
     bad = [
         ("role = $1", {}),
@@ -138,11 +146,12 @@ def judges_values(filters: Filters) -> Iterator[str]:
     for text, params in bad:
         if not _refuses(filters, lambda text=text, params=params: _sent(filters, text, params)):  # type: ignore[misc]
             yield text
-    try:
-        filters.conjoin([_session(filters)], None, {"session_id": "s1\x00x"}, {})
-        yield "a claim that is cut"
-    except filters.Unverified:
-        pass
+    for text, value in CUT.items():
+        try:
+            filters.conjoin([policy_of(text, filters)], None, dict.fromkeys(VALUES, value), {})
+            yield f"a claim that is cut: {text}"
+        except filters.Unverified:
+            pass
 
 
 def writes_arrays(filters: Filters) -> Iterator[str]:

@@ -54,25 +54,32 @@ SENT = {
     ),
     "is_public": ('("is_public")', ()),
     '"100%""x" = {tenant}': ('("100%""x" = $1)', ("t1",)),
-    "id IN (SELECT thread_id FROM public.members)": ('("id" IN (SELECT "thread_id" FROM "public"."members"))', ()),
+    "id IN (SELECT thread_id FROM public.members)": (
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "thread_id" FROM "public"."members")))',
+        (),
+    ),
     'id IN (SELECT "T" FROM "P"."M" WHERE sub = {tenant} AND kind = \'chat\') AND session_id = {tenant}': (
-        '(("id" IN (SELECT "T" FROM "P"."M" WHERE (("sub" = $1) AND ("kind" = $2)))) AND ("session_id" = $1))',
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "T" FROM "P"."M" WHERE (("sub" = $1) AND ("kind" = $2))))'
+        ' AND ("session_id" = $1))',
         ("t1", "chat"),
     ),
     "a IN (SELECT b FROM s.t WHERE b IN (SELECT c FROM s.u WHERE d = {tenant}))": (
-        '("a" IN (SELECT "b" FROM "s"."t" WHERE ("b" IN (SELECT "c" FROM "s"."u" WHERE ("d" = $1)))))',
+        '(("a" IS NOT NULL) AND ("a" IN (SELECT "b" FROM "s"."t" WHERE '
+        '(("b" IS NOT NULL) AND ("b" IN (SELECT "c" FROM "s"."u" WHERE ("d" = $1)))))))',
         ("t1",),
     ),
     "id NOT IN (SELECT a FROM s.t WHERE b = {tenant})": (
-        '("id" NOT IN (SELECT "a" FROM "s"."t" WHERE ("b" = $1)))',
+        '(("id" IS NOT NULL) AND ("id" NOT IN (SELECT "a" FROM "s"."t" WHERE ("b" = $1))))',
         ("t1",),
     ),
     "(org, (project)) IN (SELECT o, p FROM s.t WHERE b = {tenant})": (
-        '(("org", "project") IN (SELECT "o", "p" FROM "s"."t" WHERE ("b" = $1)))',
+        '(("org" IS NOT NULL) AND ("project" IS NOT NULL) AND '
+        '(("org", "project") IN (SELECT "o", "p" FROM "s"."t" WHERE ("b" = $1))))',
         ("t1",),
     ),
     "(a, b) NOT IN (SELECT c, d FROM s.t) AND a = {tenant}": (
-        '((("a", "b") NOT IN (SELECT "c", "d" FROM "s"."t")) AND ("a" = $1))',
+        '(("a" IS NOT NULL) AND ("b" IS NOT NULL) AND (("a", "b") NOT IN (SELECT "c", "d" FROM "s"."t"))'
+        ' AND ("a" = $1))',
         ("t1",),
     ),
     "team = ANY({teams})": ('("team" = ANY($1))', ('{"a","b\\"c"}',)),
@@ -92,7 +99,7 @@ SENT = {
         ("t1", "t1"),
     ),
     "id IN (SELECT team FROM s.t WHERE team = {tenant}) AND other = {tenant}": (
-        '(("id" IN (SELECT "team" FROM "s"."t" WHERE ("team" = $1))) AND ("other" = $1))',
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "team" FROM "s"."t" WHERE ("team" = $1))) AND ("other" = $1))',
         ("t1",),
     ),
 }
@@ -257,7 +264,7 @@ def test_whether_a_claim_bounds_the_rows(text: str) -> None:
 
 
 FILTERABLE = frozenset({"role", "seq", "tenant"})
-ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7"}
+ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7", "org": ("o1", "o2"), "team": ("t9",)}
 
 REPEATS = {
     "session_id = $1": None,
@@ -279,6 +286,8 @@ REPEATS = {
     "tenant = role": "tenant = role",
     "tenant <> 't1'": "tenant <> 't1'",
     "role = 's-ada'": "role = 's-ada'",
+    "team = 't9'": None,
+    "team = 't9' AND role = 'x'": "role = 'x'",
 }
 
 
@@ -308,6 +317,9 @@ NOT_REPEATS = {
     "session_id @> ARRAY['s-ada']": (0, "column", "may not use"),
     "'s-ada' = ANY(session_id)": (14, "column", "may not use"),
     "(role = 'x') = (session_id = 's-ada')": (16, "column", "may not use"),
+    "org = 'o1'": (0, "column", "may not use"),
+    "org = 'o3'": (0, "mismatch", "other rows"),
+    "team = 't8'": (0, "mismatch", "other rows"),
     "session_id = 's-ada' AND session_id IS NOT NULL": (25, "column", "may not use"),
 }
 
