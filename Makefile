@@ -1,7 +1,7 @@
 # Two commands for a stranger: `make demo` shows it working, `make test` tests it. Both build .venv first.
 PYTHON ?= python3
 VENV   := .venv
-EXTRAS := sandbox,dev
+EXTRAS := sandbox,prove,dev
 BIN    := $(VENV)/bin
 CLIENTS ?= 0
 STAMP  := $(VENV)/.installed

@@ -15,6 +15,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.core": 0,
     "proxy.http1": 0,
     "proxy.sandbox": 0,
+    "proxy.proof": 1,
     "proxy.settings": 1,
     "proxy.telemetry": 1,
     "proxy.auth": 1,
@@ -67,6 +68,10 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.telemetry.series",
         }
     ),
+    "z3": frozenset(
+        f"proxy.proof.{name}"
+        for name in ("isolation", "kinds", "logic", "reading", "rows", "stage", "tokens", "widening", "witness")
+    ),
     "structlog": frozenset({"proxy.telemetry.logs"}),
     "os.environ": frozenset({"proxy.settings"}),
     "os.getenv": frozenset(),
@@ -78,6 +83,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.keys",
             "proxy.cli.minting",
             "proxy.cli.printing",
+            "proxy.cli.proving",
             "proxy.cli.replaying",
             "proxy.cli.serving",
             "proxy.cli.starting",
@@ -90,6 +96,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "proxy.sandbox": frozenset({"proxy.cli.serving"}),
     "proxy.demo": frozenset({"proxy.cli.serving"}),
+    "proxy.proof": frozenset({"proxy.cli.proving"}),
 }
 """What only these modules may import. The sandbox is outside the house: it may use what it needs."""
 

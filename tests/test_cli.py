@@ -70,11 +70,11 @@ def test_check_prints_every_case_and_a_digest() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     *cases, last = result.stdout.splitlines()
     assert "todos: allow: a token for s-ada reads its own rows" in cases
-    assert last.startswith(f"13 policies, {len(cases)} cases, digest ")
+    assert last.startswith(f"14 policies, {len(cases)} cases, digest ")
 
 
 def test_check_reads_the_folder_of_the_settings() -> None:
-    assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("13 policies")
+    assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("14 policies")
 
 
 WARNED = """
@@ -160,7 +160,7 @@ def test_check_as_json_is_one_object_with_the_same_exit_code(postgres: EmbeddedP
     assert {"file": file, "sentence": "the table has the column fresh, which neither columns nor never names"} in told[
         "warnings"
     ]
-    assert (told["loaded"], len(told["policies"]), {"policy", "case", "expect"}) == (True, 13, set(told["cases"][0]))
+    assert (told["loaded"], len(told["policies"]), {"policy", "case", "expect"}) == (True, 14, set(told["cases"][0]))
     (tmp_path / "a.toml").write_text("x = 1")
     faulty = run("check", "--json", "--policies", str(tmp_path))
     assert (faulty.exit_code, faulty.stderr) == (1, "")

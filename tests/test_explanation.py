@@ -193,7 +193,7 @@ def test_a_refusal_as_json_has_its_public_and_its_private_words() -> None:
                 "detail": "The token lacks the claim session_id.",
                 "reason": "claim session_id is missing",
                 "about": None,
-            }
+            },
         ],
         "grant": None,
         "before": {"policy": None, "client": None},

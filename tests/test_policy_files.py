@@ -223,11 +223,14 @@ SHIPPED = (
     *["session_members", "session_repo_bindings", "session_uploads", "sessions", "timeline_events", "todos"],
     "ui_settings",
 )
+NAMED = "sessions_by_membership"
 
 
 def test_the_shipped_policies_load_and_cover_the_applications_tables() -> None:
     loaded = policy_files.load(ROOT / "policies")
-    assert tuple(sorted(loaded.policies.by_name)) == SHIPPED
+    assert set(loaded.policies.by_name) == {*SHIPPED, NAMED}
+    assert all(policy.types.keys() >= set(policy.columns) for policy in loaded.policies.by_name.values())
+    assert all(policy.isolation for policy in loaded.policies.by_name.values())
     assert all(loaded.policies.by_table[name].name == name for name in SHIPPED)
 
 

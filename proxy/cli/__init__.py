@@ -7,6 +7,7 @@ from proxy.cli.explaining import explain
 from proxy.cli.keys import keys
 from proxy.cli.minting import mint
 from proxy.cli.printing import env_example
+from proxy.cli.proving import prove
 from proxy.cli.replaying import replay
 from proxy.cli.serving import demo, serve
 from proxy.cli.starting import init
@@ -19,5 +20,5 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (init, serve, check, explain, replay, keys, mint, types, demo, env_example):
+for command in (init, serve, check, prove, explain, replay, keys, mint, types, demo, env_example):
     main.add_command(command)

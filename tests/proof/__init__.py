@@ -1,0 +1,1 @@
+"""What is proved of policies, and that it is true."""
