@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from proxy.auth import policy_loader
 from proxy.cli import main
@@ -70,6 +71,12 @@ def test_every_metric_stands_in_the_readme() -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     assert [name for name in commands() if f"shape-proxy {name}" not in readme()] == []
+
+
+def test_the_reference_of_commands_is_what_they_say() -> None:
+    written_down = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    assert CliRunner().invoke(main, ["reference-cli"]).output == written_down, "run shape-proxy reference-cli"
+    assert all(f"\n## {name}\n" in written_down for name in commands())
 
 
 @pytest.mark.parametrize("name", options())

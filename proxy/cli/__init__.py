@@ -6,7 +6,7 @@ from proxy.cli.checking import check
 from proxy.cli.explaining import explain
 from proxy.cli.keys import keys
 from proxy.cli.minting import mint
-from proxy.cli.printing import env_example
+from proxy.cli.printing import env_example, reference_cli
 from proxy.cli.proving import prove
 from proxy.cli.replaying import replay
 from proxy.cli.serving import demo, serve
@@ -20,5 +20,5 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (init, serve, check, prove, explain, replay, keys, mint, types, demo, env_example):
+for command in (init, serve, check, prove, explain, replay, keys, mint, types, demo, env_example, reference_cli):
     main.add_command(command)

@@ -48,6 +48,12 @@ _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+_UNOWNED: Final = (
+    "nothing says which rows are whose: no {}, and no way to it; if everybody may read them all, write a policy with "
+    "public = true"
+)
+
+
 class GuessFault(Exception):
     """There is nothing to guess by; the text is one line."""
 
@@ -126,7 +132,7 @@ def guesses(facts: Mapping[Table, TableFacts], isolate: str) -> tuple[tuple[Gues
             continue
         guess = _guess(table, facts, isolate, _name(table.name, names))
         if guess is None:
-            skipped.append(Skipped(table, f"nothing says which rows are whose: no {isolate}, and no way to it", True))
+            skipped.append(Skipped(table, _UNOWNED.format(isolate), todo=True))
             continue
         names.add(guess.name)
         parts = tuple(other for other, part in facts.items() if part.partition_of == table)
