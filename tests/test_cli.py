@@ -391,6 +391,14 @@ def test_the_example_is_printed() -> None:
     assert run("env-example").stdout == settings.example()
 
 
+def test_a_proof_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "proxy.proof.report", None)
+    monkeypatch.delattr("proxy.proof.report", raising=False)
+    result = run("prove", "--policies", str(POLICIES))
+    assert result.exit_code == 2
+    assert "pip install 'shape-proxy[prove]'" in result.stderr
+
+
 def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) -> None:
     def process(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "proxy", *arguments]

@@ -14,11 +14,12 @@ from weakref import WeakKeyDictionary
 
 from proxy.audit.rate import PerMinute
 from proxy.auth import policy_loader
-from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
+from proxy.auth.policy_loader import PoliciesFault
 from proxy.core.claims import Claims
 from proxy.core.comparison import Change, Decided, Sent, compare, outcome
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.errors import Code, Refusal
+from proxy.core.policy import PolicySet
 from proxy.core.request import ShapeRequest
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.trail import Trail
@@ -50,7 +51,8 @@ class Shadow:
         self._folder = folder
         self._limits = limits
         self._observe = observe
-        self._loaded: LoadedPolicies | None = None
+        self._policies = PolicySet.of(())
+        self._ready = False
         self._waiting: deque[_Waiting] = deque()
         self._found: WeakKeyDictionary[AuthorizedShape, tuple[Change, ...]] = WeakKeyDictionary()
         self._logged = PerMinute(LOGGED_A_MINUTE)
@@ -63,14 +65,14 @@ class Shadow:
             for line in str(fault).splitlines():
                 self._observe(ShadowRejected(line))
             return
-        self._loaded = loaded
+        self._policies, self._ready = loaded.policies, True
         self._found.clear()
         self._observe(ShadowLoaded(tuple(loaded.policies.by_name), loaded.digest))
 
     def offer(self, request_id: str, trail: Trail, refusal: Refusal | None = None) -> None:
         """Takes a decision to be judged later; one that was made before the rules is not."""
         decided = (trail.decision and trail.decision.shape) or _code(refusal)
-        if self._loaded is None or trail.request is None or trail.claims is None or not decided:
+        if not self._ready or trail.request is None or trail.claims is None or not decided:
             return
         if len(self._waiting) >= MOST_WAITING:
             self._observe(ShadowCompared("none", SKIPPED))
@@ -108,10 +110,7 @@ class Shadow:
         return name, compare(before, after if isinstance(after, str) else Sent.of(after))
 
     def _decided(self, waiting: _Waiting) -> AuthorizedShape | str:
-        loaded = self._loaded
-        if loaded is None:
-            raise RuntimeError("nothing waits before policies are loaded")
-        decision = decide(waiting.request, waiting.claims, loaded.policies, self._limits.filter)
+        decision = decide(waiting.request, waiting.claims, self._policies, self._limits.filter)
         return decision.shape or _code(decision.refusal)
 
     def _tell(self, request_id: str, policy: str, came: str, changes: tuple[str, ...]) -> None:

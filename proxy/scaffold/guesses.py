@@ -260,7 +260,7 @@ def _made(
 
 
 def _owner(column: str, named: str, facts: ColumnFacts) -> Owner:
-    return Owner(column, snake(named), _CLAIM_TYPES[facts.type.name])
+    return Owner(column, re.sub(r"^(?=[0-9])|[^a-z0-9_]", "_", snake(named)), _CLAIM_TYPES[facts.type.name])
 
 
 def _claimable(column: ColumnFacts) -> bool:
@@ -294,14 +294,11 @@ def snake(name: str) -> str:
 
 def spelled(column: str) -> str:
     """A column as a predicate names it: quoted where it must be."""
-
     try:
-        plain = _PLAIN.fullmatch(column) and filters.columns_of(
-            filters.parse_policy(f"{column} IS NULL", frozenset())
-        ) == {column}
-    except filters.FilterFault:
-        plain = False
-    return column if plain else quote(column)
+        filters.parse_policy(f"{column} IS NULL", frozenset())
+    except filters.FilterFault:  # a word of the language
+        return quote(column)
+    return column if _PLAIN.fullmatch(column) else quote(column)
 
 
 def spelled_table(table: Table) -> str:

@@ -13,7 +13,7 @@ from proxy.auth.policy_loader import PoliciesFault
 from proxy.core.drift import TableFacts
 from proxy.core.identifiers import Table
 from proxy.scaffold import texts
-from proxy.scaffold.guesses import Guess, Skipped, guesses, isolation_column
+from proxy.scaffold.guesses import Guess, GuessFault, Skipped, guesses, isolation_column
 
 KEYS: Final = "keys.json"
 PUBLIC_KEYS: Final = "keys.public.json"
@@ -39,6 +39,8 @@ class Project:
         column = isolation_column(facts, isolate)
         found, skipped = guesses(facts, column)
         loading, refused = _loading(found)
+        if not loading:
+            raise GuessFault(f"no table gets a policy by {column}: {(*refused, *skipped)[0].why}")
         keys = KeyFile.new("ES256")
         files = {f"policies/{guess.name}.toml": (texts.policy(guess), _SHARED) for guess in loading}
         files |= {

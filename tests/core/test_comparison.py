@@ -84,3 +84,4 @@ def test_brackets_that_stand_around_all_are_no_part_of_it() -> None:
     assert conjuncts("((a) AND ((b) AND (TRUE)))") == ("a", "b")
     assert conjuncts("(a) OR (b)") == ("(a) OR (b)",)
     assert conjuncts("TRUE") == ()
+    assert conjuncts("(a") == ("(a",), "no text of ours, and left as it is"

@@ -374,7 +374,7 @@ def test_the_same_policies_change_nothing(recorded: Path) -> None:
 
 CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], int, str]] = {
     "a column more": (
-        (('"created_at"]\nwhere', '"created_at", "extra"]\nwhere'),),
+        (('"client_message_id", "created_at"]', '"client_message_id", "created_at", "extra"]'),),
         1,
         "wider    acc-ada: chat_messages: gains the columns extra",
     ),
