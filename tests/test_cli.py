@@ -145,7 +145,7 @@ def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("y = ")
     result = run("check", "--policies", str(tmp_path))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert all(line.startswith((f"{tmp_path}/a.toml: ", f"{tmp_path}/b.toml: ")) for line in result.stderr.splitlines())
+    assert all(line.startswith((f"{tmp_path}/a.toml:", f"{tmp_path}/b.toml:")) for line in result.stderr.splitlines())
     assert "Traceback" not in result.stderr
 
 
@@ -156,15 +156,15 @@ def test_check_as_json_is_one_object_with_the_same_exit_code(postgres: EmbeddedP
     told = json.loads(result.stdout)
     file = str(POLICIES / "todos.toml")
     assert (result.exit_code, result.stderr) == (1, "")
-    assert {"file": file, "sentence": "the table has no column done"} in told["differences"]
-    assert {"file": file, "sentence": "the table has the column fresh, which neither columns nor never names"} in told[
-        "warnings"
-    ]
+    assert {"file": file, "line": None, "sentence": "the table has no column done"} in told["differences"]
+    fresh = "the table has the column fresh, which neither columns nor never names"
+    assert {"file": file, "line": None, "sentence": fresh} in told["warnings"]
     assert (told["loaded"], len(told["policies"]), {"policy", "case", "expect"}) == (True, 14, set(told["cases"][0]))
     (tmp_path / "a.toml").write_text("x = 1")
     faulty = run("check", "--json", "--policies", str(tmp_path))
     assert (faulty.exit_code, faulty.stderr) == (1, "")
-    assert json.loads(faulty.stdout)["faults"][0]["file"] == f"{tmp_path}/a.toml"
+    unknown = next(fault for fault in json.loads(faulty.stdout)["faults"] if fault["sentence"].startswith("x: "))
+    assert (unknown["file"], unknown["line"]) == (f"{tmp_path}/a.toml", 1)
 
 
 # --- explain

@@ -85,6 +85,10 @@ def _members(loaded: LoadedPolicies, differences: tuple[str, ...]) -> dict[str, 
     }
 
 
-def _split(line: str) -> dict[str, str]:
-    file, _, sentence = line.partition(": ")
-    return {"file": file, "sentence": sentence}
+def _split(line: str) -> dict[str, str | int | None]:
+    """The parts of `file:line: sentence`; not every sentence is of one line."""
+    place, _, sentence = line.partition(": ")
+    file, _, number = place.rpartition(":")
+    if not number.isdecimal():
+        return {"file": place, "line": None, "sentence": sentence}
+    return {"file": file, "line": int(number), "sentence": sentence}
