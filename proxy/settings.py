@@ -146,6 +146,9 @@ class Settings(BaseModel):
     listen: Listen = Field(Address("127.0.0.1", 8080), description="Where clients connect.")
     admin_listen: Listen = Field(Address("127.0.0.1", 9090), description="Where /live, /ready and /metrics are.")
     policies: Path = Field(Path("policies"), description="The folder of policy files.")
+    shadow_policies: Path | None = Field(
+        None, description="A folder of other policies that decisions are judged by as well: counted, logged, no effect."
+    )
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_comma_list), AfterValidator(_origins)] = Field(
         (), description="Web origins that may read answers, separated by commas; * for all."
     )

@@ -113,7 +113,7 @@ def test_check_judges_by_the_limits_of_the_settings(tmp_path: Path) -> None:
     with_secret = run("check", "--policies", str(tmp_path), env={"ELECTRIC_SECRET": "x" * 9000})
     assert "case 'a long query': expected allow, came target_too_long" in with_secret.stderr
     wrong = run("check", "--policies", str(tmp_path), env={"PROXY_LIMIT_QUERY_BYTES": "x"})
-    assert (wrong.exit_code, wrong.stderr.partition(":")[0]) == (1, "PROXY_LIMIT_QUERY_BYTES")
+    assert (wrong.exit_code, wrong.stderr.partition(":")[0]) == (2, "PROXY_LIMIT_QUERY_BYTES")
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by the option", "by DATABASE_URL"])
@@ -136,7 +136,7 @@ def test_check_of_policies_that_fit_the_database_exits_0(postgres: EmbeddedPostg
 
 def test_check_of_a_database_that_is_away_is_one_line() -> None:
     result = run("check", "--database", "postgresql://ada:s3cr3t@127.0.0.1:1/x", "--policies", str(POLICIES))
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "the database cannot be asked (OperationalError)\n"
 
 
@@ -149,14 +149,32 @@ def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_check_as_json_is_one_object_with_the_same_exit_code(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    dsn = postgres.create_database(sql=app_schema() + "; ALTER TABLE todos DROP COLUMN done, ADD COLUMN fresh int")
+    result = run("check", "--json", "--database", dsn, "--policies", str(POLICIES))
+    postgres.drop_database(dsn)
+    told = json.loads(result.stdout)
+    file = str(POLICIES / "todos.toml")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert {"file": file, "line": None, "sentence": "the table has no column done"} in told["differences"]
+    fresh = "the table has the column fresh, which neither columns nor never names"
+    assert {"file": file, "line": None, "sentence": fresh} in told["warnings"]
+    assert (told["loaded"], len(told["policies"]), {"policy", "case", "expect"}) == (True, 14, set(told["cases"][0]))
+    (tmp_path / "a.toml").write_text("x = 1")
+    faulty = run("check", "--json", "--policies", str(tmp_path))
+    assert (faulty.exit_code, faulty.stderr) == (1, "")
+    unknown = next(fault for fault in json.loads(faulty.stdout)["faults"] if fault["sentence"].startswith("x: "))
+    assert (unknown["file"], unknown["line"]) == (f"{tmp_path}/a.toml", 1)
+
+
 # --- explain
 
 
 def test_explain_of_an_allowed_request_exits_0() -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, TODOS)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "ok       shape: todos" in result.stdout
-    assert '         where = ("session_id" = $1) AND (TRUE)' in result.stdout
+    assert "ok       shape      todos" in result.stdout
+    assert 'where = ("session_id" = $1) AND (TRUE)' in result.stdout
 
 
 def test_explain_judges_by_the_limits_of_the_settings() -> None:
@@ -172,7 +190,7 @@ def test_explain_judges_by_the_limits_of_the_settings() -> None:
 def test_explain_of_a_refused_request_exits_1() -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, "table=secrets&offset=-1")
     assert result.exit_code == 1
-    assert result.stdout == "refused  shape: shape_forbidden: no policy for this table or name\n"
+    assert result.stdout.splitlines()[1:] == ["refused  shape      shape_forbidden: no policy for this table or name"]
 
 
 @pytest.mark.parametrize(("query", "allowed"), [(TODOS, True), ("table=secrets&offset=-1", False)])
@@ -188,7 +206,7 @@ def test_explain_knows_named_shapes_and_bodies() -> None:
         "explain", "--policies", str(POLICIES), "--claims", ADA, "--shape", "todos", "--body", body, "offset=-1"
     )
     assert result.exit_code == 0
-    assert "upstream POST /v1/shape" in result.stdout
+    assert "after    upstream   POST /v1/shape" in result.stdout
 
 
 def test_explain_takes_the_claims_from_a_file(tmp_path: Path) -> None:
@@ -200,7 +218,7 @@ def test_explain_takes_the_claims_from_a_file(tmp_path: Path) -> None:
     missing = run(
         "explain", "--policies", str(POLICIES), "--claims", f"@{tmp_path / 'none.json'}", "table=todos&offset=-1"
     )
-    assert (missing.exit_code, missing.stderr.count("\n")) == (1, 1)
+    assert (missing.exit_code, missing.stderr.count("\n")) == (2, 1)
 
 
 def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> None:
@@ -208,7 +226,7 @@ def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> 
     assert run("explain", "--token", token, TODOS, env=environment).exit_code == 0
     result = run("explain", "--token", token + "x", TODOS, env=environment)
     assert result.exit_code == 1
-    assert result.stdout.startswith("refused  token: token_invalid: ")
+    assert result.stdout.splitlines()[1].startswith("refused  token      token_invalid: ")
     assert token not in result.output
 
 
@@ -216,7 +234,46 @@ def test_explain_verifies_a_token_as_serve_does(environment: dict[str, str]) -> 
 def test_explain_takes_bytes_that_are_no_text(query: str) -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, query)
     assert result.exit_code == 1
-    assert result.stdout.startswith("refused  request: malformed_request: ")
+    assert result.stdout.splitlines()[1].startswith("refused  request    malformed_request: ")
+
+
+ENCODED = "where=label%20%3D%20%241&params[1]=a%26b"
+PLAIN = "where=label = $1&params[1]=a%26b"
+PASTED: dict[str, tuple[str, bool]] = {
+    "a URL": (f"https://app.example/v1/shapes/todos?offset=-1&{ENCODED}", True),
+    "a URL with a port and the prefix of a mount": (f"http://localhost:8080/electric/v1/shape?{TODOS}&{ENCODED}", True),
+    "a host without a scheme": (f"localhost:8080/v1/shape?{TODOS}&{ENCODED}", True),
+    "a path": (f"/v1/shape?{TODOS}&{ENCODED}", True),
+    "a path without a query": ("/v1/shapes/todos", False),
+    "a query with its question mark": (f"?{TODOS}", True),
+    "a plain query": (f"{TODOS}&where=label = 'it''s 100% & more + \n=b'", True),
+    "a plain URL": ("https://app.example/v1/shapes/todos?offset=-1&where=label = $1&params[1]=a", True),
+    "plain characters that a browser encodes": (f"{TODOS}&where=label='ü'", True),
+    "a filter with &&": (f"{TODOS}&where=label = 'a' && done = true&log=full", False),
+    "another path": ("https://app.example/v1/things?offset=-1", False),
+    "another path below shapes": ("/v1/shapes/todos/?offset=-1", False),
+    "no path of ours": ("https://app.example/?offset=-1", False),
+}
+
+
+@pytest.mark.parametrize(("given", "allowed"), PASTED.values(), ids=PASTED)
+def test_explain_takes_a_request_as_it_is_pasted(given: str, allowed: bool) -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, given)
+    assert (result.exit_code, result.stderr) == (0 if allowed else 1, "")
+
+
+def test_a_plain_value_is_what_it_says(tmp_path: Path) -> None:
+    plain = f"{TODOS}&where=label = $1 AND label <> $2&params[1]=100% & more+&params[2]=a%20b"
+    result = run("explain", "--json", "--policies", str(POLICIES), "--claims", ADA, plain)
+    assert json.loads(result.stdout)["upstream"]["parameters"]["params[2]"] == "100% & more+"
+    assert json.loads(result.stdout)["upstream"]["parameters"]["params[3]"] == "a%20b"
+    assert json.loads(result.stdout)["before"]["client"] == "label = $1 AND label <> $2"
+
+
+def test_explain_names_a_path_that_is_nearly_ours() -> None:
+    result = run("explain", "--policies", str(POLICIES), "--claims", ADA, "/v1/shapes?table=todos&offset=-1")
+    assert "refused  path       not_found: the path is neither" in result.stdout
+    assert "did you mean /v1/shape?" in result.stdout
 
 
 USAGE: dict[str, list[str]] = {
@@ -225,10 +282,11 @@ USAGE: dict[str, list[str]] = {
     "a token and claims": ["explain", "--token", "x", "--claims", ADA, TODOS],
     "claims that are no JSON": ["explain", "--claims", "x", TODOS],
     "claims that are a list": ["explain", "--claims", '[["session_id","s-ada"]]', TODOS],
+    "a URL of another shape": ["explain", "--claims", "{}", "--shape", "todos", "/v1/shapes/sessions?offset=-1"],
     "no subject": ["mint"],
     "a claim without a value": ["mint", "--sub", "ada", "--claim", "session_id"],
-    "more claims that are no JSON": ["mint", "--sub", "ada", "--json-claims", "{"],
-    "more claims that are a list": ["mint", "--sub", "ada", "--json-claims", "[]"],
+    "more claims that are no JSON": ["mint", "--sub", "ada", "--claims", "{"],
+    "more claims that are a list": ["mint", "--sub", "ada", "--claims", "[]"],
     "seconds that are no number": ["mint", "--sub", "ada", "--seconds", "x"],
     "more seconds than permitted": ["mint", "--sub", "ada", "--seconds", "5000"],
     "a database without an address": ["check", "--database", "--policies", str(POLICIES)],
@@ -249,7 +307,7 @@ def test_a_wrong_use_exits_2_and_says_how(environment: dict[str, str], arguments
 
 
 def test_a_minted_token_says_what_it_was_told(environment: dict[str, str]) -> None:
-    token = minted(environment, "--claim", "session_id=s=ada", "--claim", "mode=", "--json-claims", '{"n":1,"ok":true}')
+    token = minted(environment, "--claim", "session_id=s=ada", "--claim", "mode=", "--claims", '{"n":1,"ok":true}')
     claims = said(environment, token)
     assert {key: claims[key] for key in ("sub", "session_id", "mode", "n", "ok")} == {
         "sub": "acc-ada",
@@ -297,7 +355,11 @@ FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
         {"PROXY_LISTEN": "192.0.2.1:1"},
         "PROXY_LISTEN: cannot listen on 192.0.2.1:1: ",
     ),
-    "check: no policies": (["check"], {"PROXY_POLICIES": "/none"}, "/none: there are no policies here"),
+    "explain: no policies": (
+        ["explain", "--claims", "{}", TODOS],
+        {"PROXY_POLICIES": "/none"},
+        "/none: there are no policies here",
+    ),
     "explain: a setting is missing": (
         ["explain", "--token", "x", TODOS],
         {"PROXY_TOKEN_ISSUER": ""},
@@ -308,11 +370,11 @@ FAULTS: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "changes", "line"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_one_line_on_stderr_and_exit_1(
+def test_what_keeps_a_command_from_running_is_one_line_on_stderr_and_exit_2(
     environment: dict[str, str], arguments: list[str], changes: dict[str, str], line: str
 ) -> None:
     result = run(*arguments, env=environment | changes)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
 
@@ -321,12 +383,20 @@ def test_a_fault_is_one_line_on_stderr_and_exit_1(
 def test_a_key_file_that_cannot_be_used_is_one_line(environment: dict[str, str], command: str) -> None:
     Path(environment["PROXY_TOKEN_KEYS"]).write_text("{}")
     result = run(*command.split(), env=environment)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr == f"{environment['PROXY_TOKEN_KEYS']}: this is no JWKS file (KeyError)\n"
 
 
 def test_the_example_is_printed() -> None:
     assert run("env-example").stdout == settings.example()
+
+
+def test_a_proof_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "proxy.proof.report", None)
+    monkeypatch.delattr("proxy.proof.report", raising=False)
+    result = run("prove", "--policies", str(POLICIES))
+    assert result.exit_code == 2
+    assert "pip install 'shape-proxy[prove]'" in result.stderr
 
 
 def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) -> None:
@@ -336,7 +406,7 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
 
     refused = process("explain", "--claims", ADA, "table=secrets&offset=-1")
     assert (refused.returncode, refused.stderr) == (1, "")
-    assert refused.stdout.startswith("refused  shape: shape_forbidden")
+    assert refused.stdout.splitlines()[1].startswith("refused  shape      shape_forbidden")
     faulty = process("check", "--policies", "none")
     assert (faulty.returncode, faulty.stdout, faulty.stderr) == (1, "", "none: there are no policies here\n")
     assert process("explain", "--claims", ADA, TODOS).returncode == 0
@@ -345,6 +415,6 @@ def test_as_a_process_it_has_the_same_exit_codes(environment: dict[str, str]) ->
 def test_a_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "proxy.demo.demo", None)
     result = run("demo")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.endswith(": pip install 'shape-proxy[sandbox]'\n")
     assert result.stderr.count("\n") == 1

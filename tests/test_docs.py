@@ -3,12 +3,13 @@ must be documented."""
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
@@ -38,17 +39,26 @@ def everything() -> str:
     return "\n".join([readme(), *(path.read_text("utf-8") for path in PAGES)])
 
 
+def every_command(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The commands that are shown, and those of their groups, by what one types."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{before}{name} ")
+        elif not command.hidden:
+            yield f"{before}{name}", command
+
+
 def commands() -> list[str]:
-    return sorted(name for name, command in main.commands.items() if not command.hidden)
+    return sorted(name for name, _ in every_command())
 
 
 def options() -> list[str]:
     return sorted(
         {
             f"{name} {next(said for said in option.opts if said.startswith('--'))}"
-            for name, command in main.commands.items()
+            for name, command in every_command()
             for option in command.params
-            if isinstance(option, click.Option) and not command.hidden
+            if isinstance(option, click.Option)
         }
     )
 
@@ -97,13 +107,20 @@ def test_every_metric_is_in_the_reference() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    assert [name for name in commands() if f"shape-proxy {name}" not in readme()] == []
+    shown = [name for name, command in main.commands.items() if not command.hidden]
+    assert [name for name in shown if f"`shape-proxy {name}" not in readme()] == []
+
+
+def test_the_reference_of_commands_is_what_they_say() -> None:
+    reference = page("reference/cli.md")
+    assert CliRunner().invoke(main, ["reference-cli"]).output == reference, "run shape-proxy reference-cli"
+    assert all(f"\n## {name}\n" in reference for name in commands())
 
 
 @pytest.mark.parametrize("name", options())
 def test_every_option_says_what_it_does(name: str) -> None:
-    command, _, option = name.partition(" ")
-    (found,) = [given for given in main.commands[command].params if option in given.opts]
+    command, _, option = name.rpartition(" ")
+    (found,) = [given for given in dict(every_command())[command].params if option in given.opts]
     assert isinstance(found, click.Option)
     assert (found.help or "").endswith(".")
 

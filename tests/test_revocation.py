@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None
 def test_a_start_with_no_file_at_that_place_is_one_line_and_exit_1(tmp_path: Path) -> None:
     said = serving_environment(tmp_path, "http://127.0.0.1:9", PROXY_REVOCATIONS=str(tmp_path / "none"))
     result = CliRunner().invoke(main, ["serve"], env=said)
-    assert (result.exit_code, result.stderr) == (1, f"PROXY_REVOCATIONS: there is no file {tmp_path}/none\n")
+    assert (result.exit_code, result.stderr) == (2, f"PROXY_REVOCATIONS: there is no file {tmp_path}/none\n")
 
 
 # How long it holds.

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
+from proxy.audit.rate import PerMinute
+from proxy.audit.shadow import Shadow
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.core.comparison import Sent
 from proxy.core.errors import Refusal
 from proxy.core.inbound import Inbound
 from proxy.core.outcome import Outcome
@@ -22,22 +25,6 @@ MOST_INPUT_BYTES = 65_536
 Hashed = Callable[[str], str]
 ALLOWED, EVENT = "ok", "decision"
 _SAMPLE_DIGITS = 8
-
-
-class Refusals:
-    """Which refusals are told: of each code so many at once, and then so many a minute. Times are an argument."""
-
-    def __init__(self, a_minute: int) -> None:
-        self._a_minute = a_minute
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def may_be_told(self, code: str, now: float) -> bool:
-        """Whether one more of this code is told now, at a time in seconds."""
-        left, since = self._left.get(code, (float(self._a_minute), now))
-        left = min(float(self._a_minute), left + (now - since) * self._a_minute / 60)
-        told = left >= 1
-        self._left[code] = (left - told, now)
-        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +40,13 @@ class DecisionLogConfig:
 
 
 class Decisions:
-    """Tells of decisions. Each is told with the policies that it was made by."""
+    """Tells of decisions. Each is told with the policies that it was made by; `shadow` judges by others as well."""
 
-    def __init__(self, config: DecisionLogConfig, observe: Observe) -> None:
+    def __init__(self, config: DecisionLogConfig, observe: Observe, shadow: Shadow | None = None) -> None:
+        self._shadow = shadow
         self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
-        self._refusals = Refusals(config.refusals)
+        self._refusals = PerMinute(config.refusals)
         self._file: DecisionFile | None = None
         if config.file is not None:
             self._file = DecisionFile(config.file, config.file_bytes, config.files)
@@ -77,6 +65,8 @@ class Decisions:
         hashed: Hashed,
     ) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
+        if self._shadow is not None:
+            self._shadow.offer(request_id, trail)
         if not self._sampled_below or trail.decision is None:
             return
         if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
@@ -94,7 +84,9 @@ class Decisions:
         hashed: Hashed,
     ) -> None:
         """A request was refused, by a rule or after them all; told unless too many are of its code."""
-        if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
+        if self._shadow is not None:
+            self._shadow.offer(request_id, trail, refusal)
+        if not self._refusals.takes(refusal.code.name, time.monotonic()):
             self._observe(DecisionsDropped(refusal.code.name))
             return
         outcome, subject = Outcome.of(trail, refusal), _subject(trail, hashed)
@@ -104,7 +96,8 @@ class Decisions:
     def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
         self._observe(made)
         if self._file is not None:
-            self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, trail)})
+            private = {"inputs": _inputs(inbound, trail), "sent": _sent(trail)}
+            self._file.write({"event": EVENT} | asdict(made) | private)
 
 
 def _event(request_id: str, code: str, reason: str, outcome: Outcome, subject: str, digest: str) -> DecisionMade:
@@ -135,6 +128,12 @@ def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
         "body": None if trail.body is None else _text(trail.body[:MOST_INPUT_BYTES]),
         "body_bytes": 0 if trail.body is None else len(trail.body),
     }
+
+
+def _sent(trail: Trail) -> dict[str, Any] | None:
+    """What was let through, for who wants to know what other policies would."""
+    decision = trail.decision
+    return None if decision is None or decision.shape is None else Sent.of(decision.shape).members()
 
 
 def _text(raw: bytes) -> str:

@@ -2,29 +2,36 @@
 request that would go upstream."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from proxy.core import upstream
+from proxy.core import filters, upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedSubset, Verdict, decide
+from proxy.core.decision import AuthorizedSubset, Verdict, considered, decide
 from proxy.core.errors import Refusal
 from proxy.core.filters import Predicate
 from proxy.core.grants import Choice
 from proxy.core.handles import TrustedPosition
 from proxy.core.policy import PolicySet
-from proxy.core.request import parse
+from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 from proxy.core.upstream import UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The verdicts in the order of the rules, and the upstream request of an allowed request."""
+    """The verdicts in the order of the rules, and the upstream request of an allowed request.
+
+    `grant` is the one that the token falls under, `asked` the client's filter, and `enforced` the predicate of the
+    grant with the values of the claims.
+    """
 
     verdicts: tuple[Verdict, ...]
     upstream: UpstreamRequest | None = None
+    grant: str = ""
+    asked: str | None = None
+    enforced: Predicate | None = None
 
     @classmethod
     def of_refusal(cls, rule: str, refusal: Refusal) -> "Explanation":
@@ -42,21 +49,20 @@ class Explanation:
         return next((verdict.refusal.code.name for verdict in self.verdicts if verdict.refusal), "ok")
 
     def lines(self) -> Iterator[str]:
-        """The explanation for a terminal."""
+        """The explanation for a terminal: a table of the rules, the predicate before and after, what is sent."""
+        yield _row("verdict", "rule", "result")
         good = "ok"
         for verdict in self.verdicts:
             if verdict.refusal is None:
-                yield f"{good:<8} {verdict.rule}: {_line(verdict.value)}"
+                yield _row(good, verdict.rule, _line(verdict.value))
             else:
                 good = "passes"  # this rule has nothing against the request, which is refused all the same
-                yield f"refused  {verdict.rule}: {verdict.refusal.code.name}: {verdict.refusal.reason}"
-        if self.upstream is None:
-            return
-        yield f"upstream {self.upstream.method} {urlsplit(self.upstream.target).path}"
-        for key, value in _sent(self.upstream):
-            yield f"         {key} = {value}"
-        if self.upstream.body is not None:
-            yield f"         body {self.upstream.body.decode()}"
+                yield _row("refused", verdict.rule, _why(verdict.refusal))
+        if self.enforced is not None:
+            yield _row("before", "policy", _line(self.enforced))
+            yield _row("", "client", "no filter" if self.asked is None else self.asked)
+        if self.upstream is not None:
+            yield from _upstream(self.upstream)
 
     def members(self) -> dict[str, Any]:
         """The explanation as JSON members."""
@@ -64,6 +70,8 @@ class Explanation:
         return {
             "allowed": self.allowed,
             "rules": [_verdict(verdict) for verdict in self.verdicts],
+            "grant": self.grant or None,
+            "before": {"policy": _data(self.enforced), "client": self.asked},
             "upstream": sent
             and {
                 "method": sent.method,
@@ -88,14 +96,43 @@ def explain(
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
     decision = decide(request, claims, policies, limits.filter, whole=True)
+    told = _before(Explanation(decision.verdicts, grant=decision.grant), request, claims, policies, limits)
     if decision.shape is None:
-        return Explanation(decision.verdicts)
+        return told
     try:
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
-        built = upstream.build(decision.shape, request, shown, limits.target_bytes)
-        return Explanation(decision.verdicts, built)
+        return replace(told, upstream=upstream.build(decision.shape, request, shown, limits.target_bytes))
     except Refusal as refusal:
-        return Explanation((*decision.verdicts, Verdict("upstream", refusal=refusal)))
+        return replace(told, verdicts=(*decision.verdicts, Verdict("upstream", refusal=refusal)))
+
+
+def _before(
+    told: Explanation, request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits
+) -> Explanation:
+    """The explanation with the client's filter, and the predicate of the grant alone if there is a grant."""
+    asked = request.where if request.subset is None else request.subset.where
+    _, evaluation, _ = considered(request, claims, policies, limits.filter)
+    if evaluation is None:
+        return replace(told, asked=asked)
+    enforced = filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
+    return replace(told, asked=asked, enforced=enforced)
+
+
+def _row(verdict: str, rule: str, result: str) -> str:
+    return f"{verdict:<8} {rule:<10} {result}"
+
+
+def _why(refusal: Refusal) -> str:
+    about = f": {refusal.about}" if refusal.about else ""
+    return f"{refusal.code.name}: {refusal.reason}{about}"
+
+
+def _upstream(sent: UpstreamRequest) -> Iterator[str]:
+    yield _row("after", "upstream", f"{sent.method} {urlsplit(sent.target).path}")
+    for key, value in _sent(sent):
+        yield _row("", "", f"{key} = {value}")
+    if sent.body is not None:
+        yield _row("", "", f"body {sent.body.decode()}")
 
 
 def _sent(request: UpstreamRequest) -> list[tuple[str, str]]:
@@ -143,4 +180,5 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "code": refusal.code.name,
         "detail": refusal.detail,
         "reason": refusal.reason,
+        "about": refusal.about or None,
     }

@@ -11,7 +11,7 @@ from proxy.auth.decision_cache import Decided, ReadClaims, size_of
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
-from proxy.core import upstream
+from proxy.core import listing, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Code, Refusal
@@ -101,6 +101,10 @@ class Authorizer:
             request = replace(decided.request, position=position)
             return Trail(claims, None, request, decided.decision, refusal=refusal)
         return Trail(claims, None, decided.request, decided.decision, target)
+
+    def shapes(self, claims: Claims) -> bytes:
+        """The list of the shapes that these claims may use."""
+        return listing.rendered(claims, self.authority.policies, self._limits.filter)
 
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from proxy.auth.database_check import DatabaseFault, examine
+from proxy.auth.catalog import ROLE, DatabaseFault
+from proxy.auth.database_check import examine
 from proxy.auth.policy_lines import line_of
 from proxy.core import upstream
 from proxy.core.checks import CHECKS
@@ -87,14 +88,17 @@ def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterabl
     return LoadedPolicies(policies, results, digest.hexdigest()[:12], warnings)
 
 
-def differences(loaded: LoadedPolicies, folder: Path, dsn: str) -> tuple[LoadedPolicies, tuple[str, ...]]:
+def differences(
+    loaded: LoadedPolicies, folder: Path, dsn: str, role: str = ROLE
+) -> tuple[LoadedPolicies, tuple[str, ...]]:
     """The same policies with what the database knows of the types, and one `file: sentence` for each difference.
 
-    Raises DatabaseFault.
+    What is only worth knowing is added to the warnings. Raises DatabaseFault.
     """
-    found = examine(dsn, loaded.policies.by_name.values())
+    found = examine(dsn, loaded.policies.by_name.values(), role)
     lines = tuple(_line(folder, name, sentence) for name, sentence in found.differences)
-    return replace(loaded, policies=PolicySet.of(found.policies)), lines
+    notes = tuple(_line(folder, name, sentence) for name, sentence in found.notes)
+    return replace(loaded, policies=PolicySet.of(found.policies), warnings=(*loaded.warnings, *notes)), lines
 
 
 def load_against(dsn: str | None, folder: Path, limits: RuleLimits, *, strict: bool) -> LoadedPolicies:

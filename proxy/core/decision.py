@@ -115,7 +115,7 @@ def decide(
     whole: bool = False,
 ) -> Decision:
     """Judges a request. The first refusal is the last verdict, unless the `whole` of the rules shall be heard."""
-    verdicts, evaluation, policy = _considered(request, claims, policies, limits)
+    verdicts, evaluation, policy = considered(request, claims, policies, limits)
     if evaluation is None:
         return Decision(verdicts, policy)
     found = [*verdicts]
@@ -130,7 +130,7 @@ def decide(
     return Decision(tuple(found), policy, evaluation.grant.name, shape)
 
 
-def _considered(
+def considered(
     request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits
 ) -> tuple[tuple[Verdict, ...], Evaluation | None, str]:
     """The policy, the token's claims, the grant and the narrows in force: their verdicts, and what comes of them."""
@@ -170,8 +170,8 @@ def columns(evaluation: Evaluation) -> tuple[str, ...]:
     names = split_list(asked, len(grant.columns))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
-    if not set(names) <= set(grant.columns):
-        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant")
+    if others := [name for name in names if name not in grant.columns]:
+        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant", about=", ".join(others))
     return tuple(column for column in grant.columns if column in names or column in policy.key)
 
 
@@ -204,7 +204,7 @@ def predicate(evaluation: Evaluation) -> Predicate:
     try:
         return _conjoined(evaluation, request.where, request.params or {}, frozenset(), live=True)
     except FilterFault as fault:
-        raise _filter_refusal(evaluation, "where", fault) from None
+        raise _filter_refusal(evaluation, "where", fault, request.where) from None
 
 
 def subset(evaluation: Evaluation) -> AuthorizedSubset | None:
@@ -221,7 +221,7 @@ def subset(evaluation: Evaluation) -> AuthorizedSubset | None:
     try:
         page = _conjoined(evaluation, asked.where, asked.params, asked.arrays)
     except FilterFault as fault:
-        raise _filter_refusal(evaluation, "subset where", fault) from None
+        raise _filter_refusal(evaluation, "subset where", fault, asked.where) from None
     return AuthorizedSubset(page, _order(evaluation, asked), asked.limit, asked.offset)
 
 
@@ -259,14 +259,19 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
             Code.filter_forbidden,
             "The filter uses a column that cannot be filtered in this shape.",
             reason=f"not in filter_safe: {', '.join(sorted(unsafe))}",
+            about=", ".join(sorted(unsafe)),
         )
 
 
-def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault) -> Refusal:
-    code = _FILTER_CODES[fault.kind]
+def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault, text: str | None) -> Refusal:
+    code, about = _FILTER_CODES[fault.kind], (text or "")[fault.position :][:_SHOWN]
     if code is Code.filter_column_forbidden and not evaluation.grant.filter:
-        return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
-    return Refusal(code, f"{place}, {fault}")
+        return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}", about=about)
+    return Refusal(code, f"{place}, {fault}", about=about)
+
+
+_SHOWN = 40
+"""So many characters of a filter show where it is refused."""
 
 
 _FILTER_CODES: Mapping[str, Code] = {
@@ -283,4 +288,4 @@ def _order(evaluation: Evaluation, asked: Subset) -> str | None:
         return filters.order_by(asked.order_by, frozenset(evaluation.grant.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
-        raise Refusal(code, f"order_by, {fault}") from None
+        raise Refusal(code, f"order_by, {fault}", about=asked.order_by[fault.position :][:_SHOWN]) from None

@@ -1,7 +1,9 @@
-"""What a database says of its tables, held against a policy: columns, key, types, collations."""
+"""What a database says of its tables, held against a policy: columns, key, types, collations, publication and
+rights."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from proxy.core.agreement import KnownTypes, Types, contradictions
 from proxy.core.identifiers import Table
@@ -9,21 +11,46 @@ from proxy.core.policy import Policy
 from proxy.core.suggestions import did_you_mean
 from proxy.core.types import ColumnType
 
+TableKind = Literal["table", "view", "materialized view", "foreign table", "partition"]
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
-    """A column as the database has it. Under a collation that is not deterministic, different texts may be equal."""
+    """A column as the database has it. Under a collation that is not deterministic, different texts may be equal.
+
+    `readable` is whether Electric's role may read it, None where there is no such role.
+    """
 
     type: ColumnType
     deterministic: bool = True
+    not_null: bool = False
+    generated: bool = False
+    readable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key: columns that hold a key of another table."""
+
+    columns: tuple[str, ...]
+    table: Table
+    referenced: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A table as the database has it; `key` is the primary key in its order, empty without one."""
+    """A table as the database has it; `key` is the primary key in its order, empty without one.
+
+    `published` are the columns that Electric's publication carries, None if there is no such publication.
+    """
 
     columns: Mapping[str, ColumnFacts]
     key: tuple[str, ...]
+    kind: TableKind = "table"
+    full_identity: bool = True
+    published: frozenset[str] | None = None
+    references: tuple[Reference, ...] = ()
+    partition_of: Table | None = None
 
     @property
     def types(self) -> Types:
@@ -33,20 +60,28 @@ class TableFacts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing in which a policy and the database differ; an `unsafe` one makes its shape refuse every request."""
+    """One thing in which a policy and the database differ; an `unsafe` one makes its shape refuse every request.
+
+    A `note` is no difference: something that the policy's author should know.
+    """
 
     sentence: str
     unsafe: bool = False
+    note: bool = False
 
 
 Facts = Mapping[Table, TableFacts]
 
+SERVED: Final = ("table", "partition")
+"""The kinds that Electric makes shapes of."""
 
-def findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
-    """Everything in which the policy and the database differ."""
+
+def findings(policy: Policy, facts: Facts, role: str = "electric") -> Iterator[Finding]:
+    """Everything in which the policy and the database differ; `role` is what Electric reads as."""
     table = facts.get(policy.table)
-    if table is None:
-        yield Finding(f"the database has no table {policy.table.quoted}")
+    if table is None or table.kind not in SERVED:
+        what = "" if table is None else f": it is a {table.kind}"
+        yield Finding(f"the database has no table {policy.table.quoted}{what}")
         return
     yield from _columns(policy, table)
     if set(policy.key) != set(table.key):
@@ -54,6 +89,9 @@ def findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
         yield Finding(f"key is {', '.join(policy.key)}, and the primary key of the table is {there}")
     yield from (Finding(f"types: {sentence}") for sentence in contradictions(policy.types, table.types))
     yield from (Finding(sentence, unsafe=True) for sentence in _unsafe(policy, facts))
+    yield from _published(policy, table)
+    if any(column.readable for found in facts.values() for column in found.columns.values()):
+        yield from _readable(policy, table, role)
 
 
 def examined(policy: Policy, facts: Facts) -> Policy:
@@ -77,6 +115,37 @@ def _columns(policy: Policy, table: TableFacts) -> Iterator[Finding]:
     named = {*policy.columns, *policy.key, *policy.types, *policy.predicate_columns, *policy.never}
     for column in sorted(named - table.columns.keys()):
         yield Finding(f"the table has no column {column}{did_you_mean(column, table.columns)}")
+    for column in sorted(table.columns.keys() - named):
+        yield Finding(f"the table has the column {column}, which neither columns nor never names", note=True)
+    for column in policy.columns:
+        if column in table.columns and table.columns[column].generated:
+            yield Finding(f"the column {column} is generated, and replication does not carry it", note=True)
+
+
+def _published(policy: Policy, table: TableFacts) -> Iterator[Finding]:
+    """What Electric's publication lacks, where there is one: without it Electric makes it by itself."""
+    if table.published is None:
+        return
+    if not table.published:
+        yield Finding("the publication of Electric does not have the table: its changes do not arrive")
+        return
+    needed = {*policy.columns, *policy.key, *policy.predicate_columns} & table.columns.keys()
+    for column in sorted(needed - table.published):
+        yield Finding(f"the publication of Electric does not carry the column {column}")
+    if not table.full_identity:
+        yield Finding("the replica identity is not FULL: Electric needs whole old rows")
+    elif {column for column, facts in table.columns.items() if not facts.generated} - table.published:
+        yield Finding("the publication lists columns beside replica identity FULL: UPDATE and DELETE fail", note=True)
+
+
+def _readable(policy: Policy, table: TableFacts, role: str) -> Iterator[Finding]:
+    """What Electric's role may not read and must, and what it may and need not."""
+    needed = {*policy.columns, *policy.key, *policy.predicate_columns}
+    for column, found in sorted(table.columns.items()):
+        if column in needed and found.readable is False:
+            yield Finding(f"the role {role} may not read the column {column}")
+        if column in policy.never and found.readable:
+            yield Finding(f"the role {role} may read the column {column}, which is in never", note=True)
 
 
 def _unsafe(policy: Policy, facts: Facts) -> Iterator[str]:

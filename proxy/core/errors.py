@@ -70,14 +70,16 @@ class Refusal(Exception):
     """The one way the proxy says no.
 
     `detail` is one sentence for the client, with nothing in it that the client did not say itself;
-    `reason` is for the log only and names the rule's exact cause.
+    `reason` is for the log only and names the rule's exact cause. `about` is the client's own word for what is refused,
+    a parameter or a column: for tools of the operator, and never logged.
     """
 
-    def __init__(self, code: Code, detail: str = "", *, reason: str = "") -> None:
+    def __init__(self, code: Code, detail: str = "", *, reason: str = "", about: str = "") -> None:
         super().__init__(code.name)
         self.code = code
         self.detail = detail or code.value.title
         self.reason = reason or self.detail
+        self.about = about
 
 
 def body(refusal: Refusal, request_id: str) -> bytes:

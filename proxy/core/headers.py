@@ -114,6 +114,11 @@ def response_fields(received: Headers, status: int, kind: Kind) -> Headers:
     return kept
 
 
+def listing() -> Headers:
+    """The headers of the list of shapes, but for CORS and the request id: it is one token's, and never kept."""
+    return [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store"), *_BASE, _VARY]
+
+
 def refusal(code: Code) -> Headers:
     """The headers of a refusal, but for CORS and the request id."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *_BASE, _VARY]

@@ -9,8 +9,10 @@ from proxy.core.errors import Code, Refusal
 from proxy.core.limits import Limits
 
 SHAPE = b"/v1/shape"
+LISTING = b"/v1/shapes"
 NAMED = re.compile(rb"/v1/shapes/(" + NAME.pattern.encode() + rb")")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+LISTING_METHODS = ("GET", "HEAD", "OPTIONS")
 
 _MEDIA_TYPE = re.compile(rb"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _ONCE = (b"host", b"origin", b"content-type", b"if-none-match", b"traceparent", b"content-length", b"transfer-encoding")
@@ -35,7 +37,8 @@ def check_query(query: bytes, limits: Limits) -> None:
 
 @dataclass(slots=True)
 class Inbound:
-    """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`."""
+    """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`; `listing` is
+    whether it asks which shapes there are."""
 
     method: str
     path: bytes
@@ -45,6 +48,7 @@ class Inbound:
     repeated: frozenset[bytes]
     http_version: str
     name: str | None = None
+    listing: bool = False
 
     @classmethod
     def of(cls, method: str, target: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> "Inbound":
@@ -68,6 +72,7 @@ class Inbound:
         inbound = cls.of("GET", target, "1.1", ())
         named = NAMED.fullmatch(inbound.path)
         inbound.name = None if named is None else named[1].decode()
+        inbound.listing = inbound.path == LISTING
         return inbound
 
     @property
@@ -77,9 +82,15 @@ class Inbound:
 
     def route(self) -> None:
         """Finds the shape's name. Raises Refusal for every other path and method."""
-        self.name = shape_name(self.path)
-        if self.method not in METHODS:
-            raise Refusal(Code.method_not_allowed, reason="method outside GET, HEAD, POST, OPTIONS")
+        self.listing = self.path == LISTING
+        self.name = None if self.listing else shape_name(self.path)
+        if self.method not in self.methods:
+            raise Refusal(Code.method_not_allowed, reason=f"method outside {', '.join(self.methods)}")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that its path takes."""
+        return LISTING_METHODS if self.listing else METHODS
 
     def check(self) -> None:
         """Refuses what the HTTP server lets through and two readers could read in two ways (RFC 9112 3.2, 6)."""
@@ -89,6 +100,8 @@ class Inbound:
             raise Refusal(Code.malformed_request, "This is no HTTP/1.1.")
         if not all(value.isascii() for value in self.headers.values()):
             raise Refusal(Code.malformed_request, "Header values must be ASCII.")
+        if self.listing and self.query:
+            raise Refusal(Code.unknown_parameter, "The list of shapes takes no parameters.")
         if self.method != "POST" and self._has_body():
             raise Refusal(Code.malformed_request, f"A {self.method} has no body.")
 

@@ -32,7 +32,7 @@ def pairs(raw: bytes, max_bytes: int, max_pairs: int = 512) -> dict[str, str]:
     for part in raw.split(b"&") if raw else ():
         key, value = _pair(part)
         if key in found:
-            raise Refusal(Code.repeated_parameter, reason=f"repeated parameter of {len(key)} characters")
+            raise Refusal(Code.repeated_parameter, reason=f"repeated parameter of {len(key)} characters", about=key)
         found[key] = value
     return found
 

@@ -122,9 +122,9 @@ def _refuse_unknown(given: Mapping[str, str], *, named: bool) -> None:
     for key in given:
         if key in _KNOWN or _PARAM_KEY.fullmatch(key):
             continue
-        raise Refusal(Code.unknown_parameter, "The proxy does not know one of the query's parameters.")
+        raise Refusal(Code.unknown_parameter, "The proxy does not know one of the query's parameters.", about=key)
     if named and "table" in given:
-        raise Refusal(Code.unknown_parameter, "A named shape takes no table.")
+        raise Refusal(Code.unknown_parameter, "A named shape takes no table.", about="table")
 
 
 def _table(given: Mapping[str, str], name: str | None) -> str | None:

@@ -229,6 +229,9 @@ class Exchange:
             body = self._body if self._method == "POST" else None
             self._arrived()
             self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
+            if self._asked().listing:
+                self._list()
+                return
             self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
             self._body = b""
         claims, request = self._trail.admitted()
@@ -399,11 +402,24 @@ class Exchange:
             return
         handler = self._handler
         self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
-        head, body = handler.responses.refusal(refusal, self._request_id)
+        head, body = handler.responses.refusal(refusal, self._request_id, self._asked().methods)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
         handler.decisions.refused(self._request_id, self._asked(), self._trail, refusal, self._loaded, handler.hashed)
+        self._finish()
+
+    def _list(self) -> None:
+        """Answers which shapes there are for this token. It takes a place, as every request does."""
+        handler, claims = self._handler, self._trail.claims
+        assert claims is not None  # noqa: S101 - for the type checker
+        handler.authorizer.check(claims)
+        handler.open_requests.enter(claims, self)
+        body = handler.authorizer.shapes(claims)
+        handler.open_requests.leave(self)
+        self._status = 200
+        self._sent_bytes = 0 if self._method == "HEAD" else len(body)
+        self._connection.respond(handler.responses.listing(body), self._cors, self._request_id.encode(), body)
         self._finish()
 
     def _preflight(self, origin: bytes | None) -> None:

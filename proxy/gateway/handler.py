@@ -13,7 +13,7 @@ from functools import partial
 from proxy.auth.callers import Caller
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
-from proxy.core.inbound import Inbound, check_query, shape_name
+from proxy.core.inbound import LISTING, Inbound, check_query, shape_name
 from proxy.core.trail import Trail
 from proxy.gateway.exchange import RELAYED, Context, Exchange
 from proxy.gateway.responses import UNREADABLE
@@ -53,6 +53,8 @@ class Handler(Context):
         started, trail = time.perf_counter(), Trail(known.claims)
         fault: Exception
         try:
+            if target.partition(b"?")[0] == LISTING:
+                return Exchange(self, connection, known.origin, target, known, trail)
             trail = self._requested(target, known.claims)
             cached = self.sharing.cached(trail.admitted()[1])
             if cached is not None:

@@ -1,12 +1,14 @@
 """Every response that is ours: refusals and preflights, with the headers that all clients get (CORS, request ids). What
 Electric answers is rendered in `sharing`, from the same tables of headers."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.headers import Origins
+from proxy.core.inbound import METHODS
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
 
@@ -38,12 +40,18 @@ class Responses:
         """The answer to a preflight."""
         return ResponseHead(204, self._origins.preflight(origin), None)
 
-    def refusal(self, refusal: Refusal, request_id: str) -> tuple[ResponseHead, bytes]:
-        """Head and body of a refusal."""
+    def listing(self, body: bytes) -> ResponseHead:
+        """The head of a list of shapes."""
+        return ResponseHead(200, headers.listing(), len(body))
+
+    def refusal(
+        self, refusal: Refusal, request_id: str, methods: Iterable[str] = METHODS
+    ) -> tuple[ResponseHead, bytes]:
+        """Head and body of a refusal of a request whose path takes these methods."""
         body = errors.body(refusal, request_id)
         fields = headers.refusal(refusal.code)
         if refusal.code is Code.method_not_allowed:
-            fields.append((b"allow", headers.METHODS))
+            fields.append((b"allow", ", ".join(methods).encode()))
         return ResponseHead(refusal.code.value.status, fields, len(body)), body
 
     def origin_in(self, received: bytes) -> FieldLines:

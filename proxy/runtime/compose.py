@@ -11,6 +11,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
+from proxy.audit.shadow import Shadow
 from proxy.auth import revocation
 from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
@@ -86,7 +87,8 @@ async def create_app(
         lambda: listener.figures(),
     )
     tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
-    decisions = Decisions(configuration.decision_log(settings), tell)
+    shadow = await _shadow(settings, tell)
+    decisions = Decisions(configuration.decision_log(settings), tell, shadow)
     async with (
         Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
@@ -100,7 +102,7 @@ async def create_app(
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
         tell(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
-        reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell)
+        reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell, shadow)
         watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
         watchers += _revoking(settings, authorizer, open_requests, tell)
         try:
@@ -109,6 +111,15 @@ async def create_app(
         finally:
             sharing.close()
             decisions.close()
+
+
+async def _shadow(settings: Settings, observe: Observe) -> Shadow | None:
+    """What judges by other policies as well, if the settings name any."""
+    if settings.shadow_policies is None:
+        return None
+    shadow = Shadow(settings.shadow_policies, settings.rule_limits, observe)
+    await shadow.reload()
+    return shadow
 
 
 def _authorizer(settings: Settings, served: Served) -> Authorizer:

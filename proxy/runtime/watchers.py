@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from proxy.audit.shadow import Shadow
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
@@ -24,9 +25,15 @@ class Reload:
     """Replaces what a running process judges by. Requests under way go on as they were admitted."""
 
     def __init__(
-        self, read: Callable[[], Rules], authorizer: Authorizer, readiness: Readiness, observe: Observe
+        self,
+        read: Callable[[], Rules],
+        authorizer: Authorizer,
+        readiness: Readiness,
+        observe: Observe,
+        shadow: Shadow | None = None,
     ) -> None:
         """`read` is run in a thread. It may raise PoliciesFault, KeysFault."""
+        self._shadow = shadow
         self._read = read
         self._authorizer = authorizer
         self._readiness = readiness
@@ -40,7 +47,12 @@ class Reload:
             await self.now()
 
     async def now(self) -> None:
-        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
+        """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed.
+
+        Shadow policies are read besides, whatever becomes of the others.
+        """
+        if self._shadow is not None:
+            await self._shadow.reload()
         try:
             loaded, ring = await asyncio.to_thread(self._read)
         except (PoliciesFault, KeysFault) as fault:

@@ -223,6 +223,39 @@ class DecisionMade:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowCompared:
+    """A decision was judged by the shadow policies: `same`, `wider`, `narrower`, `unclear`, `failed` or `skipped`."""
+
+    policy: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowDiffered:
+    """The shadow policies would decide otherwise; `changes` say how, without a value."""
+
+    request_id: str
+    policy: str
+    outcome: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowLoaded:
+    """The shadow policies that decisions are judged by as well, and the digest of their files."""
+
+    policies: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRejected:
+    """One reason why shadow policies were not loaded; earlier ones stay."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryMeasured:
     """A beat was started, given up or seen: the lags in seconds of those seen, the newest last, and since when (by
     the monotonic clock) the oldest one waits that has not come back."""
@@ -300,6 +333,10 @@ Observation = (
     | RevocationFaulty
     | DecisionsDropped
     | DecisionMade
+    | ShadowCompared
+    | ShadowDiffered
+    | ShadowLoaded
+    | ShadowRejected
     | DeliveryMeasured
     | ReplicationMeasured
     | LagKnown

@@ -46,6 +46,7 @@ METRICS: Final = (
     _gauge("open_request_places", "Open requests that count towards PROXY_MAX_OPEN_REQUESTS."),
     _gauge("up_to_date_age_seconds", "Time since an answer of the policy was up to date.", "policy", merge="least"),
     _counter("protocol_refusals", "Bytes that never became a request.", "code"),
+    _counter("shadow_decisions", "Decisions judged by PROXY_SHADOW_POLICIES too.", "policy", "outcome"),
     _counter("decisions_dropped", "Refusals not logged, beyond PROXY_DECISION_REFUSALS.", "code"),
     # Connections.
     _gauge("connections", "Client connections."),

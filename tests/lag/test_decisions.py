@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from proxy import settings
 from proxy.audit import decision_log as decisions
 from proxy.audit.decision_file import DecisionFile
+from proxy.audit.rate import PerMinute
 from proxy.auth import policy_loader as policy_files
 from proxy.cli import main
 from proxy.core.errors import Code, Refusal
@@ -192,7 +194,7 @@ def test_a_decision_that_comes_out_differently_by_other_policies_says_so(recorde
 
 def test_a_refused_token_leaves_nothing_to_decide_again(recorded: Path) -> None:
     result = explained("--decision", str(recorded), "--request-id", lines(recorded)[2]["request_id"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "refused before the rules, with token_invalid" in result.output
 
 
@@ -219,7 +221,7 @@ def test_without_a_query_and_without_a_decision_there_is_nothing_to_explain() ->
 def test_a_file_without_a_decision_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     result = explained("--decision", str(tmp_path / "file"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.count("\n") == 1
 
 
@@ -291,13 +293,13 @@ def test_a_line_that_is_longer_than_a_file_is_not_written(tmp_path: Path) -> Non
 
 
 def test_refusals_are_told_code_by_code_up_to_their_rate() -> None:
-    refusals = decisions.Refusals(60)
-    assert [refusals.may_be_told("a", 10.0) for _ in range(61)] == [True] * 60 + [False]
-    assert refusals.may_be_told("b", 10.0)
-    assert not refusals.may_be_told("a", 10.5)
-    assert refusals.may_be_told("a", 11.0)
-    assert not refusals.may_be_told("a", 11.0)
-    assert [refusals.may_be_told("a", 999.0) for _ in range(61)] == [True] * 60 + [False]
+    refusals = PerMinute(60)
+    assert [refusals.takes("a", 10.0) for _ in range(61)] == [True] * 60 + [False]
+    assert refusals.takes("b", 10.0)
+    assert not refusals.takes("a", 10.5)
+    assert refusals.takes("a", 11.0)
+    assert not refusals.takes("a", 11.0)
+    assert [refusals.takes("a", 999.0) for _ in range(61)] == [True] * 60 + [False]
 
 
 async def test_refusals_beyond_the_rate_are_counted_and_leave_others_their_place(
@@ -325,7 +327,7 @@ async def test_a_body_that_is_too_long_to_be_recorded_is_not_decided_again(
         page = {"where": "session_id = 's-bob'", "where_expr": "x" * 70_000}
         await client.post(proxy.shape(), headers=proxy.bearer(), json=page)
     result = explained("--decision", str(file))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "too long to be recorded" in result.output
 
 
@@ -342,3 +344,95 @@ def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, name: str, va
     (tmp_path / "keys.json").write_text("{}")
     with pytest.raises(SettingsFault, match=f"^{name}: .*{says}"):
         settings.load(environment("http://127.0.0.1:1", tmp_path / "keys.json") | {name: value})
+
+
+# Replaying a whole file by other policies.
+
+
+def replayed(log: Path, folder: Path, *options: str) -> Result:
+    """`shape-proxy replay` with these policies."""
+    return CliRunner().invoke(main, ["replay", str(log), "--policies", str(folder), *options])
+
+
+def changed(tmp_path: Path, name: str, *pairs: tuple[str, str]) -> Path:
+    """The shipped policies with one file changed."""
+    folder = tmp_path / "changed"
+    shutil.copytree(POLICIES, folder)
+    text = (folder / f"{name}.toml").read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def test_the_same_policies_change_nothing(recorded: Path) -> None:
+    result = replayed(recorded, POLICIES)
+    assert result.exit_code == 0, result.output
+    assert result.output == "4 decisions, 0 changes, 1 cannot be decided again\n"
+
+
+CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], int, str]] = {
+    "a column more": (
+        (('"client_message_id", "created_at"]', '"client_message_id", "created_at", "extra"]'),),
+        1,
+        "wider    acc-ada: chat_messages: gains the columns extra",
+    ),
+    "a column less": (
+        (('"client_message_id", ', ""),),
+        0,
+        "narrower acc-ada: chat_messages: loses the columns client_",
+    ),
+    "a conjunct more": (
+        (('"session_id = {session_id}"', "\"session_id = {session_id} AND role <> 'system'\""),),
+        0,
+        "narrower acc-ada: chat_messages: fewer rows: where ((",
+    ),
+    "another predicate": (
+        (('"session_id = {session_id}"', '"session_id = {session_id} OR account_id = {session_id}"'),),
+        1,
+        "unclear  acc-ada: chat_messages: a different predicate: where ((",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pairs", "code", "line"), CHANGES.values(), ids=CHANGES)
+def test_who_would_gain_or_lose_what_is_a_line(
+    recorded: Path, tmp_path: Path, pairs: tuple[tuple[str, str], ...], code: int, line: str
+) -> None:
+    folder = changed(tmp_path, "chat_messages", *pairs)
+    text = (folder / "chat_messages.toml").read_text()
+    head, cases = text.split("[[case]]", 1)[0], '[[case]]\nname = "{}"\nclaims = {{ {} }}\nrequest = "offset=-1"\n'
+    yes, no = cases.format("yes", 'session_id = "a"'), cases.format("no", "")
+    (folder / "chat_messages.toml").write_text(f'{head}{yes}expect = "allow"\n{no}expect = "claim_missing"\n')
+    result = replayed(recorded, folder)
+    assert result.exit_code == code, result.output
+    assert any(told.startswith(line) for told in result.output.splitlines()), result.output
+    told = json.loads(replayed(recorded, folder, "--json").output)
+    assert told["widens"] is (code == 1)
+    assert told["changes"][0]["subject"] == "acc-ada"
+
+
+def test_a_refusal_that_becomes_an_allowance_widens(recorded: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    refused = dict(lines(recorded)[0]) | {"code": "claim_missing", "sent": None, "rules": ["shape: claim_missing"]}
+    log.write_text(json.dumps(refused) + "\n")
+    result = replayed(log, POLICIES)
+    assert result.exit_code == 1
+    assert result.output.startswith("wider    acc-ada: chat_messages: allowed, was refused with claim_missing: id, ")
+
+
+def test_an_allowance_that_becomes_a_refusal_does_not(recorded: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    shutil.copy(POLICIES / "todos.toml", folder)
+    result = replayed(recorded, folder)
+    assert result.exit_code == 0
+    assert "narrower acc-ada: chat_messages: refused with shape_forbidden, was allowed" in result.output
+
+
+def test_a_file_without_inputs_is_one_line(recorded: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(json.dumps({key: value for key, value in lines(recorded)[0].items() if key != "inputs"}))
+    result = replayed(log, POLICIES)
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)

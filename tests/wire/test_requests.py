@@ -141,7 +141,6 @@ PATHS = [
     "/live",
     "/ready",
     "/metrics",
-    "/v1/shapes",
     "/v1/shapes/",
     "/v1/shapes//",
     "/v1/shapes/CHAT_MESSAGES",

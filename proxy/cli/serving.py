@@ -1,0 +1,34 @@
+"""serve and demo: the commands that run until they are ended."""
+
+import sys
+
+import click
+
+from proxy import settings
+from proxy.cli.exits import COULD_NOT_RUN, faults_are_lines
+
+
+@click.command()
+def serve() -> None:
+    """Serve clients on PROXY_LISTEN, and /live, /ready, /metrics on PROXY_ADMIN_LISTEN."""
+    from proxy.runtime import server  # the event loop is not needed to check or mint
+
+    with faults_are_lines():
+        sys.exit(server.run(settings.load()))
+
+
+@click.command()
+@click.option("--clients", type=click.IntRange(0, 10_000), default=0, help="Live clients that share, to watch.")
+def demo(clients: int) -> None:
+    """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
+    click.echo("shape-proxy demo: starting …")
+    try:
+        from proxy.demo.demo import DemoFault, run
+    except ModuleNotFoundError as missing:
+        click.echo(f"Error: {missing}: pip install 'shape-proxy[sandbox]'", err=True)
+        sys.exit(COULD_NOT_RUN)
+    try:
+        run(clients)
+    except DemoFault as fault:
+        click.echo(str(fault), err=True)
+        sys.exit(COULD_NOT_RUN)

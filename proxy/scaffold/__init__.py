@@ -1,0 +1,1 @@
+"""A first set of policies, keys and settings for a database that is there."""
