@@ -1,5 +1,6 @@
 """The command line: serve, check, explain, mint, demo. Whatever is wrong is one line, and exit 1."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +15,14 @@ from proxy import settings
 from proxy.audit import explain as explanation
 from proxy.audit import replay
 from proxy.audit.replay import Inputs, Recorded, Replay, ReplayFault
+from proxy.auth import jwks, tokens
 from proxy.auth import policy_loader as policy_files
-from proxy.auth import tokens
 from proxy.auth.database_check import DatabaseFault
+from proxy.auth.issuers import Issuer
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.auth.revocation import RevocationFault
+from proxy.auth.trust import Trust
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.rule_limits import RuleLimits
@@ -167,8 +170,8 @@ def _claims(token: str | None, claims: str | None) -> Claims:
         text = Path(claims[1:]).read_text("utf-8") if claims.startswith("@") else claims
         return Claims("explain", float("inf"), _object("--claims", text))
     said = settings.load()
-    verifier = tokens.Verifier(KeyRing.read(said.token_keys), configuration.token_rules(said))
-    return verifier.verify([_bytes(f"Bearer {token}")])
+    trust = asyncio.run(jwks.fetched(Trust.read(configuration.issuers(said))))
+    return tokens.Verifier(trust, configuration.token_bounds(said)).verify([_bytes(f"Bearer {token}")])
 
 
 def _object(option: str, text: str) -> dict[str, Any]:
@@ -190,20 +193,28 @@ def _bytes(argument: str) -> bytes:
 @click.option("--subject", "--sub", required=True, help="Who the token is for.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A text claim; may be repeated.")
 @click.option("--json-claims", default="{}", help="More claims, as a JSON object.")
+@click.option("--issuer", help="Of PROXY_ISSUERS, the one to mint for; the first with a private key if left out.")
 @click.option("--seconds", type=int, help="How long it lives; the longest permitted if left out.")
-def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int | None) -> None:
-    """Print a token signed with the first private key of PROXY_TOKEN_KEYS: for development and tests."""
+def mint(subject: str, claims: tuple[str, ...], json_claims: str, issuer: str | None, seconds: int | None) -> None:
+    """Print a token signed with the first private key of an issuer's key file: for development and tests."""
     if not all("=" in claim for claim in claims):
         raise click.UsageError("--claim must be NAME=VALUE")
     said = dict(claim.partition("=")[::2] for claim in claims) | _object("--json-claims", json_claims)
     with _faults_are_lines():
-        used = settings.load()
-        ring = KeyRing.read(used.token_keys)
-        wanted = used.token_max_seconds if seconds is None else seconds
-        if wanted > used.token_max_seconds:
-            most = f"{settings.variable('token_max_seconds')} permits {used.token_max_seconds}"
-            raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most}")
-        click.echo(tokens.mint(ring, configuration.token_rules(used), subject, said, wanted))
+        used, ring = _signing(Trust.read(configuration.issuers(settings.load())), issuer)
+        most = used.max_seconds
+        wanted = most if seconds is None else seconds
+        if wanted > most:
+            raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most} are permitted")
+        click.echo(tokens.mint(ring, used, subject, said, wanted))
+
+
+def _signing(trust: Trust, name: str | None) -> tuple[Issuer, KeyRing]:
+    """The issuer of this name, or the first, that has a private key in a file. Raises KeysFault."""
+    for trusted in trust.by_name.values():
+        if name in (None, trusted.issuer.name) and trusted.ring is not None and trusted.ring.signing is not None:
+            return trusted.issuer, trusted.ring
+    raise KeysFault("there is no private key to sign with" if name is None else f"no private key to sign with: {name}")
 
 
 @main.command()

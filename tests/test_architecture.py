@@ -57,9 +57,9 @@ PURE = (
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key"}),
-    "httpx": frozenset({"proxy.health.electric_probe", "proxy.runtime.workers"}),
-    "jwt": frozenset({"proxy.auth.keys", "proxy.auth.tokens"}),
-    "tomllib": frozenset({"proxy.auth.policy_loader"}),
+    "httpx": frozenset({"proxy.auth.jwks", "proxy.health.electric_probe", "proxy.runtime.workers"}),
+    "jwt": frozenset({"proxy.auth.compact", "proxy.auth.keys", "proxy.auth.tokens"}),
+    "tomllib": frozenset({"proxy.auth.issuers", "proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
             "proxy.telemetry.metrics",

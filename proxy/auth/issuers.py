@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from proxy.auth.compact import ALGORITHMS
+from proxy.auth.keys import KeysFault
 from proxy.core.suggestions import did_you_mean
 
 TYP = "electric-shape+jwt"
@@ -33,7 +34,7 @@ LEEWAY_SECONDS = 10.0
 _URL = re.compile(r"https?://[!-~]+")  # visible ASCII
 
 
-class IssuersFault(Exception):
+class IssuersFault(KeysFault):
     """The issuers cannot be used; `lines` are one `file: sentence` each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -112,9 +113,9 @@ def _values(value: Any) -> Any:
 
 
 def _keys(text: str, info: ValidationInfo) -> str:
-    source = source_of_keys(text)
-    if isinstance(source, Path) and not (info.context / source).is_file():
-        raise ValueError(f"there is no file {info.context / source}")
+    source, folder = source_of_keys(text), info.context
+    if isinstance(source, Path) and isinstance(folder, Path) and not (folder / source).is_file():
+        raise ValueError(f"there is no file {folder / source}")
     return text
 
 

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth.authorizer import Authorizer
+from proxy.auth.tokens import UnknownKey
 from proxy.core.errors import Code, Refusal
 from proxy.core.inbound import Inbound
 from proxy.core.request import Kind
@@ -43,6 +44,9 @@ from proxy.telemetry.events import Observe, ProtocolRefused, RequestEnded, Reque
 
 CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
+
+KEY_SECONDS: Final = 20.0
+"""How long a request waits for the key of its token: for the next fetch to be permitted, and for its answer."""
 
 UPSTREAM_BROKE: Final = "upstream_broke"
 
@@ -122,6 +126,7 @@ class Exchange:
 
     __slots__ = (
         "_at_boundary",
+        "_awaiting",
         "_body",
         "_code",
         "_connection",
@@ -141,6 +146,7 @@ class Exchange:
         "_status",
         "_subject_arriving",
         "_trail",
+        "_unknown",
         "_up_to_date",
         "if_none_match",
         "place",
@@ -168,6 +174,8 @@ class Exchange:
         self._code, self._reason = "ok", ""
         self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
+        self._awaiting = False
+        self._unknown: UnknownKey | None = None
         self.if_none_match: bytes | None = None
         self.place = self.taken = 0
         self.started = False
@@ -196,11 +204,14 @@ class Exchange:
             self._preflight()
             return
         inbound.check()
-        claims = self._handler.authorizer.identify(inbound, self._trail)
+        try:
+            subject = self._handler.authorizer.identify(inbound, self._trail).subject
+        except UnknownKey:
+            subject = ""  # the key may be known when the request is whole; all such bodies count as one subject's
         if inbound.method == "POST":
             inbound.check_media_type()
-            self._handler.open_requests.arriving(claims.subject)
-            self._subject_arriving = claims.subject
+            self._handler.open_requests.arriving(subject)
+            self._subject_arriving = subject
 
     def _admit(self) -> None:
         handler, inbound = self._handler, self._inbound
@@ -225,11 +236,41 @@ class Exchange:
         """Takes one step; a refusal is answered, and so is a fault of ours. Says whether there is more to do."""
         try:
             step()
+        except UnknownKey as unknown:
+            self._await_key(unknown)
         except Refusal as refusal:
             self._refuse(refusal)
         except Exception as fault:  # a bug of ours: fail closed, and say so in the log
             self._refuse(Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}"))
         return not self._over
+
+    # A token whose key may become known.
+
+    def _await_key(self, unknown: UnknownKey) -> None:
+        """Holds the request until the issuer's keys have been fetched again, once."""
+        handler = self._handler
+        try:
+            if self._body:  # which takes its room for as long as it is held
+                handler.open_requests.arriving("")
+                self._subject_arriving = ""
+            held = self._unknown is None and handler.authorizer.await_key(unknown, self._fetched)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if not held:
+            self._refuse(unknown)
+            return
+        self._unknown, self._awaiting = unknown, True
+        self._connection.expect(handler.loop.time() + KEY_SECONDS)
+
+    def _fetched(self, fetched: bool) -> None:
+        """The fetch is over, whether it brought keys or not."""
+        self._awaiting = False
+        self._connection.expect(NEVER)
+        if fetched:
+            self._guarded(self._admit)
+        else:
+            self._refuse(Refusal(Code.keys_unavailable))
 
     # What the answer brings.
 
@@ -320,8 +361,11 @@ class Exchange:
         self._finish()
 
     def expired(self) -> None:
-        """The token is over."""
-        self.stop(End.token_over)
+        """The token is over, or its key did not become known in time."""
+        if self._awaiting:
+            self._refuse(Refusal(Code.keys_unavailable))
+        else:
+            self.stop(End.token_over)
 
     def stalled(self) -> None:
         """The client does not read; its connection has been reset."""
@@ -384,6 +428,8 @@ class Exchange:
         if self._over:
             return
         self._over = True
+        if self._unknown is not None:
+            self._handler.authorizer.leave_key(self._unknown, self._fetched)
         self._leave()  # whoever is over is subscribed to nothing: its connection is the next exchange's
         self._arrived()
         if self._opened:

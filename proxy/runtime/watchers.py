@@ -4,13 +4,20 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.auth.authorizer import Authorizer
-from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.jwks import KeySources
+from proxy.auth.keys import KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
+from proxy.auth.trust import Trust
 from proxy.health.readiness import Readiness
 from proxy.telemetry.events import KeysLoaded, Observe, PoliciesLoaded, PoliciesRejected, PolicyWarned, ReloadRefused
 
-Rules = tuple[LoadedPolicies, KeyRing]
-"""Policies and keys, as they were read together."""
+Rules = tuple[LoadedPolicies, Trust]
+"""Policies, and issuers with their keys, as they were read together."""
+
+
+def observe_keys(trust: Trust, observe: Observe) -> None:
+    """Reports the keys that are in force now."""
+    observe(KeysLoaded(trust.usable, trust.skipped))
 
 
 def observe_loaded(loaded: LoadedPolicies, observe: Observe) -> None:
@@ -24,11 +31,17 @@ class Reload:
     """Replaces what a running process judges by. Requests under way go on as they were admitted."""
 
     def __init__(
-        self, read: Callable[[], Rules], authorizer: Authorizer, readiness: Readiness, observe: Observe
+        self,
+        read: Callable[[], Rules],
+        authorizer: Authorizer,
+        sources: KeySources,
+        readiness: Readiness,
+        observe: Observe,
     ) -> None:
         """`read` is run in a thread. It may raise PoliciesFault, KeysFault."""
         self._read = read
         self._authorizer = authorizer
+        self._sources = sources
         self._readiness = readiness
         self._observe = observe
 
@@ -42,14 +55,16 @@ class Reload:
     async def now(self) -> None:
         """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed."""
         try:
-            loaded, ring = await asyncio.to_thread(self._read)
+            loaded, trust = await asyncio.to_thread(self._read)
         except (PoliciesFault, KeysFault) as fault:
             lines = str(fault).splitlines()
             self._observe(PoliciesRejected(len(lines)))
             for line in lines:
                 self._observe(ReloadRefused(line))
             return
-        self._authorizer.replace(loaded, ring)
+        self._sources.follow(trust.issuers)
+        trust = self._sources.completed(trust)
+        self._authorizer.replace(loaded, trust)
         self._readiness.policies = len(loaded.policies.by_name)
         observe_loaded(loaded, self._observe)
-        self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
+        observe_keys(trust, self._observe)

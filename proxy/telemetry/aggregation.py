@@ -37,6 +37,7 @@ STATES: Mapping[str, Fold] = {
     "shape_proxy_electric_state": _most,
     "shape_proxy_policies": _most,
     "shape_proxy_token_keys": _most,
+    "shape_proxy_key_set_age_seconds": _most,
     "shape_proxy_revocations": _most,
     "shape_proxy_revocation_faults": _most,
     "shape_proxy_policies_info": _most,

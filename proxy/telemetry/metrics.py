@@ -1,5 +1,6 @@
 """Every metric, and how observations become them. Labels come from closed sets: policies, kinds, codes, states."""
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,9 @@ from proxy.telemetry.events import (
     ClientFilterRefused,
     DecisionsDropped,
     ElectricSeen,
+    KeysFetched,
     KeysLoaded,
+    KeysNotFetched,
     Observation,
     OwnFilterRefused,
     PoliciesLoaded,
@@ -43,6 +46,7 @@ KINDS = tuple(kind.value for kind in Kind)
 PROTOCOL_CODES = tuple(
     code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout, Code.overloaded)
 )
+KEY_FETCHES = ("fetched", "failed")
 STATUSES = ("200", "304", "400", "409", "500", "503")
 FILTER_STATUSES = ("400", "500")
 """Electric's answers that a client's filter may be the reason of."""
@@ -71,6 +75,7 @@ class Metrics:
         max_open_requests: int = 0,
         sharing: Callable[[], Mapping[str, int]] = share_metrics.nothing,
         connections: Callable[[], Mapping[str, int]] = no_connections,
+        key_set_age: Callable[[], float] = lambda: math.nan,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they do not add up over workers
         self.registry = CollectorRegistry()
@@ -78,6 +83,7 @@ class Metrics:
         self._define()
         self._open_streams.set_function(open_streams)
         self._streams_limit.set(max_open_requests)
+        self._define_keys(key_set_age)
         self._healthy_at = time.monotonic()
         self._healthy_age.set_function(lambda: time.monotonic() - self._healthy_at)
         self._define_connections(connections)
@@ -109,6 +115,8 @@ class Metrics:
             ShapesChanged: lambda seen: self._shapes.set(seen.available),
             PoliciesLoaded: self._policies_loaded,
             KeysLoaded: self._keys_loaded,
+            KeysFetched: lambda _: self._key_fetches.labels("fetched").inc(),
+            KeysNotFetched: lambda _: self._key_fetches.labels("failed").inc(),
             RevocationsRead: self._revocations_read,
             DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
             PoliciesRejected: lambda _: self._policies_rejected.set(1),
@@ -155,7 +163,6 @@ class Metrics:
         self._shapes = gauge("shapes_available", "1 until Electric fails at several shape requests in a row.")
         self._shapes.set(1)
         self._policies = gauge("policies", "Policies in force.")
-        self._keys = gauge("token_keys", "Keys of PROXY_TOKEN_KEYS: usable, or skipped.", ["state"])
         self._policies_rejected = gauge("policies_rejected", "1 while new policies were rejected, and old ones serve.")
         self._policies_info = gauge("policies_info", "The digest of the policies in force.", ["digest"])
         self._revocations = gauge("revocations", "Subjects and tokens that are revoked.")
@@ -164,6 +171,19 @@ class Metrics:
             "decisions_dropped_total", "Refusals not logged, beyond PROXY_DECISION_REFUSALS.", ["code"]
         )
         self._build = gauge("build_info", "The running version.", ["version", "python"])
+
+    def _define_keys(self, age: Callable[[], float]) -> None:
+        registry = self.registry
+        self._keys = Gauge(
+            "shape_proxy_token_keys", "Keys of all issuers: usable, or skipped.", ["state"], registry=registry
+        )
+        self._key_fetches = Counter(
+            "shape_proxy_key_fetches_total", "Fetches of key sets by their result.", ["result"], registry=registry
+        )
+        oldest = Gauge(
+            "shape_proxy_key_set_age_seconds", "Time since the oldest fetched key set was fetched.", registry=registry
+        )
+        oldest.set_function(age)
 
     def _define_connections(self, figures: Callable[[], Mapping[str, int]]) -> None:
         for name, key, meaning in CONNECTIONS:
@@ -195,6 +215,8 @@ class Metrics:
                 self._answers.labels(kind, status)
         for state in STATES:
             self._electric.labels(state)
+        for result in KEY_FETCHES:
+            self._key_fetches.labels(result)
         for code in PROTOCOL_CODES:
             self._protocol.labels(code)
         for refusal in Code:  # a refusal before the gate has neither policy nor kind
