@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import fields
+from pathlib import Path
 
 from proxy.audit.decision_log import DecisionLogConfig
 from proxy.auth import issuers as issuers_files
@@ -41,6 +42,12 @@ def issuers(settings: Settings) -> tuple[Issuer, ...]:
     Raises IssuersFault, SettingsFault.
     """
     return (own_issuer(settings),) if settings.issuers is None else issuers_files.read(settings.issuers)
+
+
+def issuer_files(settings: Settings) -> tuple[Path, ...]:
+    """The files that say whose tokens are believed, by which keys. Raises IssuersFault, SettingsFault."""
+    own = () if settings.issuers is None else (settings.issuers,)
+    return (*own, *(issuer.keys for issuer in issuers(settings) if isinstance(issuer.keys, Path)))
 
 
 def own_issuer(settings: Settings) -> Issuer:
