@@ -70,7 +70,7 @@ class Origins:
             return []
         echoed = b"*" if b"*" in self.allowed else origin
         fields = [(b"access-control-allow-origin", echoed), (b"access-control-expose-headers", EXPOSED)]
-        if self.credentials and echoed == origin:
+        if self.credentials and b"*" not in self.allowed:
             fields += [(b"access-control-allow-credentials", b"true"), (b"vary", b"cookie")]
         return fields
 
