@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from proxy.auth.database_check import DatabaseFault, examine
 from proxy.core import upstream
+from proxy.core.checks import CHECKS
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
+from proxy.core.draft import Check
 from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
-from proxy.core.policy import CHECKS, Check, Policy, PolicyFault, PolicySet
+from proxy.core.policy import Policy, PolicyFault, PolicySet
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 

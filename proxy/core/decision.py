@@ -12,7 +12,8 @@ from proxy.core import filters
 from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
-from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
+from proxy.core.filters import ClaimValue, Condition, FilterFault, FilterLimits, Predicate
+from proxy.core.grants import Grant, Values, refused
 from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
@@ -33,8 +34,8 @@ class AuthorizedSubset:
 class AuthorizedShape:
     """What may be sent upstream: every part of it comes from the policy, or passed it.
 
-    `bound` are the columns that every row must hold at one value. Two of them are never equal: what is remembered of
-    one is remembered by identity, without hashing its parts.
+    `bound` are the columns that every row must hold at one value, or at one of several. Two shapes are never equal:
+    what is remembered of one is remembered by identity, without hashing its parts.
     """
 
     policy: Policy
@@ -44,7 +45,7 @@ class AuthorizedShape:
     log: str
     predicate: Predicate
     subset: AuthorizedSubset | None
-    bound: Mapping[str, str]
+    bound: Mapping[str, ClaimValue]
 
     @property
     def filtered(self) -> bool:
@@ -54,17 +55,19 @@ class AuthorizedShape:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A request before its judges: the policy that it falls under, and the predicates in force with their values."""
+    """A request before its judges: the policy and the grant that it falls under, and the predicates in force with
+    their values."""
 
     request: ShapeRequest
     policy: Policy
+    grant: Grant
     enforced: tuple[Condition, ...]
-    values: Mapping[str, str]
+    values: Values
     filter_limits: FilterLimits
 
     @property
-    def bound(self) -> dict[str, str]:
-        """The columns that the policy holds to one value, with the value."""
+    def bound(self) -> dict[str, ClaimValue]:
+        """The columns that the grant holds to one value, or to one of a list, with these."""
         pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
         return {column: self.values[claim] for column, claim in pairs}
 
@@ -101,14 +104,28 @@ def explain(
 def consider(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits) -> Evaluation:
     """The evaluation that this request asks for. Raises Refusal if there is no such shape or a claim does not fit."""
     policy = _policy(request, policies)
-    narrow = [part for part in policy.narrow if part.claim.name in claims.values]
+    values = bind(policy.claims, claims)
+    grant = _grant(policy, values)
+    narrow = [part for part in grant.narrow if part.claim.is_in(claims)]
     return Evaluation(
         request=request,
         policy=policy,
-        enforced=(policy.where, *(part.where for part in narrow)),
-        values=bind([*policy.claims, *(part.claim for part in narrow)], claims),
+        grant=grant,
+        enforced=(grant.rows, *(part.where for part in narrow)),
+        values=values | bind([part.claim for part in narrow], claims),
         filter_limits=limits,
     )
+
+
+def _grant(policy: Policy, values: Values) -> Grant:
+    """The first grant that is for a token with these values. Raises Refusal."""
+    passed_over: dict[str, Refusal] = {}
+    for grant in policy.grants:
+        refusal = grant.refusal(values)
+        if refusal is None:
+            return grant
+        passed_over[grant.name] = refusal
+    raise refused(passed_over)
 
 
 def _policy(request: ShapeRequest, policies: PolicySet) -> Policy:
@@ -127,22 +144,23 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that leave: the policy's, or those of them that the client names, and always the key."""
-    policy, asked = evaluation.policy, evaluation.request.columns
+    """The columns that leave: the grant's, or those of them that the client names, and always the key."""
+    policy, grant, asked = evaluation.policy, evaluation.grant, evaluation.request.columns
     if asked is None:
-        return policy.columns
-    names = split_list(asked, len(policy.columns))
+        return grant.columns
+    names = split_list(asked, len(grant.columns))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
-    if not set(names) <= set(policy.columns):
-        raise Refusal(Code.column_forbidden, reason="a column that is not in the policy")
-    return tuple(column for column in policy.columns if column in names or column in policy.key)
+    if not set(names) <= set(grant.columns):
+        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant")
+    return tuple(column for column in grant.columns if column in names or column in policy.key)
 
 
 def queryable(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that Electric lets a subset test: the policy's, and for a subset those of its predicate."""
-    tested = evaluation.policy.predicate_columns if evaluation.request.subset else frozenset()
-    return (*evaluation.policy.columns, *sorted(tested - set(evaluation.policy.columns)))
+    """The columns that Electric lets a subset test: the grant's, and for a subset those of its predicate."""
+    grant = evaluation.grant
+    tested = grant.predicate_columns if evaluation.request.subset else frozenset()
+    return (*grant.columns, *sorted(tested - set(grant.columns)))
 
 
 def replica(evaluation: Evaluation) -> str:
@@ -205,9 +223,9 @@ def _conjoined(
 
 def _client_filter(evaluation: Evaluation, text: str, params: Mapping[int, str]) -> Condition | None:
     """The client's filter without the parts that only repeat the policy."""
-    allowed = evaluation.policy.client.filter
-    condition = filters.parse(text, evaluation.policy.testable, evaluation.filter_limits)
-    left = filters.drop_repeats(condition, evaluation.bound, params, allowed)
+    grant = evaluation.grant
+    condition = filters.parse(text, grant.testable, evaluation.filter_limits)
+    left = filters.drop_repeats(condition, evaluation.bound, params, grant.filter)
     if left is not None and any(map(has_subselect, evaluation.enforced)):
         _check_beside_select(left, evaluation.policy.client.filter_safe)
     return left
@@ -227,7 +245,7 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
 
 def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault) -> Refusal:
     code = _FILTER_CODES[fault.kind]
-    if code is Code.filter_column_forbidden and not evaluation.policy.client.filter:
+    if code is Code.filter_column_forbidden and not evaluation.grant.filter:
         return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
     return Refusal(code, f"{place}, {fault}")
 
@@ -243,7 +261,7 @@ def _order(evaluation: Evaluation, asked: Subset) -> str | None:
     if asked.order_by is None:
         return None
     try:
-        return filters.order_by(asked.order_by, frozenset(evaluation.policy.columns))
+        return filters.order_by(asked.order_by, frozenset(evaluation.grant.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
         raise Refusal(code, f"order_by, {fault}") from None

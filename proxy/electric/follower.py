@@ -13,6 +13,7 @@ from proxy.core import filters, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
+from proxy.core.grants import Grant
 from proxy.core.handles import TrustedPosition
 from proxy.core.identifiers import Table, quote
 from proxy.core.limits import Limits
@@ -71,7 +72,8 @@ class Followed:
         """The policy for all its rows."""
         key = self.columns[0]
         every_row = filters.parse_policy(f"{quote(key)} IS NOT NULL", frozenset())
-        return Policy(self.name, self.table, (key,), self.columns, every_row, (), (), NO_RIGHTS, ())
+        grant = Grant("", (), every_row, (), self.columns, None, (), every_row)
+        return Policy(self.name, self.table, (key,), self.columns, (), (grant,), NO_RIGHTS, ())
 
 
 class Follower:

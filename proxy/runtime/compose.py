@@ -38,6 +38,7 @@ from proxy.telemetry.events import (
     KeysNotFetched,
     Observation,
     Observe,
+    Only,
     ReadinessChanged,
     RevocationFaulty,
     RevocationsRead,
@@ -88,7 +89,7 @@ async def create_app(
         lambda: listener.figures(),
         lambda: sources.age(),
     )
-    tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
+    tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
     decisions = Decisions(configuration.decision_log(settings), tell)
     async with (
         Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
@@ -171,6 +172,11 @@ async def _revocations(
             if fault not in told:
                 observe(RevocationFaulty(fault))
         told = frozenset(came.faults)
+
+
+def _shapes(readiness: Readiness, observe: Observe) -> Observe:
+    """What watches how Electric answers shape requests."""
+    return Only((UpstreamAnswered, UpstreamFailed), lambda seen: _shapes_seen(seen, readiness, observe))
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:

@@ -232,7 +232,7 @@ def test_the_limits_of_filters_are_an_argument() -> None:
 def test_a_policy_with_two_equalities_binds_both_columns() -> None:
     case = consider(asked(), claims(thread_id="t-1"), policy_set(), FilterLimits())
     assert case.bound == {"session_id": "s-ada", "thread_id": "t-1"}
-    assert case.policy.testable.names == {"session_id", "thread_id", "mode", "body"}
+    assert case.grant.testable.names == {"session_id", "thread_id", "mode", "body"}
 
 
 # --- the subset

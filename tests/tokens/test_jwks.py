@@ -253,8 +253,8 @@ async def test_keys_are_fetched_at_once_and_missed_until_then(published: Issuing
         assert watching.changes == [["first"]]
         assert watching.sources.missing() == ()
         assert watching.sources.age() >= 0
-        report = {"age_seconds": 0, "usable": 1, "skipped": 0, "fault": ""}
-        assert watching.sources.report() == {ISSUER: report}
+        report = watching.sources.report()[ISSUER]
+        assert (report["usable"], report["skipped"], report["fault"]) == (1, 0, "")
 
 
 async def test_a_set_that_is_the_same_changes_nothing(published: Issuing) -> None:
@@ -292,7 +292,8 @@ async def test_the_last_set_is_kept_while_its_source_is_down(published: Issuing)
         await until(lambda: watching.ends.count("status 500") > 3)
         assert watching.changes == [["first"]]
         assert watching.sources.missing() == ()
-        assert watching.sources.report()[ISSUER] == {"age_seconds": 0, "usable": 1, "skipped": 0, "fault": "status 500"}
+        report = watching.sources.report()[ISSUER]
+        assert (report["usable"], report["fault"]) == (1, "status 500")
 
 
 async def test_for_so_long_and_no_longer_and_then_it_is_missed_until_it_is_back(published: Issuing) -> None:
