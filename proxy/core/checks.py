@@ -82,7 +82,7 @@ def bounded(draft: Draft) -> Iterable[str]:
         yield from _partly_public(draft)
         return
     for grant in draft.grants:
-        if not filters.is_bounded(grant.where):
+        if not grant.by_token and not filters.is_bounded(grant.where):
             yield (
                 f"{place_of(grant.name)}where does not bound the rows by a claim; say public = true if everybody may "
                 "read them all, or also_public for those that everybody may read"
@@ -95,6 +95,8 @@ def _used(grant: Grant) -> Iterator[str]:
 
 
 def _partly_public(draft: Draft) -> Iterator[str]:
+    if any(grant.by_token for grant in draft.grants):
+        yield 'public = true cannot stand beside where = "token"'
     if draft.claims or any(grant.also_public for grant in draft.grants):
         yield "public = true is for policies without claims; say also_public for the rows that everybody may read"
 

@@ -18,6 +18,8 @@ from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
 from proxy.core.subset import Subset
+from proxy.core.token_shape import UNBOUND, TokenShape, guarding
+from proxy.core.type_guard import TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class AuthorizedShape:
     predicate: Predicate
     subset: AuthorizedSubset | None
     bound: Mapping[str, ClaimValue]
+    guard: TypeGuard
 
     @property
     def filtered(self) -> bool:
@@ -64,12 +67,37 @@ class Evaluation:
     enforced: tuple[Condition, ...]
     values: Values
     filter_limits: FilterLimits
+    token: TokenShape = UNBOUND
+    condition: Condition | None = None
+    """The token's own predicate, which is one of those in force."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that may leave: the grant's, or those of them that the token is for, and always the key."""
+        named, key = self.token.columns, self.policy.key
+        return tuple(column for column in self.grant.columns if named is None or column in named or column in key)
+
+    @property
+    def filter(self) -> frozenset[str]:
+        """The columns that a client's filter may test."""
+        return self.grant.filter.intersection(self.columns)
+
+    @property
+    def testable(self) -> filters.Columns:
+        """The columns that a client's filter may name: of those that a predicate binds it may repeat the value."""
+        of_grant = self.grant.testable
+        return of_grant if self.condition is None else of_grant.with_names(filters.bindings(self.condition))
+
+    @property
+    def guard(self) -> TypeGuard:
+        """What the types of the answer are held against."""
+        return self.policy.guard if self.condition is None else guarding(self.policy.guard, self.condition)
 
     @property
     def bound(self) -> dict[str, ClaimValue]:
         """The columns that the grant holds to one value, or to one of a list, with these."""
-        pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
-        return {column: self.values[claim] for column, claim in pairs}
+        pairs = [pair for part in reversed(self.enforced) for pair in filters.bindings(part).items()]
+        return {column: self.values[claim] for column, claim in pairs}  # the policy's own, where a token repeats it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +115,7 @@ def decide(
     """The shape that this request may read. Raises Refusal at the first rule that says no."""
     evaluation = consider(request, claims, policies, limits)
     fields = {rule.__name__: rule(evaluation) for rule in RULES}
-    return AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+    return AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, guard=evaluation.guard, **fields)
 
 
 def explain(
@@ -103,17 +131,23 @@ def explain(
 
 def consider(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits) -> Evaluation:
     """The evaluation that this request asks for. Raises Refusal if there is no such shape or a claim does not fit."""
-    policy = _policy(request, policies)
+    policy, token = _policy(request, policies), TokenShape.of(claims)
+    token.check(policy)
     values = bind(policy.claims, claims)
     grant = _grant(policy, values)
     narrow = [part for part in grant.narrow if part.claim.is_in(claims)]
+    own = token.condition(policy, limits)
+    if grant.by_token and own is None:
+        raise Refusal(Code.claim_missing, "The token lacks the claim shape.", reason="claim shape has no where")
     return Evaluation(
         request=request,
         policy=policy,
         grant=grant,
-        enforced=(grant.rows, *(part.where for part in narrow)),
-        values=values | bind([part.claim for part in narrow], claims),
+        enforced=(grant.rows, *(part.where for part in narrow), *(() if own is None else (own,))),
+        values=values | bind([part.claim for part in narrow], claims) | dict(token.values),
         filter_limits=limits,
+        token=token,
+        condition=own,
     )
 
 
@@ -144,30 +178,32 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that leave: the grant's, or those of them that the client names, and always the key."""
-    policy, grant, asked = evaluation.policy, evaluation.grant, evaluation.request.columns
+    """The columns that leave: all that may, or those of them that the client names, and always the key."""
+    policy, granted, asked = evaluation.policy, evaluation.columns, evaluation.request.columns
     if asked is None:
-        return grant.columns
-    names = split_list(asked, len(grant.columns))
+        return granted
+    names = split_list(asked, len(granted))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
-    if not set(names) <= set(grant.columns):
-        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant")
-    return tuple(column for column in grant.columns if column in names or column in policy.key)
+    if not set(names) <= set(granted):
+        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant, or not for the token")
+    return tuple(column for column in granted if column in names or column in policy.key)
 
 
 def queryable(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that Electric lets a subset test: the grant's, and for a subset those of its predicate."""
-    grant = evaluation.grant
-    tested = grant.predicate_columns if evaluation.request.subset else frozenset()
-    return (*grant.columns, *sorted(tested - set(grant.columns)))
+    """The columns that Electric lets a subset test: those that may leave, and for a subset those of its predicate."""
+    tested = evaluation.grant.predicate_columns if evaluation.request.subset else frozenset()
+    if evaluation.request.subset and evaluation.condition is not None:
+        tested |= filters.columns_of(evaluation.condition)
+    return (*evaluation.columns, *sorted(tested.difference(evaluation.columns)))
 
 
 def replica(evaluation: Evaluation) -> str:
     """How much of a changed row is sent."""
-    asked = evaluation.request.replica or "default"
-    if asked not in evaluation.policy.client.replica:
-        raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy")
+    only = evaluation.token.replica
+    asked = evaluation.request.replica or only or "default"
+    if asked not in evaluation.policy.client.replica or only not in (None, asked):
+        raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy, or not for the token")
     return asked
 
 
@@ -222,10 +258,11 @@ def _conjoined(
 
 
 def _client_filter(evaluation: Evaluation, text: str, params: Mapping[int, str]) -> Condition | None:
-    """The client's filter without the parts that only repeat the policy."""
-    grant = evaluation.grant
-    condition = filters.parse(text, grant.testable, evaluation.filter_limits)
-    left = filters.drop_repeats(condition, evaluation.bound, params, grant.filter)
+    """The client's filter without the parts that only repeat the policy, or the token's own predicate as a whole."""
+    if evaluation.token.is_repeated_by(text, params):
+        return None
+    condition = filters.parse(text, evaluation.testable, evaluation.filter_limits)
+    left = filters.drop_repeats(condition, evaluation.bound, params, evaluation.filter)
     if left is not None and any(map(has_subselect, evaluation.enforced)):
         _check_beside_select(left, evaluation.policy.client.filter_safe)
     return left
@@ -245,7 +282,7 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
 
 def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault) -> Refusal:
     code = _FILTER_CODES[fault.kind]
-    if code is Code.filter_column_forbidden and not evaluation.grant.filter:
+    if code is Code.filter_column_forbidden and not evaluation.filter:
         return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
     return Refusal(code, f"{place}, {fault}")
 
@@ -261,7 +298,7 @@ def _order(evaluation: Evaluation, asked: Subset) -> str | None:
     if asked.order_by is None:
         return None
     try:
-        return filters.order_by(asked.order_by, frozenset(evaluation.grant.columns))
+        return filters.order_by(asked.order_by, frozenset(evaluation.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
         raise Refusal(code, f"order_by, {fault}") from None

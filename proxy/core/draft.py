@@ -14,6 +14,7 @@ from proxy.core.types import SPELLINGS, ColumnType
 
 TOKEN = "token"  # noqa: S105 (a word of the language)
 NO_ROWS = filters.parse_policy("FALSE", frozenset())
+ALL_ROWS = filters.parse_policy("TRUE", frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
         rows=rows,
         filter=filterable,
         testable=filters.Columns.of(bound | filterable, reader.types, document.client.large),
+        by_token=where is ALL_ROWS,
     )
 
 
@@ -150,10 +152,9 @@ def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | Non
         reader.faults.append(f"{place}there is no where: say which rows it gives")
         return None
     if given.where.strip() == TOKEN:
-        reader.faults.append(
-            f'{place}where = "{TOKEN}" is reserved: write the predicate, or quote the column "{TOKEN}"'
-        )
-        return None
+        if given.also_public is not None:
+            reader.faults.append(f'{place}also_public cannot stand beside where = "{TOKEN}"')
+        return ALL_ROWS
     return reader.predicate(f"{place}where", given.where, reader.claims)
 
 

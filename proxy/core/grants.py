@@ -57,6 +57,8 @@ class Grant:
     """`where` with the rows that are `also_public`: what is sent."""
     filter: frozenset[str] = frozenset()
     testable: filters.Columns = NOTHING_TESTABLE
+    by_token: bool = False
+    """Whether the rows are those that the token's claim `shape` names, and no others: then `where` says nothing."""
 
     @property
     def conditions(self) -> Iterator[tuple[str, Condition]]:

@@ -86,7 +86,7 @@ def build(shape: AuthorizedShape, request: ShapeRequest, position: TrustedPositi
         position=position,
         bound=tuple(shape.bound.items()),
         filtered=shape.filtered,
-        guard=shape.policy.guard,
+        guard=shape.guard,
     )
 
 
