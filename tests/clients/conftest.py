@@ -66,6 +66,7 @@ def built(packages: None) -> None:
     """The scripts, the page and the recipes, type-checked and compiled, unless they are."""
     folders = (HERE, HERE / "page", HERE / "node", recipes.README.parent)
     sources = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SOURCES]
+    sources.append(recipes.GATEKEEPER)
     with unless_done(HERE / "dist" / ".built", sources) as wanted:
         if wanted:
             recipes.write_typescript()
