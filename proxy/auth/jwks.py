@@ -165,6 +165,10 @@ class KeySource:
         """Whether its keys are needed, and not known."""
         return self.ring is None and self._needed
 
+    def serves(self, issuer: Issuer) -> bool:
+        """Whether the keys of this issuer are these, whatever else it demands of its tokens."""
+        return (self.issuer.keys, self.issuer.algorithms) == (issuer.keys, issuer.algorithms)
+
     def wait(self, kid: str | None, resume: Resume) -> bool:
         """Whether the next fetch may bring a key of this kid; then `resume` is called when it is over."""
         if kid in self._absent and _now() < self._unknown_at:
@@ -263,10 +267,10 @@ class KeySources:
                 self._followed.clear()
 
     def follow(self, issuers: Iterable[Issuer]) -> None:
-        """Takes these issuers in place of those before. The keys of one that is as it was stay known."""
+        """Takes these issuers in place of those before. The keys of one that has the same address stay known."""
         wanted = {issuer.name: issuer for issuer in issuers if isinstance(issuer.keys, str)}
         for name, source in list(self._sources.items()):
-            if wanted.get(name) != source.issuer:
+            if name not in wanted or not source.serves(wanted[name]):
                 self._drop(name)
         for name, issuer in wanted.items():
             if name not in self._sources:

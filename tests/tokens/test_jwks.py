@@ -3,12 +3,19 @@
 import asyncio
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.auth import jwks as fetching
 from proxy.auth.issuers import Issuer
@@ -121,6 +128,45 @@ async def test_proxies_of_the_environment_are_not_used(published: Issuing, monke
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert kids((await fetch(issuer_of(published))).ring) == ["first"]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    published: Issuing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, certificate = certified(tmp_path)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = len(published.published)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length + published.published)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        issuer = Issuer(ISSUER, f"https://127.0.0.1:{port}/jwks", frozenset({AUDIENCE}))
+        with pytest.raises(FetchFault, match="ConnectError"):
+            await fetch(issuer)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert kids((await fetch(issuer)).ring) == ["first"]
+
+
+def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """What a server of this machine needs for TLS, and the certificate to trust it by."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keys")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    certificate, private = folder / "certificate.pem", folder / "private.pem"
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, private)
+    return context, certificate
 
 
 SECRETS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -424,7 +470,16 @@ async def test_a_source_that_stays_keeps_its_keys_and_one_that_is_gone_is_not_fe
         assert [kids(trusted.ring) for trusted in trust.by_name.values()] == [["first"], []]
         assert published.fetches == 1
         other.then(other.answer)
-        watching.sources.follow([replace(second, max_seconds=60)])
+        watching.sources.follow([replace(second, algorithms=frozenset({"RS256"}))])
         await until(lambda: ["second"] in watching.changes)
         assert list(watching.sources.report()) == [second.name]
         assert kids(watching.sources.completed(Trust.read([second])).rings[0]) == ["second"]
+
+
+async def test_keys_stay_known_whatever_else_of_their_issuer_changes(published: Issuing) -> None:
+    async with following(published) as watching:
+        await watching.fetched(1)
+        changed = issuer_of(published, max_seconds=60)
+        watching.sources.follow([changed])
+        assert kids(watching.sources.completed(Trust.read([changed])).rings[0]) == ["first"]
+        assert published.fetches == 1
