@@ -164,7 +164,7 @@ class Settings(BaseModel):
     )
 
     issuers: Path | None = Field(
-        None, description="A TOML file of issuers, instead of the six settings PROXY_TOKEN_KEYS to _REQUIRE_TYP."
+        None, description="A TOML file of issuers, in place of the single one of PROXY_TOKEN_ISSUER."
     )
     token_keys: Annotated[Path | str | None, BeforeValidator(_keys)] = Field(
         None, description="A JWKS file, or its https address, with the keys that tokens are verified with."

@@ -1,4 +1,4 @@
-"""Keys by address: fetched before they are needed, refreshed ahead of their expiry, and asked for again, rarely, when a
+"""Keys by address: fetched before they are needed, refreshed ahead of their expiry, and fetched again, rarely, when a
 token names a key that is not among them.
 
 One source, for each issuer with an address:
@@ -60,12 +60,12 @@ class Pace:
 
 
 class FetchFault(Exception):
-    """A set was not fetched; the text says why, in a few words."""
+    """A set was not fetched; the text is the reason, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A key set, and for how long its source says that it holds, if it says so."""
+    """A key set, and for how long its source lets it be used, if that is given."""
 
     ring: KeyRing
     max_age: float | None
@@ -117,7 +117,7 @@ async def _download(url: str) -> tuple[bytes, str]:
 
 
 def max_age(caching: str) -> float | None:
-    """The seconds that a `cache-control` permits (RFC 9111 5.2.2), None where it says nothing that can be read."""
+    """The seconds that a `cache-control` permits (RFC 9111 5.2.2), None where there is none that can be read."""
     found: float | None = None
     for directive in caching.lower().split(","):
         name, _, value = directive.strip().partition("=")
@@ -182,7 +182,7 @@ class KeySource:
         self._waiting.pop(resume, None)
 
     async def run(self) -> None:
-        """Fetches for ever."""
+        """Fetches forever."""
         seconds = 0.0
         while True:
             await self._until_due(_now() + seconds)
@@ -258,7 +258,7 @@ class KeySources:
         self._started = False
 
     async def run(self) -> None:
-        """Fetches for ever, from each source that is followed."""
+        """Fetches forever, from each source that is followed."""
         async with asyncio.TaskGroup() as group:
             while True:
                 for name in self._sources.keys() - self._tasks.keys():

@@ -103,6 +103,8 @@ def _partly_public(draft: Draft) -> Iterator[str]:
 
 def isolated(draft: Draft) -> Iterable[str]:
     """The claims by which tokens are isolated."""
+    if draft.document.isolation is not None and any(grant.by_token for grant in draft.grants):
+        yield 'isolation cannot stand beside where = "token": the rows are whatever the token names'
     for claim in isolation_of(draft.document):
         if claim not in draft.claims:
             yield f"isolation: the claim {claim} is not declared{did_you_mean(claim, draft.claims)}"

@@ -1,4 +1,4 @@
-"""What a token itself says of shapes: a further bound, under the policy's, that the application signed.
+"""What a token itself claims about shapes: a further bound, under the policy's, that the application signed.
 
     shapes = ["chat_messages", …]        only these policies
     shape  = { namespace, table, where, params, columns, replica }
@@ -46,7 +46,7 @@ class TokenShape:
 
     @classmethod
     def of(cls, claims: Claims) -> "TokenShape":
-        """The bounds that these claims say. Raises Refusal if they are not of the form above."""
+        """The bounds of these claims. Raises Refusal if they are not of the form above."""
         shapes, shape = claims.values.get("shapes"), claims.values.get("shape")
         if shapes is None and shape is None:
             return UNBOUND

@@ -316,6 +316,10 @@ def test_a_grant_may_take_its_rows_from_the_token() -> None:
     [
         ({"public": True}, 'public = true cannot stand beside where = "token"'),
         ({"also_public": "mode = 'a'"}, 'also_public cannot stand beside where = "token"'),
+        (
+            {"isolation": {"by": []}},
+            'isolation cannot stand beside where = "token": the rows are whatever the token names',
+        ),
         ({"claims": {"session_id": "text"}}, "the claim session_id is declared and never used"),
     ],
 )
