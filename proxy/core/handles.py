@@ -74,7 +74,8 @@ def trusted(handles: Handles, definition: str, position: Position) -> TrustedPos
         handle = None if position.at_start else handles.verify(definition, handle) or UNKNOWN
     if expired is not None:
         expired = handles.verify(definition, expired) or None
-    return TrustedPosition(position._replace(handle=handle, expired_handle=expired))
+    offset, _, live, sse, cursor, _, buster = position
+    return TrustedPosition(Position(offset, handle, live, sse, cursor, expired, buster))
 
 
 def signed(handles: Handles, definition: str, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

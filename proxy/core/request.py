@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from proxy.core import subset
@@ -37,8 +37,8 @@ _KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
 _PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,4})\]", re.ASCII)
 
 
-class Kind(Enum):
-    """What a request waits for: it decides the timeouts, and labels the metrics."""
+class Kind(StrEnum):
+    """What a request waits for: it decides the timeouts, and labels metrics and log lines."""
 
     initial = "initial"
     catch_up = "catch_up"

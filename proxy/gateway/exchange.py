@@ -232,7 +232,7 @@ class Exchange:
         assert claims is not None  # noqa: S101 - for the type checker
         handler.open_requests.enter(claims, self)
         self._opened = True
-        handler.observe(RequestOpened(request.kind.value, request.policy))
+        handler.observe(RequestOpened(request.kind, request.policy))
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         delivery = handler.sharing.subscribe(self, Conditions(self.if_none_match, self._traceparent))
         if not self._over:
@@ -430,12 +430,12 @@ class Exchange:
         """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
         that was refused, the policy that there was for it, if any."""
         if self._request is not None:
-            return self._request.policy, self._request.kind.value
+            return self._request.policy, self._request.kind
         request = self._trail.request
         if request is None:
             return "", ""
         policy = self._loaded.policies.find(request.table, request.name)
-        return ("", "") if policy is None else (policy.name, request.kind.value)
+        return ("", "") if policy is None else (policy.name, request.kind)
 
     def _summary(self) -> RequestEnded:
         policy, kind = self._requested()
