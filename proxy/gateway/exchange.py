@@ -321,6 +321,8 @@ class Exchange:
         if not self._decided:
             self._decided = True
             handler = self._handler
+            if not handler.decisions.samples:
+                return
             handler.decisions.allowed(self._request_id, self._asked, self._trail, self._loaded, handler.hashed)
 
     # What ends it early.

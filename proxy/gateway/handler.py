@@ -83,9 +83,9 @@ class Handler(Context):
         policy, kind, seconds = request.policy, request.kind, time.perf_counter() - started
         self.observe(Subscribed(kind, Found.cached))
         self.observe(RequestOpened(kind, policy))
-        self.decisions.allowed(
-            request_id, partial(Inbound.again, target), trail, self.authorizer.authority.loaded, self.hashed
-        )
+        if self.decisions.samples:
+            loaded = self.authorizer.authority.loaded
+            self.decisions.allowed(request_id, partial(Inbound.again, target), trail, loaded, self.hashed)
         code, size = RELAYED.get(head.status, "ok"), len(body)
         self.observe(
             RequestEnded(
