@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.auth.bearer import CookieConfig
+from proxy.auth.callers import Callers
 from proxy.auth.decision_cache import DecisionCache
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
@@ -37,6 +38,7 @@ class Authority:
     verifier: Verifier
     revoked: Revoked
     decisions: DecisionCache
+    callers: Callers
 
     @classmethod
     def of(
@@ -44,7 +46,7 @@ class Authority:
     ) -> "Authority":
         """An authority that has cached nothing yet."""
         verifier = Verifier(trust, config.tokens)
-        return cls(config, loaded, trust, verifier, revoked, DecisionCache(config.decision_cache_bytes))
+        return cls(config, loaded, trust, verifier, revoked, DecisionCache(config.decision_cache_bytes), Callers())
 
     @property
     def policies(self) -> PolicySet:
@@ -56,8 +58,8 @@ class Authority:
         return Authority.of(self.config, loaded, trust, self.revoked)
 
     def with_trust(self, trust: Trust) -> "Authority":
-        """Other keys, the same policies: tokens are verified again, and what was decided for one is shared."""
-        return replace(self, trust=trust, verifier=Verifier(trust, self.config.tokens))
+        """Other keys, the same policies: tokens are verified again, and what was decided by claims is shared."""
+        return replace(self, trust=trust, verifier=Verifier(trust, self.config.tokens), callers=Callers())
 
     def with_revoked(self, revoked: Revoked) -> "Authority":
         """Other revocations; the rest, caches included, is shared."""

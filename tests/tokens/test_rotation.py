@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from proxy import settings
-from proxy.gateway import handler
+from proxy.gateway import exchange
 from proxy.runtime import configuration
 from proxy.telemetry.events import KeysLoaded, KeysNotFetched, ReloadRefused
 from tests.harness.plain import plain
@@ -146,7 +146,7 @@ async def test_while_the_issuer_is_away_a_new_key_is_no_fault_of_the_client(
 async def test_a_request_that_waits_too_long_is_refused(
     proxy: Proxy, raw: Raw, issuer: Issuing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "KEY_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "KEY_SECONDS", 0.05)
     await until(lambda: known(proxy) == 1)
     issuer.then(issuer.silence)
     assert_refused(await raw.ask(get(NEW)), "keys_unavailable")
@@ -283,3 +283,29 @@ def test_the_files_that_are_to_be_watched_are_named(tmp_path: Path, folder: Path
     assert configuration.issuer_files(said) == (file, folder / "keys.json")
     single = {"PROXY_TOKEN_ISSUER": "i", "PROXY_TOKEN_AUDIENCE": "a", "PROXY_TOKEN_KEYS": str(folder / "keys.json")}
     assert configuration.issuer_files(settings.load(single)) == (folder / "keys.json",)
+
+
+async def test_a_key_that_is_withdrawn_ends_its_tokens_though_their_requests_are_known(
+    proxy: Proxy, raw: Raw, issuer: Issuing
+) -> None:
+    known_request = get(OLD)
+    for _ in range(3):  # by then the caller is found by the bytes of its request
+        assert (await raw.ask(known_request)).status == 200
+    issuer.publish(NEW)
+    assert (await raw.ask(get(NEW))).status == 200  # which is why the keys are fetched
+    assert_refused(await raw.ask(known_request), "token_invalid")
+
+
+async def test_two_tokens_that_differ_in_their_shape_alone_share_no_decision(
+    proxy: Proxy, raw: Raw, upstream: Upstream
+) -> None:
+    def shaped(mode: str | None) -> bytes:
+        claim = {"table": "chat_messages", "where": "mode = $1", "params": [mode]}
+        return get(OLD, shape=claim if mode else None)
+
+    for mode in ("a", "b", None, "a"):
+        assert (await raw.ask(shaped(mode))).status == 200
+    sent = [[value for name, value in asked.query if name.startswith("params[")] for asked in upstream.asked]
+    assert sent[:3] == [["s-ada", "a"], ["s-ada", "b"], ["s-ada"]]
+    assert_refused(await raw.ask(get(OLD, shapes=["todos"])), "shape_forbidden")
+    assert (await raw.ask(get(OLD, shapes=["chat_messages"]))).status == 200
