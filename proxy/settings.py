@@ -27,6 +27,8 @@ _POSTGRES_URL = re.compile(r"postgres(?:ql)?://[^\s]+")
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.replace('A-Za-z', 'a-z').replace('A-F', '')}(?::[0-9]{{1,5}})?")
 _DEFAULT_PORT = re.compile(r"(?<=^http:)(.*):80\Z|(?<=^https:)(.*):443\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_NEEDED = ("token_keys", "token_issuer", "token_audience")
+_ONE_ISSUER = (*_NEEDED, "token_max_seconds", "token_leeway_seconds", "token_require_typ")
 _LIMITS, _FILTER = Limits(), FilterLimits()
 
 
@@ -83,6 +85,10 @@ def _header_names(value: Any) -> Any:
         if name == "*" or not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"{name!r} must be the name of a header, such as tracestate")
     return tuple(name.lower() for name in value)
+
+
+def _keys(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) and "://" not in value else value
 
 
 def _http_url(value: str) -> str:
@@ -160,13 +166,21 @@ class Settings(BaseModel):
         "info", description="The minimum level that is logged."
     )
 
-    token_keys: Path = Field(description="A JWKS file with the keys that tokens are verified with.")
-    token_issuer: str = Field(min_length=1, description="What iss must be, exactly.")
-    token_audience: str = Field(min_length=1, description="What aud must be, exactly.")
+    issuers: Path | None = Field(
+        None, description="A TOML file of issuers, in place of the single one of PROXY_TOKEN_ISSUER."
+    )
+    token_keys: Annotated[Path | str | None, BeforeValidator(_keys)] = Field(
+        None, description="A JWKS file, or its https address, with the keys that tokens are verified with."
+    )
+    token_issuer: str = Field("", description="What iss must be, exactly.")
+    token_audience: str = Field("", description="What aud must be, or hold if it is a list.")
     token_max_seconds: Count = Field(900, description="The longest life of a token, exp - iat.")
     token_leeway_seconds: float = Field(10, ge=0, le=60, description="The clock difference that is tolerated.")
     token_require_typ: bool = Field(False, description="Whether typ must be electric-shape+jwt.")
     token_max_bytes: Count = Field(4096, description="The longest token that is read.")
+    token_cookie: Annotated[str | None, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")] = Field(
+        None, description="A cookie that may hold the token, such as __session, for pages of PROXY_ALLOWED_ORIGINS."
+    )
     revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
     token_cache: Count = Field(10_000, description="How many verified tokens are cached.")
 
@@ -313,11 +327,23 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
 
 def _beyond_types(given: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with settings that are well-formed: files that are not there, and one that needs another."""
-    for name in ("token_keys", "revocations"):
-        if name in given and not Path(given[name]).is_file():
+    for name in ("token_keys", "issuers", "revocations"):
+        if name in given and not isinstance(_keys(given[name]), str) and not Path(given[name]).is_file():
             yield f"{variable(name)}: there is no file {given[name]}"
+    yield from _of_issuers(given)
+    if "token_cookie" in given and "*" in _comma_list(given.get("allowed_origins", "*")):
+        yield f"{variable('token_cookie')}: needs PROXY_ALLOWED_ORIGINS with the origins of its pages, and no *"
     if "heartbeat_table" in given and "database_url" not in given:
         yield f"{variable('heartbeat_table')}: needs DATABASE_URL"
+
+
+def _of_issuers(given: Mapping[str, str]) -> Iterator[str]:
+    """Settings of a single issuer that are missing, or stand beside a file of issuers."""
+    for name in _ONE_ISSUER:
+        if "issuers" in given and name in given:
+            yield f"{variable(name)}: stands in PROXY_ISSUERS, for each issuer by itself; leave it out here"
+        elif "issuers" not in given and name not in given and name in _NEEDED:
+            yield f"{variable(name)}: is required: {Settings.model_fields[name].description}"
 
 
 def rule_limits(environment: Mapping[str, str] = os.environ) -> RuleLimits:

@@ -59,9 +59,9 @@ PURE = (
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key", "proxy.auth.key_files"}),
-    "httpx": frozenset({"proxy.cli.types", "proxy.health.electric_probe", "proxy.runtime.workers"}),
-    "jwt": frozenset({"proxy.auth.key_files", "proxy.auth.keys", "proxy.auth.tokens"}),
-    "tomllib": frozenset({"proxy.auth.policy_loader"}),
+    "httpx": frozenset({"proxy.auth.jwks", "proxy.cli.types", "proxy.health.electric_probe", "proxy.runtime.workers"}),
+    "jwt": frozenset({"proxy.auth.compact", "proxy.auth.key_files", "proxy.auth.keys", "proxy.auth.tokens"}),
+    "tomllib": frozenset({"proxy.auth.issuers", "proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
             "proxy.telemetry.aggregation",

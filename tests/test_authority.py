@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from proxy.auth.authority import Authority, AuthorityConfig
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.callers import Caller, Callers
+from proxy.auth.issuers import Issuer
 from proxy.auth.keys import Key, KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
-from proxy.auth.tokens import TokenRules
+from proxy.auth.tokens import TokenBounds
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
@@ -28,6 +31,7 @@ from proxy.core.upstream import UpstreamRequest
 from tests.core.samples import policy, policy_set, refused
 
 RING = KeyRing((Key(None, "HS256", b"k" * 32, b"k" * 32),))
+TRUST = Trust.of(TrustedIssuer(Issuer("i", Path("keys.json"), frozenset({"a"})), RING))
 HANDLES = BoundHandles(bytes(32))
 POLICIES = policy_set(
     policy(),
@@ -52,8 +56,8 @@ def loaded(policies: PolicySet = POLICIES, digest: str = "0123456789ab") -> Load
 
 
 def authorizer(cache_bytes: int = 4_000_000, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Authorizer:
-    config = AuthorityConfig(TokenRules("i", "a"), cache_bytes)
-    return Authorizer(Authority.of(config, loaded(), RING), limits, HANDLES)
+    config = AuthorityConfig(TokenBounds(), cache_bytes)
+    return Authorizer(Authority.of(config, loaded(), TRUST), limits, HANDLES)
 
 
 def outcome(call: Callable[[], UpstreamRequest]) -> Any:
@@ -187,7 +191,7 @@ def test_other_policies_or_keys_begin_with_empty_caches() -> None:
     assert ask(judge, {"session_id": "s-ada"})
     judge.authority.callers.store(b"block", CALLER)
     before = judge.authority
-    judge.replace(loaded(policy_set(policy(columns=["id", "session_id"], client={})), "ba9876543210"), RING)
+    judge.replace(loaded(policy_set(policy(columns=["id", "session_id"], client={})), "ba9876543210"), TRUST)
     assert judge.authority.loaded.digest == "ba9876543210"
     assert judge.authority.callers.find(b"block") is None
     assert ask(judge, {"session_id": "s-ada"}).columns == frozenset({"id", "session_id"})
@@ -213,7 +217,7 @@ def test_other_revocations_keep_what_is_cached_and_hold_at_once() -> None:
 def test_revocations_outlive_other_policies() -> None:
     judge = authorizer()
     judge.revoke(Revoked(frozenset({"ada"})))
-    judge.replace(loaded(), RING)
+    judge.replace(loaded(), TRUST)
     with refused(Code.token_revoked):
         judge.check(CALLER.claims)
 
@@ -227,7 +231,7 @@ def test_tokens_are_counted_on_over_a_reload() -> None:
     judge = authorizer()
     judge.authority.callers.store(b"block", CALLER)
     assert judge.authority.callers.find(b"block")
-    judge.replace(loaded(), RING)
+    judge.replace(loaded(), TRUST)
     judge.authority.callers.store(b"block", CALLER)
     assert judge.authority.callers.find(b"block")
     assert judge.token_checks() == {"verified": 0, "cached": 2}

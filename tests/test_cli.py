@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy import settings
+from proxy.auth.issuers import TYP, Issuer
 from proxy.auth.keys import KeyRing, new_keys
-from proxy.auth.tokens import TokenRules, Verifier
+from proxy.auth.tokens import TokenBounds, Verifier
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.cli import main
 from proxy.sandbox import EmbeddedPostgres, app_schema
 from tests.tree import ROOT
@@ -51,8 +53,8 @@ def minted(environment: Mapping[str, str], *arguments: str) -> str:
 
 def said(environment: Mapping[str, str], token: str) -> Mapping[str, object]:
     ring = KeyRing.read(Path(environment["PROXY_TOKEN_KEYS"]))
-    rules = TokenRules("https://app.example", "shape-proxy", require_typ=True)
-    return Verifier(ring, rules).verify([f"Bearer {token}".encode()]).values
+    issuer = Issuer("https://app.example", Path(), frozenset({"shape-proxy"}), typs=frozenset({TYP}))
+    return Verifier(Trust.of(TrustedIssuer(issuer, ring)), TokenBounds()).verify([f"Bearer {token}".encode()]).values
 
 
 def test_help_names_every_command() -> None:

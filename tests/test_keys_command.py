@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from proxy.auth import tokens
+from proxy.auth.issuers import Issuer
 from proxy.auth.key_files import ALGORITHMS, KeyFile
 from proxy.auth.keys import KeyRing
-from proxy.auth.tokens import TokenRules, Verifier
+from proxy.auth.tokens import TokenBounds, Verifier
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core.errors import Refusal
 from tests.test_cli import run
 
-RULES = TokenRules("https://app.example", "shape-proxy")
+ISSUER = Issuer("https://app.example", Path("keys.json"), frozenset({"shape-proxy"}))
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k"}
 
 
@@ -32,12 +34,14 @@ def members(file: Path) -> list[dict[str, Any]]:
 
 
 def token(file: Path) -> str:
-    return tokens.mint(KeyRing.read(file), RULES, "acc-ada", {}, 60)
+    return tokens.mint(KeyRing.read(file), ISSUER, "acc-ada", {}, 60)
 
 
 def verifies(token: str, file: Path) -> bool:
     try:
-        Verifier(KeyRing.read(file), RULES).verify([f"Bearer {token}".encode()])
+        Verifier(Trust.of(TrustedIssuer(ISSUER, KeyRing.read(file))), TokenBounds()).verify(
+            [f"Bearer {token}".encode()]
+        )
     except Refusal:
         return False
     return True

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.auth import policy_loader as policy_files
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
@@ -21,7 +22,7 @@ from proxy.gateway.open_requests import End
 from proxy.http1.request import Head
 from proxy.http1.response import FieldLines, ResponseHead
 from proxy.runtime import compose as wiring
-from proxy.runtime.configuration import token_rules
+from proxy.runtime.configuration import own_issuer
 from proxy.runtime.server import Parts
 from proxy.settings import load
 from proxy.telemetry.events import (
@@ -54,7 +55,7 @@ LABELS: dict[str, set[str]] = {
     "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE, *RELAYED.values()},
     "state": set(STATES),
     "status": {*STATUSES, "other"},
-    "result": {"verified", "cached", "hit", "miss"},
+    "result": {"verified", "cached", "hit", "miss", "fetched", "failed"},
     "digest": {"0123456789ab"},
     "measure": {"delivery", "replication"},
     "follower": {"proxy-heartbeat"},
@@ -284,13 +285,13 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
             "PROXY_TOKEN_AUDIENCE": "a",
         }
     )
-    rules = token_rules(said)
+    rules = own_issuer(said)
 
     def bearer(subject: str) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + tokens.mint(ring, rules, subject, {"session_id": "s-evil"}, 60).encode()
 
     loaded = policy_files.load(ROOT / "policies")
-    served = wiring.Served(loaded, ring, BoundHandles(bytes(32)))
+    served = wiring.Served(loaded, Trust.of(TrustedIssuer(rules, ring)), BoundHandles(bytes(32)))
     async with wiring.create_app(said, served, lambda _: None, asyncio.Event()) as parts:
         asked(parts, b"")
         before = series(await scraped(parts))

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.auth import tokens
+from proxy.auth.issuers import TYP, Issuer
 from proxy.auth.keys import Key, KeyRing, KeysFault, new_keys
-from proxy.auth.tokens import TokenRules, Verifier
+from proxy.auth.tokens import TokenBounds, Verifier
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from proxy.runtime.configuration import token_rules
+from proxy.runtime.configuration import own_issuer, token_bounds
 from proxy.settings import load
 from tests.core.samples import outcome, refused
 
 NOW = 1_800_000_000.0
 ISSUER, AUDIENCE = "https://app.example", "shape-proxy"
-RULES = TokenRules(ISSUER, AUDIENCE)
+RULES = Issuer(ISSUER, Path("keys.json"), frozenset({AUDIENCE}))
+BOUNDS = TokenBounds()
+STRICT = replace(RULES, typs=frozenset({TYP}))
 PAYLOAD: Mapping[str, Any] = {"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 300, "s": "s-ada"}
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -57,6 +62,11 @@ def ring(folder: Path, *members: Any) -> KeyRing:
     return KeyRing.read(file)
 
 
+def believing(keys: KeyRing, issuer: Issuer = RULES, bounds: TokenBounds = BOUNDS) -> Verifier:
+    """A verifier that believes this issuer's tokens by these keys."""
+    return Verifier(Trust.of(TrustedIssuer(issuer, keys)), bounds)
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyRing:
     """One key of each algorithm."""
@@ -66,7 +76,7 @@ def keys(tmp_path: Path) -> KeyRing:
 @pytest.fixture
 def verifier(keys: KeyRing) -> Verifier:
     """A verifier with those keys and the default rules."""
-    return Verifier(keys, RULES)
+    return believing(keys)
 
 
 def b64(raw: bytes) -> str:
@@ -144,11 +154,11 @@ def test_a_token_doubled_in_capitals_or_in_a_list_is_refused(verifier: Verifier)
 def test_a_token_is_measured_before_it_is_decoded(keys: KeyRing) -> None:
     token = signed()
     most = len(token)
-    assert verified(Verifier(keys, TokenRules(ISSUER, AUDIENCE, max_bytes=most)), token)
+    assert verified(believing(keys, bounds=TokenBounds(max_bytes=most)), token)
     with refused(Code.token_invalid, reason="too long"):
-        verified(Verifier(keys, TokenRules(ISSUER, AUDIENCE, max_bytes=most - 1)), token)
+        verified(believing(keys, bounds=TokenBounds(max_bytes=most - 1)), token)
     with refused(Code.token_invalid, reason="too long"):
-        Verifier(keys, RULES).verify([b"Bearer " + b"." * 10_000_000], NOW)
+        believing(keys).verify([b"Bearer " + b"." * 10_000_000], NOW)
 
 
 # --- algorithms and keys
@@ -169,7 +179,7 @@ def test_a_token_of_another_key_is_refused(verifier: Verifier, algorithm: str) -
         "HS256": lambda: b"x" * 32,
     }
     token = jwt.encode(dict(PAYLOAD), others[algorithm](), algorithm, {"kid": algorithm.lower()})
-    with refused(Code.token_invalid, "The token is not valid.", "InvalidSignatureError"):
+    with refused(Code.token_invalid, "The token is not valid.", "the signature is not"):
         verified(verifier, token)
 
 
@@ -281,11 +291,11 @@ def test_a_token_without_a_kid_gets_the_only_key_of_its_algorithm(verifier: Veri
 def test_a_token_without_a_kid_is_refused_where_two_keys_fit(tmp_path: Path) -> None:
     two = ring(tmp_path, member("HS256"), member("HS256", kid="new", k=b64(b"n" * 32)))
     with refused(Code.token_invalid, reason="no key fits"):
-        verified(Verifier(two, RULES), forged({"alg": "HS256"}))
+        verified(believing(two), forged({"alg": "HS256"}))
 
 
 def test_while_keys_change_both_are_believed_each_by_its_kid(tmp_path: Path) -> None:
-    two = Verifier(ring(tmp_path, member("HS256"), member("HS256", kid="new", k=b64(b"n" * 32))), RULES)
+    two = believing(ring(tmp_path, member("HS256"), member("HS256", kid="new", k=b64(b"n" * 32))))
     assert verified(two, forged(HS))
     assert verified(two, forged({"alg": "HS256", "kid": "new"}, secret=b"n" * 32))
     for kid, secret in (("hs256", b"n" * 32), ("new", SECRET)):
@@ -299,7 +309,7 @@ def test_while_keys_change_both_are_believed_each_by_its_kid(tmp_path: Path) -> 
 def test_advisory_cve_2022_29217_a_public_key_is_no_hmac_secret(tmp_path: Path) -> None:
     for algorithm in ("RS256", "ES256", "EdDSA"):
         public = PRIVATE[algorithm].public_key()
-        verifier = Verifier(ring(tmp_path, member(algorithm)), RULES)
+        verifier = believing(ring(tmp_path, member(algorithm)))
         spellings = [
             public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
             public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
@@ -316,7 +326,7 @@ def test_advisory_cve_2022_29217_a_public_key_is_no_hmac_secret(tmp_path: Path) 
     "issuer", ["https://app", "https", "h", "", "https://app.example/", "app.example", "HTTPS://APP.EXAMPLE"]
 )
 def test_advisory_cve_2024_53861_a_part_of_the_issuer_is_not_the_issuer(verifier: Verifier, issuer: str) -> None:
-    with refused(Code.token_invalid, reason="iss or aud"):
+    with refused(Code.token_invalid, reason="not a trusted issuer"):
         verified(verifier, signed(iss=issuer))
 
 
@@ -329,7 +339,7 @@ def test_advisory_crit_a_token_that_demands_an_extension_is_refused(verifier: Ve
 def test_advisory_cve_2017_11424_a_key_of_any_spelling_is_one_key(tmp_path: Path) -> None:
     pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
     with refused(Code.token_invalid):
-        verified(Verifier(ring(tmp_path, member("RS256")), RULES), forged({"alg": "HS256"}, secret=pem))
+        verified(believing(ring(tmp_path, member("RS256"))), forged({"alg": "HS256"}, secret=pem))
 
 
 def test_advisory_cve_2025_45768_a_weak_secret_is_not_used(tmp_path: Path) -> None:
@@ -346,7 +356,7 @@ def test_the_usual_types_are_taken(verifier: Verifier, typ: str) -> None:
 
 
 def test_a_type_of_our_own_can_be_demanded(keys: KeyRing) -> None:
-    strict = Verifier(keys, TokenRules(ISSUER, AUDIENCE, require_typ=True))
+    strict = believing(keys, STRICT)
     assert verified(strict, forged({**HS, "typ": "electric-shape+jwt"}))
     for header in (HS, {**HS, "typ": "JWT"}, {**HS, "typ": "at+jwt"}):
         with refused(Code.token_invalid, reason="typ is another"):
@@ -370,8 +380,9 @@ NAMES = {
         True,
         1,
         [],
-        [good],
-        [good, "x"],
+        ["x"],
+        [good, 5],
+        [[good]],
         {},
         good + " ",
         " " + good,
@@ -388,6 +399,11 @@ SUBJECTS = {f"sub: {value!r}": ("sub", value) for value in (None, "", " ", "\t\n
 def test_a_token_with_such_a_claim_is_refused(verifier: Verifier, name: str, value: Any) -> None:
     with refused(Code.token_invalid, "The token is not valid."):
         verified(verifier, forged(HS, {**PAYLOAD, name: value}))
+
+
+def test_an_audience_may_be_a_list_of_which_one_suffices(verifier: Verifier) -> None:
+    for audience in ([AUDIENCE], ["other", AUDIENCE], [AUDIENCE, "other"]):
+        assert verified(verifier, signed(aud=audience)).subject == "ada"
 
 
 @pytest.mark.parametrize("name", ["sub", "iss", "aud", "iat", "exp"])
@@ -417,13 +433,13 @@ REPEATED: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize(("header", "payload"), REPEATED.values(), ids=REPEATED)
 def test_a_token_that_says_something_twice_is_refused(verifier: Verifier, header: bytes, payload: bytes) -> None:
-    with refused(Code.token_invalid, reason="a member of the token is repeated"):
+    with refused(Code.token_invalid, reason="a member is repeated"):
         verified(verifier, forged(header, payload))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_json_is_refused(verifier: Verifier, number: str) -> None:
-    with refused(Code.token_invalid, reason="cannot be verified: ValueError"):
+    with refused(Code.token_invalid, reason="a part is not JSON"):
         verified(verifier, forged(HS, f'{{"n":{number},{BODY}'.encode()))
 
 
@@ -503,7 +519,7 @@ def test_what_is_refused_is_not_remembered(verifier: Verifier) -> None:
 
 
 def test_no_more_tokens_are_remembered_than_the_setting_and_the_oldest_go(keys: KeyRing) -> None:
-    verifier = Verifier(keys, TokenRules(ISSUER, AUDIENCE, cached=3))
+    verifier = believing(keys, bounds=TokenBounds(cached=3))
     made = [signed(sub=f"ada-{number}") for number in range(5)]
     for token in made[:3]:
         verified(verifier, token)
@@ -531,7 +547,7 @@ def test_the_memory_holds_no_text_of_a_token(verifier: Verifier) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_claims_or_a_refusal(raw: bytes) -> None:
-    verifier = Verifier(KeyRing((Key(None, "HS256", SECRET, SECRET),)), RULES)
+    verifier = believing(KeyRing((Key(None, "HS256", SECRET, SECRET),)))
     for headers in ([raw], [b"Bearer " + raw], [b"Bearer " + b64(raw).encode() + b".e30.AA"]):
         assert isinstance(outcome(lambda headers=headers: verifier.verify(headers, NOW)), Refusal)
 
@@ -634,7 +650,7 @@ def test_a_key_for_something_else_is_skipped_and_the_others_serve(
     assert skipped.startswith(f"key {1 if first else 2} (kid 'x'): ")
     assert why in skipped
     assert [key.kid for key in keys.verifying] == ["hs256"]
-    assert verified(Verifier(keys, RULES), signed()).subject == "ada"
+    assert verified(believing(keys), signed()).subject == "ada"
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
@@ -644,7 +660,7 @@ def test_a_token_of_a_key_that_is_not_for_verifying_is_refused(
 ) -> None:
     keys = ring(tmp_path, member(algorithm, **marks), member(algorithm, kid="other"))
     with refused(Code.token_invalid, reason="no key fits"):
-        verified(Verifier(keys, RULES), signed(algorithm))
+        verified(believing(keys), signed(algorithm))
 
 
 @pytest.mark.parametrize(
@@ -658,12 +674,12 @@ def test_a_token_of_a_key_that_is_not_for_verifying_is_refused(
     ids=str,
 )
 def test_a_key_that_is_for_verifying_serves(tmp_path: Path, marks: dict[str, Any]) -> None:
-    assert verified(Verifier(ring(tmp_path, member("RS256", **marks)), RULES), signed("RS256")).subject == "ada"
+    assert verified(believing(ring(tmp_path, member("RS256", **marks))), signed("RS256")).subject == "ada"
 
 
 def test_a_private_key_that_is_for_signing_is_verified_by_its_public_half(tmp_path: Path) -> None:
     keys = ring(tmp_path, member("ES256", private=True, key_ops=["sign"]))
-    assert verified(Verifier(keys, RULES), tokens.mint(keys, RULES, "ada", {}, 60, NOW)).subject == "ada"
+    assert verified(believing(keys), tokens.mint(keys, RULES, "ada", {}, 60, NOW)).subject == "ada"
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
@@ -690,7 +706,7 @@ def test_a_key_says_nothing_of_itself(keys: KeyRing) -> None:
 @pytest.mark.parametrize("algorithm", PRIVATE)
 def test_what_is_minted_is_believed(tmp_path: Path, algorithm: str) -> None:
     keys = ring(tmp_path, member(algorithm, private=True))
-    strict = Verifier(keys, TokenRules(ISSUER, AUDIENCE, require_typ=True))
+    strict = believing(keys, STRICT)
     token = tokens.mint(keys, RULES, "ada", {"s": "s-ada", "sub": "eve", "exp": 0}, 60, NOW + 0.9)
     claims = verified(strict, token)
     assert (claims.subject, claims.expires_at) == ("ada", NOW + 70)
@@ -706,7 +722,7 @@ def test_a_key_without_a_kid_mints_without_one(tmp_path: Path) -> None:
     keys = ring(tmp_path, {key: value for key, value in member("HS256").items() if key != "kid"})
     token = tokens.mint(keys, RULES, "ada", {}, 60, NOW)
     assert "kid" not in jwt.get_unverified_header(token)
-    assert verified(Verifier(keys, RULES), token)
+    assert verified(believing(keys), token)
 
 
 def test_public_keys_cannot_mint(tmp_path: Path) -> None:
@@ -718,7 +734,7 @@ def test_new_keys_are_new_and_can_mint(tmp_path: Path) -> None:
     one, other = new_keys(), new_keys()
     assert one != other
     keys = ring(tmp_path, *one["keys"])
-    assert verified(Verifier(keys, RULES), tokens.mint(keys, RULES, "ada", {}, 60, NOW))
+    assert verified(believing(keys), tokens.mint(keys, RULES, "ada", {}, 60, NOW))
 
 
 def test_the_rules_come_from_the_settings(tmp_path: Path) -> None:
@@ -735,4 +751,6 @@ def test_the_rules_come_from_the_settings(tmp_path: Path) -> None:
             "PROXY_TOKEN_CACHE": "7",
         }
     )
-    assert token_rules(said) == TokenRules("i", "a", 60, 1.5, True, 1000, 7)
+    keys, typs = tmp_path / "keys.json", frozenset({"electric-shape+jwt"})
+    assert own_issuer(said) == Issuer("i", keys, frozenset({"a"}), frozenset(), 60, 1.5, typs)
+    assert token_bounds(said) == TokenBounds(1000, 7)

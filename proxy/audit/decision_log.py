@@ -44,12 +44,17 @@ class Decisions:
 
     def __init__(self, config: DecisionLogConfig, observe: Observe, shadow: Shadow | None = None) -> None:
         self._shadow = shadow
-        self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
+        self._sampled_below: float = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
         self._refusals = PerMinute(config.refusals)
         self._file: DecisionFile | None = None
         if config.file is not None:
             self._file = DecisionFile(config.file, config.file_bytes, config.files)
+
+    @property
+    def samples(self) -> bool:
+        """Whether any of what is allowed is told."""
+        return self._sampled_below > 0
 
     def close(self) -> None:
         """Closes the file, if there is one."""

@@ -7,12 +7,13 @@ the caches of the old: nothing cached says that a token is not revoked, so each 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from proxy.auth.bearer import CookieConfig
 from proxy.auth.callers import Callers
 from proxy.auth.decision_cache import DecisionCache
-from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
-from proxy.auth.tokens import TokenRules, Verifier
+from proxy.auth.tokens import TokenBounds, Verifier
+from proxy.auth.trust import Trust
 from proxy.core.policy import PolicySet
 
 NOTHING_REVOKED: Final = Revoked()
@@ -20,18 +21,20 @@ NOTHING_REVOKED: Final = Revoked()
 
 @dataclass(frozen=True, slots=True)
 class AuthorityConfig:
-    """What a token must be, and how many bytes the cached decisions may take."""
+    """How tokens and decisions are bounded and cached, and the cookie that may hold a token."""
 
-    tokens: TokenRules
+    tokens: TokenBounds
     decision_cache_bytes: int
+    cookie: CookieConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Authority:
-    """Policies with the digest of their files, keys (in the verifier), revocations, and their caches."""
+    """Policies with the digest of their files, issuers with their keys, revocations, and their caches."""
 
     config: AuthorityConfig
     loaded: LoadedPolicies
+    trust: Trust
     verifier: Verifier
     revoked: Revoked
     decisions: DecisionCache
@@ -39,20 +42,24 @@ class Authority:
 
     @classmethod
     def of(
-        cls, config: AuthorityConfig, loaded: LoadedPolicies, ring: KeyRing, revoked: Revoked = NOTHING_REVOKED
+        cls, config: AuthorityConfig, loaded: LoadedPolicies, trust: Trust, revoked: Revoked = NOTHING_REVOKED
     ) -> "Authority":
         """An authority that has cached nothing yet."""
-        verifier = Verifier(ring, config.tokens)
-        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes), Callers())
+        verifier = Verifier(trust, config.tokens)
+        return cls(config, loaded, trust, verifier, revoked, DecisionCache(config.decision_cache_bytes), Callers())
 
     @property
     def policies(self) -> PolicySet:
         """The policies in force."""
         return self.loaded.policies
 
-    def with_rules(self, loaded: LoadedPolicies, ring: KeyRing) -> "Authority":
-        """Other policies and keys, the same revocations."""
-        return Authority.of(self.config, loaded, ring, self.revoked)
+    def with_rules(self, loaded: LoadedPolicies, trust: Trust) -> "Authority":
+        """Other policies and issuers, the same revocations."""
+        return Authority.of(self.config, loaded, trust, self.revoked)
+
+    def with_trust(self, trust: Trust) -> "Authority":
+        """Other keys, the same policies: tokens are verified again, and what was decided by claims is shared."""
+        return replace(self, trust=trust, verifier=Verifier(trust, self.config.tokens), callers=Callers())
 
     def with_revoked(self, revoked: Revoked) -> "Authority":
         """Other revocations; the rest, caches included, is shared."""

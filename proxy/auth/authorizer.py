@@ -7,10 +7,14 @@ from math import inf
 from typing import Final
 
 from proxy.auth.authority import Authority
+from proxy.auth.bearer import token_of
 from proxy.auth.decision_cache import Decided, ReadClaims, size_of
+from proxy.auth.jwks import KeySources, Resume
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.revocation import Revoked
+from proxy.auth.tokens import UnknownKey
+from proxy.auth.trust import Trust
 from proxy.core import listing, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
@@ -37,11 +41,18 @@ class Authorizer:
         self._limits = limits
         self._handles = handles
         self._checked = Counter[str]()
+        self.sources: KeySources | None = None
+        """Where keys come from that are fetched; None where there are none."""
 
-    def replace(self, loaded: LoadedPolicies, ring: KeyRing) -> None:
-        """Puts other policies and keys in force, from the next request on."""
+    def replace(self, loaded: LoadedPolicies, trust: Trust) -> None:
+        """Puts other policies and issuers in force, from the next request on."""
         self._checked = Counter(self.token_checks())
-        self.authority = self.authority.with_rules(loaded, ring)
+        self.authority = self.authority.with_rules(loaded, trust)
+
+    def replace_keys(self, issuer: str, ring: KeyRing | None) -> None:
+        """Puts other keys of one issuer in force, from the next request on."""
+        self._checked = Counter(self.token_checks())
+        self.authority = self.authority.with_trust(self.authority.trust.with_ring(issuer, ring))
 
     def revoke(self, revoked: Revoked) -> None:
         """Puts other revocations in force, from the next request on."""
@@ -106,10 +117,20 @@ class Authorizer:
         """The list of the shapes that these claims may use."""
         return listing.rendered(claims, self.authority.policies, self._limits.filter)
 
+    def await_key(self, unknown: UnknownKey, resume: Resume) -> bool:
+        """Whether the key may come with the next fetch; then `resume` is called when that is over. Raises Refusal if
+        too many wait."""
+        return self.sources is not None and self.sources.wait(unknown.issuer, unknown.kid, resume)
+
+    def leave_key(self, unknown: UnknownKey, resume: Resume) -> None:
+        """Waits for the key no longer."""
+        if self.sources is not None:
+            self.sources.leave(unknown.issuer, resume)
+
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
         authority = self.authority
-        claims = authority.verifier.verify(inbound.authorization)
+        claims = authority.verifier.verify_token(token_of(inbound, authority.config.cookie))
         if claims in authority.revoked:
             raise Refusal(Code.token_revoked)
         return claims

@@ -1,13 +1,15 @@
-"""The keys that tokens are verified with, from a JWKS file (RFC 7517), each with its one algorithm (RFC 8725 3.1)."""
+"""The keys that tokens are verified with, from a JWKS (RFC 7517), each with its one algorithm (RFC 8725 3.1)."""
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jwt
+
+from proxy.auth.compact import ALGORITHMS
 
 _ALGORITHMS: Mapping[tuple[str, str | None], str] = {
     ("oct", None): "HS256",
@@ -20,7 +22,7 @@ _OPERATIONS = frozenset({"sign", "verify"})
 
 
 class KeysFault(Exception):
-    """The key file cannot be used; the text is one line."""
+    """Keys cannot be used; the text is one line for each reason."""
 
 
 class _Unusable(Exception):
@@ -40,6 +42,11 @@ class Key:
     public: Any = field(repr=False)
     operations: frozenset[str] = field(default=_OPERATIONS, repr=False)
 
+    @property
+    def signs(self) -> bool:
+        """Whether tokens can be signed with it: it is private, and permitted to."""
+        return "sign" in self.operations and (isinstance(self.own, bytes) or hasattr(self.own, "sign"))
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
@@ -49,28 +56,38 @@ class KeyRing:
     skipped: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def read(cls, path: Path) -> "KeyRing":
-        """The keys of a JWKS file (RFC 7517 5). Raises KeysFault.
-
-        Identity providers publish keys for other purposes in the same set: those are skipped, not a fault.
-        """
+    def read(cls, path: Path, algorithms: Set[str] = frozenset(ALGORITHMS)) -> "KeyRing":
+        """The keys of a JWKS file that are for these algorithms. Raises KeysFault."""
         try:
-            members = json.loads(path.read_text("utf-8"))["keys"]
-            return cls._of(members)
+            return cls.parse(path.read_bytes(), algorithms)
         except KeysFault as fault:
             raise KeysFault(f"{path}: {fault}") from None
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as fault:
+        except OSError as fault:
             raise KeysFault(f"{path}: this is no JWKS file ({type(fault).__name__})") from None
 
     @classmethod
-    def _of(cls, members: Iterable[object]) -> "KeyRing":
+    def parse(cls, raw: bytes, algorithms: Set[str] = frozenset(ALGORITHMS), *, published: bool = False) -> "KeyRing":
+        """The keys of a JWKS (RFC 7517 5) that are for these algorithms. Raises KeysFault.
+
+        Identity providers publish keys for other purposes in the same set: those are skipped, not a fault. In a set
+        that is `published`, secrets and private keys are none any more, and are skipped as well.
+        """
+        try:
+            return cls._of(json.loads(raw.decode("utf-8"))["keys"], algorithms, published=published)
+        except (ValueError, LookupError, TypeError, RecursionError) as fault:
+            raise KeysFault(f"this is no JWKS file ({type(fault).__name__})") from None
+
+    @classmethod
+    def _of(cls, members: Iterable[object], algorithms: Set[str], *, published: bool) -> "KeyRing":
         keys: list[Key] = []
         skipped: list[str] = []
         for number, member in enumerate(members, 1):
             if not isinstance(member, dict):
                 raise KeysFault("a key is not an object")
             try:
-                keys.append(_key(member))
+                if published and (member.get("kty") == "oct" or "d" in member):
+                    raise _Unusable("it is secret, and published all the same")
+                keys.append(_key(member, algorithms))
             except _Unusable as fault:
                 skipped.append(f"key {number} (kid {member.get('kid')!r}): {fault}")
         ring = cls(tuple(keys), tuple(skipped))
@@ -86,18 +103,29 @@ class KeyRing:
         """The keys that tokens are verified with."""
         return [key for key in self.keys if "verify" in key.operations]
 
+    @property
+    def signing(self) -> Key | None:
+        """The first key that signs."""
+        return next((key for key in self.keys if key.signs), None)
+
+    def knows(self, kid: str) -> bool:
+        """Whether there is a key of this kid, for whatever algorithm."""
+        return any(key.kid == kid for key in self.keys)
+
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """The key that a token's header means; without a kid, the only one of the algorithm."""
         fitting = [key for key in self.verifying if key.algorithm == algorithm and kid in (None, key.kid)]
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _key(member: Mapping[str, Any]) -> Key:
+def _key(member: Mapping[str, Any], algorithms: Set[str]) -> Key:
     operations = _operations(member)
     kty, curve = member.get("kty"), member.get("crv")
     algorithm = _ALGORITHMS.get((str(kty), None if curve is None else str(curve)))
     if algorithm is None or member.get("alg", algorithm) != algorithm:
-        raise _Unusable("it is for an algorithm other than HS256, RS256, ES256, EdDSA")
+        raise _Unusable(f"it is for an algorithm other than {', '.join(ALGORITHMS)}")
+    if algorithm not in algorithms:
+        raise _Unusable(f"it is for {algorithm}, which this issuer does not use")
     try:
         own = jwt.PyJWK(dict(member), algorithm).key
     except (ValueError, TypeError, LookupError, jwt.PyJWTError) as fault:

@@ -1,5 +1,6 @@
 """explain: why a request is allowed or refused."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from proxy import settings
 from proxy.audit import explain as explanation
 from proxy.audit import pasted, replay
 from proxy.audit.replay import Inputs, Recorded, Replay
+from proxy.auth import jwks, tokens
 from proxy.auth import policy_loader as policy_files
-from proxy.auth import tokens
-from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.auth.trust import Trust
 from proxy.cli.exits import faults_are_lines
 from proxy.cli.options import folder, json_object, raw
 from proxy.core.claims import Claims
@@ -111,5 +112,5 @@ def _claims(token: str | None, claims: str | None) -> Claims:
     if claims is not None:
         return Claims("explain", float("inf"), json_object("--claims", claims))
     said = settings.load()
-    verifier = tokens.Verifier(KeyRing.read(said.token_keys), configuration.token_rules(said))
-    return verifier.verify([raw(f"Bearer {token}")])
+    trust = asyncio.run(jwks.fetched(Trust.read(configuration.issuers(said))))
+    return tokens.Verifier(trust, configuration.token_bounds(said)).verify([raw(f"Bearer {token}")])

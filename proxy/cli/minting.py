@@ -6,7 +6,9 @@ import click
 
 from proxy import settings
 from proxy.auth import tokens
-from proxy.auth.keys import KeyRing
+from proxy.auth.issuers import Issuer
+from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.trust import Trust
 from proxy.cli.exits import faults_are_lines
 from proxy.cli.options import json_object
 from proxy.runtime import configuration
@@ -16,14 +18,22 @@ from proxy.runtime import configuration
 @click.option("--subject", "--sub", help="Who the token is for; sub of --claims if left out.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A text claim; may be repeated.")
 @click.option("--claims", "members", default="{}", metavar="JSON|@FILE", help="Claims as a JSON object, or its file.")
+@click.option("--issuer", help="Of PROXY_ISSUERS, the one to mint for; the first with a private key if left out.")
 @click.option("--seconds", type=int, help="How long it lives; the longest permitted if left out.")
 @click.option(
     "--keys",
     type=click.Path(path_type=Path),
-    help="The file with the private key; PROXY_TOKEN_KEYS if left out.",
+    help="The file with the private key; the issuer's own if left out.",
 )
-def mint(subject: str | None, claims: tuple[str, ...], members: str, seconds: int | None, keys: Path | None) -> None:
-    """Print a token signed with the first private key of a key file: for development and tests."""
+def mint(
+    subject: str | None,
+    claims: tuple[str, ...],
+    members: str,
+    issuer: str | None,
+    seconds: int | None,
+    keys: Path | None,
+) -> None:
+    """Print a token signed with the first private key of an issuer's key file: for development and tests."""
     if not all("=" in claim for claim in claims):
         raise click.UsageError("--claim must be NAME=VALUE")
     with faults_are_lines():
@@ -31,10 +41,18 @@ def mint(subject: str | None, claims: tuple[str, ...], members: str, seconds: in
         subject = subject if subject is not None else given.get("sub")
         if not isinstance(subject, str) or not subject.strip():
             raise click.UsageError("give --subject, or a sub in --claims")
-        used = settings.load()
-        ring = KeyRing.read(keys or used.token_keys)
-        wanted = used.token_max_seconds if seconds is None else seconds
-        if wanted > used.token_max_seconds:
-            most = f"{settings.variable('token_max_seconds')} permits {used.token_max_seconds}"
-            raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most}")
-        click.echo(tokens.mint(ring, configuration.token_rules(used), subject, given, wanted))
+        used, ring = _signing(Trust.read(configuration.issuers(settings.load())), issuer, keys)
+        most = used.max_seconds
+        wanted = most if seconds is None else seconds
+        if wanted > most:
+            raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most} are permitted")
+        click.echo(tokens.mint(ring, used, subject, given, wanted))
+
+
+def _signing(trust: Trust, name: str | None, keys: Path | None) -> tuple[Issuer, KeyRing]:
+    """The issuer of this name, or the first, that has a private key in a file. Raises KeysFault."""
+    for trusted in trust.by_name.values():
+        ring = trusted.ring if keys is None else KeyRing.read(keys)
+        if name in (None, trusted.issuer.name) and ring is not None and ring.signing is not None:
+            return trusted.issuer, ring
+    raise KeysFault("there is no private key to sign with" if name is None else f"no private key to sign with: {name}")

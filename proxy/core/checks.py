@@ -95,7 +95,7 @@ def bounded(draft: Draft) -> Iterable[Sentence]:
         yield from _partly_public(draft)
         return
     for grant in draft.grants:
-        if not filters.is_bounded(grant.where):
+        if not grant.by_token and not filters.is_bounded(grant.where):
             yield Sentence(
                 f"{place_of(grant.name)}where does not bound the rows by a claim; say public = true if everybody may "
                 "read them all, or also_public for those that everybody may read",
@@ -110,6 +110,8 @@ def _used(grant: Grant) -> Iterator[str]:
 
 
 def _partly_public(draft: Draft) -> Iterator[Sentence]:
+    if any(grant.by_token for grant in draft.grants):
+        yield Sentence('public = true cannot stand beside where = "token"', "public")
     if draft.claims or any(grant.also_public for grant in draft.grants):
         sentence = "public = true is for policies without claims; say also_public for the rows that everybody may read"
         yield Sentence(sentence, "public")
@@ -119,6 +121,10 @@ def isolated(draft: Draft) -> Iterable[Sentence]:
     """The claims by which tokens are isolated, and the tables through which they may share rows all the same."""
     of_grants = (name for grant in draft.grants for name in grant.isolation)
     claims = dict.fromkeys((*isolation_of(draft.document), *of_grants))
+    if (claims or draft.document.isolation) and any(grant.by_token for grant in draft.grants):
+        yield Sentence(
+            'isolation cannot stand beside where = "token": the rows are whatever the token names', "isolation"
+        )
     for claim in claims:
         if claim not in draft.claims:
             near = did_you_mean(claim, draft.claims)

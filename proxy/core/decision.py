@@ -18,6 +18,8 @@ from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
 from proxy.core.subset import Subset
+from proxy.core.token_shape import UNBOUND, TokenShape, guarding
+from proxy.core.type_guard import TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class AuthorizedShape:
     predicate: Predicate
     subset: AuthorizedSubset | None
     bound: Mapping[str, ClaimValue]
+    guard: TypeGuard
 
     @property
     def filtered(self) -> bool:
@@ -64,12 +67,37 @@ class Evaluation:
     enforced: tuple[Condition, ...]
     values: Values
     filter_limits: FilterLimits
+    token: TokenShape = UNBOUND
+    condition: Condition | None = None
+    """The token's own predicate, which is one of those in force."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that may leave: the grant's, or those of them that the token is for, and always the key."""
+        named, key = self.token.columns, self.policy.key
+        return tuple(column for column in self.grant.columns if named is None or column in named or column in key)
+
+    @property
+    def filter(self) -> frozenset[str]:
+        """The columns that a client's filter may test."""
+        return self.grant.filter.intersection(self.columns)
+
+    @property
+    def testable(self) -> filters.Columns:
+        """The columns that a client's filter may name: of those that a predicate binds it may repeat the value."""
+        of_grant = self.grant.testable
+        return of_grant if self.condition is None else of_grant.with_names(filters.bindings(self.condition))
+
+    @property
+    def guard(self) -> TypeGuard:
+        """What the types of the answer are held against."""
+        return self.policy.guard if self.condition is None else guarding(self.policy.guard, self.condition)
 
     @property
     def bound(self) -> dict[str, ClaimValue]:
         """The columns that the grant holds to one value, or to one of a list, with these."""
-        pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
-        return {column: self.values[claim] for column, claim in pairs}
+        pairs = [pair for part in reversed(self.enforced) for pair in filters.bindings(part).items()]
+        return {column: self.values[claim] for column, claim in pairs}  # the policy's own, where a token repeats it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +154,7 @@ def decide(
     shape = None
     if all(verdict.refusal is None for verdict in found):
         fields = {verdict.rule: verdict.value for verdict in found[len(verdicts) :]}
-        shape = AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+        shape = AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, guard=evaluation.guard, **fields)
     return Decision(tuple(found), policy, evaluation.grant.name, shape)
 
 
@@ -138,8 +166,11 @@ def considered(
     if policy is None:  # unknown and forbidden are the same answer: the difference would tell which tables there are
         refusal = Refusal(Code.shape_forbidden, reason="no policy for this table or name")
         return (Verdict("shape", refusal=refusal),), None, ""
-    found, rule = [Verdict("shape", policy.name)], "claims"
+    found, rule = [Verdict("shape", policy.name)], "token"
     try:
+        token = TokenShape.of(claims)
+        token.check(policy)
+        rule = "claims"
         values = bind(policy.claims, claims)
         found.append(Verdict(rule, tuple(values)))
         rule = "grant"
@@ -149,10 +180,16 @@ def considered(
         narrow = [part for part in choice.grant.narrow if part.claim.is_in(claims)]
         values |= bind([part.claim for part in narrow], claims)
         found.append(Verdict(rule, tuple(part.claim.name for part in narrow)))
+        rule = "token"
+        own = token.condition(policy, limits)
+        if choice.grant.by_token and own is None:
+            raise Refusal(Code.claim_missing, "The token lacks the claim shape.", reason="claim shape has no where")
     except Refusal as refusal:
         return (*found, Verdict(rule, refusal=refusal)), None, policy.name
-    enforced = (choice.grant.rows, *(part.where for part in narrow))
-    return tuple(found), Evaluation(request, policy, choice.grant, enforced, values, limits), policy.name
+    enforced = (choice.grant.rows, *(part.where for part in narrow), *(() if own is None else (own,)))
+    values |= dict(token.values)
+    evaluation = Evaluation(request, policy, choice.grant, enforced, values, limits, token, own)
+    return tuple(found), evaluation, policy.name
 
 
 def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdict:
@@ -163,30 +200,33 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that leave: the grant's, or those of them that the client names, and always the key."""
-    policy, grant, asked = evaluation.policy, evaluation.grant, evaluation.request.columns
+    """The columns that leave: all that may, or those of them that the client names, and always the key."""
+    policy, granted, asked = evaluation.policy, evaluation.columns, evaluation.request.columns
     if asked is None:
-        return grant.columns
-    names = split_list(asked, len(grant.columns))
+        return granted
+    names = split_list(asked, len(granted))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
-    if others := [name for name in names if name not in grant.columns]:
-        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant", about=", ".join(others))
-    return tuple(column for column in grant.columns if column in names or column in policy.key)
+    if others := [name for name in names if name not in granted]:
+        reason = "a column that is not in the grant, or not for the token"
+        raise Refusal(Code.column_forbidden, reason=reason, about=", ".join(others))
+    return tuple(column for column in granted if column in names or column in policy.key)
 
 
 def queryable(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that Electric lets a subset test: the grant's, and for a subset those of its predicate."""
-    grant = evaluation.grant
-    tested = grant.predicate_columns if evaluation.request.subset else frozenset()
-    return (*grant.columns, *sorted(tested - set(grant.columns)))
+    """The columns that Electric lets a subset test: those that may leave, and for a subset those of its predicate."""
+    tested = evaluation.grant.predicate_columns if evaluation.request.subset else frozenset()
+    if evaluation.request.subset and evaluation.condition is not None:
+        tested |= filters.columns_of(evaluation.condition)
+    return (*evaluation.columns, *sorted(tested.difference(evaluation.columns)))
 
 
 def replica(evaluation: Evaluation) -> str:
     """How much of a changed row is sent."""
-    asked = evaluation.request.replica or "default"
-    if asked not in evaluation.policy.client.replica:
-        raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy")
+    only = evaluation.token.replica
+    asked = evaluation.request.replica or only or "default"
+    if asked not in evaluation.policy.client.replica or only not in (None, asked):
+        raise Refusal(Code.replica_forbidden, reason=f"replica {asked} is not in the policy, or not for the token")
     return asked
 
 
@@ -241,10 +281,11 @@ def _conjoined(
 
 
 def _client_filter(evaluation: Evaluation, text: str, params: Mapping[int, str]) -> Condition | None:
-    """The client's filter without the parts that only repeat the policy."""
-    grant = evaluation.grant
-    condition = filters.parse(text, grant.testable, evaluation.filter_limits)
-    left = filters.drop_repeats(condition, evaluation.bound, params, grant.filter)
+    """The client's filter without the parts that only repeat the policy, or the token's own predicate as a whole."""
+    if evaluation.token.is_repeated_by(text, params):
+        return None
+    condition = filters.parse(text, evaluation.testable, evaluation.filter_limits)
+    left = filters.drop_repeats(condition, evaluation.bound, params, evaluation.filter)
     if left is not None and any(map(has_subselect, evaluation.enforced)):
         _check_beside_select(left, evaluation.policy.client.filter_safe)
     return left
@@ -265,7 +306,7 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
 
 def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault, text: str | None) -> Refusal:
     code, about = _FILTER_CODES[fault.kind], (text or "")[fault.position :][:_SHOWN]
-    if code is Code.filter_column_forbidden and not evaluation.grant.filter:
+    if code is Code.filter_column_forbidden and not evaluation.filter:
         return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}", about=about)
     return Refusal(code, f"{place}, {fault}", about=about)
 
@@ -285,7 +326,7 @@ def _order(evaluation: Evaluation, asked: Subset) -> str | None:
     if asked.order_by is None:
         return None
     try:
-        return filters.order_by(asked.order_by, frozenset(evaluation.grant.columns))
+        return filters.order_by(asked.order_by, frozenset(evaluation.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
         raise Refusal(code, f"order_by, {fault}", about=asked.order_by[fault.position :][:_SHOWN]) from None

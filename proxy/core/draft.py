@@ -15,6 +15,7 @@ from proxy.core.types import SPELLINGS, ColumnType
 
 TOKEN = "token"  # noqa: S105 (a word of the language)
 NO_ROWS = filters.parse_policy("FALSE", frozenset())
+ALL_ROWS = filters.parse_policy("TRUE", frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
         isolation=_isolation(document, given),
         filter=filterable,
         testable=filters.Columns.of(bound | filterable, reader.types, document.client.large),
+        by_token=where is ALL_ROWS,
     )
 
 
@@ -183,9 +185,9 @@ def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | Non
         reader.fault(given, "there is no where: say which rows it gives")
         return None
     if given.where.strip() == TOKEN:
-        sentence = f'where = "{TOKEN}" is reserved: write the predicate, or quote the column "{TOKEN}"'
-        reader.fault(given, sentence, "where")
-        return None
+        if given.also_public is not None:
+            reader.fault(given, f'also_public cannot stand beside where = "{TOKEN}"', "also_public")
+        return ALL_ROWS
     return reader.predicate(f"{place}where", (*reader.path(given), "where"), given.where, reader.claims)
 
 

@@ -61,6 +61,7 @@ class Code(Enum):
     upstream_schema_leak = Fault(502, "The answer held what must not leave.", "Tell the operator.", 60)
     upstream_row_leak = Fault(502, "The answer held rows that are not yours.", "Tell the operator.", 60)
     policy_type_unsafe = Fault(502, "This shape cannot be served safely.", "Tell the operator the request_id.", 60)
+    keys_unavailable = Fault(503, "The keys for this token cannot be fetched now.", "Try again.", 5)
     draining = Fault(503, "The proxy is shutting down.", "Try again: another instance will answer.", 1)
     overloaded = Fault(503, "The proxy is at its limit.", "Try again.", 5)
     upstream_timeout = Fault(504, "Electric did not answer in time.", "Try again.", 5)

@@ -59,6 +59,8 @@ class Grant:
     isolation: tuple[str, ...] = ()
     filter: frozenset[str] = frozenset()
     testable: filters.Columns = NOTHING_TESTABLE
+    by_token: bool = False
+    """Whether the rows are those that the token's claim `shape` names, and no others: then `where` says nothing."""
 
     @property
     def conditions(self) -> Iterator[tuple[str, Condition]]:

@@ -51,22 +51,28 @@ class Origins:
 
     allowed: frozenset[bytes]
     request_headers: bytes = ALLOWED_HEADERS
+    credentials: bool = False
+    """Whether pages of the listed origins may send cookies; `*` never permits it."""
 
     @classmethod
-    def of(cls, origins: Iterable[str], more_headers: Iterable[str] = ()) -> "Origins":
+    def of(cls, origins: Iterable[str], more_headers: Iterable[str] = (), *, credentials: bool = False) -> "Origins":
         """Origins from their ASCII spelling, as browsers send it; `more_headers` are permitted beside our own.
 
         To permit a header is to read past it: nothing upstream is made of it (see `upstream`).
         """
         names = [*ALLOWED_HEADERS.split(b", "), *(name.encode() for name in more_headers)]
-        return cls(frozenset(origin.encode() for origin in origins), b", ".join(dict.fromkeys(names)))
+        allowed = frozenset(origin.encode() for origin in origins)
+        return cls(allowed, b", ".join(dict.fromkeys(names)), credentials)
 
     def cors(self, origin: bytes | None) -> Headers:
         """The CORS headers of any answer to this origin (Fetch 3.2): none for an origin that is not allowed."""
         if origin is None or not self.allow(origin):
             return []
         echoed = b"*" if b"*" in self.allowed else origin
-        return [(b"access-control-allow-origin", echoed), (b"access-control-expose-headers", EXPOSED)]
+        fields = [(b"access-control-allow-origin", echoed), (b"access-control-expose-headers", EXPOSED)]
+        if self.credentials and b"*" not in self.allowed:
+            fields += [(b"access-control-allow-credentials", b"true"), (b"vary", b"cookie")]
+        return fields
 
     def allow(self, origin: bytes) -> bool:
         """Whether pages of this origin may read answers."""

@@ -1,4 +1,4 @@
-"""What the head of a client's request says, as far as anybody here reads it: method, path, query, and nine headers."""
+"""What the head of a client's request says, as far as anybody here reads it: method, path, query, and ten headers."""
 
 import re
 from collections.abc import Iterable
@@ -49,6 +49,7 @@ class Inbound:
     http_version: str
     name: str | None = None
     listing: bool = False
+    cookies: list[bytes] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, method: str, target: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> "Inbound":
@@ -56,15 +57,18 @@ class Inbound:
         headers: dict[bytes, bytes] = {}
         repeated: set[bytes] = set()
         authorization: list[bytes] = []
+        cookies: list[bytes] = []
         for name, value in fields:
             if name == b"authorization":
                 authorization.append(value)
+            elif name == b"cookie":
+                cookies.append(value)
             elif name in _ONCE:
                 if name in headers:
                     repeated.add(name)
                 headers[name] = value
         path, _, query = target.partition(b"?")
-        return cls(method, path, query, authorization, headers, frozenset(repeated), version)
+        return cls(method, path, query, authorization, headers, frozenset(repeated), version, cookies=cookies)
 
     @classmethod
     def again(cls, target: bytes) -> "Inbound":

@@ -56,14 +56,12 @@ def _for(claims: Claims, policy: Policy, policies: PolicySet, limits: FilterLimi
     _, evaluation, _ = considered(ShapeRequest(Position("-1"), name=policy.name), claims, policies, limits)
     if evaluation is None:
         return None
-    columns = evaluation.grant.columns
-    return _described(policy, columns, _filterable(policy, columns, evaluation.enforced), policies)
+    filterable = _filterable(policy, evaluation.filter, evaluation.enforced)
+    return _described(policy, evaluation.columns, filterable, policies)
 
 
-def _filterable(policy: Policy, columns: Iterable[str], enforced: Iterable[Condition]) -> frozenset[str]:
-    client = policy.client
-    beside_select = any(map(has_subselect, enforced))
-    return (client.filter & client.filter_safe if beside_select else client.filter) & frozenset(columns)
+def _filterable(policy: Policy, columns: frozenset[str], enforced: Iterable[Condition]) -> frozenset[str]:
+    return columns & policy.client.filter_safe if any(map(has_subselect, enforced)) else columns
 
 
 def _described(

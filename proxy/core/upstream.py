@@ -28,9 +28,9 @@ class UpstreamRequest(NamedTuple):
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
     `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
-    columns that every row of the answer must hold at one value, or at one of several; `filtered` says whether a
-    client's filter is in it; `guard` is what the types of the answer are held against. `definition` is the part
-    of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
+    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
+    `guard` is what the types of the answer are held against. `definition` is
+    the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """
 
     kind: Kind
@@ -68,7 +68,7 @@ class Target:
         self._columns = frozenset(shape.columns)
         self._bound = tuple(shape.bound.items())
         self._filtered = shape.filtered
-        self._guard = shape.policy.guard
+        self._guard = shape.guard
 
     def at(self, position: TrustedPosition, most: int) -> UpstreamRequest:
         """The request for the shape itself at a position. Raises Refusal if it passes `most` bytes."""

@@ -31,7 +31,7 @@ from proxy.auth.revocation import RevocationFault
 from proxy.demo import crowd, lines
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
-from proxy.runtime.configuration import token_rules
+from proxy.runtime.configuration import own_issuer
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
 from proxy.sandbox.settings import StandInSettings
@@ -130,7 +130,7 @@ class Running:
 
     def token(self, account: str, session: str) -> str:
         """A token for a session."""
-        return _token(self.settings, self.what.ring, account, session)
+        return _token(self.settings, self.what.trust.rings[0], account, session)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until `stop`."""
@@ -165,7 +165,7 @@ def _key_file() -> Iterator[Path]:
 
 def _token(said: Settings, ring: KeyRing, account: str, session: str) -> str:
     claims = {"account_id": account, "session_id": session}
-    return tokens.mint(ring, token_rules(said), account, claims, TOKEN_SECONDS)
+    return tokens.mint(ring, own_issuer(said), account, claims, TOKEN_SECONDS)
 
 
 def _check(environment: dict[str, str], keys: Path, clients: int) -> None:

@@ -25,6 +25,7 @@ from typing import Final, Protocol
 from proxy.audit.decision_log import Decisions
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.callers import Caller
+from proxy.auth.tokens import UnknownKey
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 from proxy.core.inbound import Inbound
@@ -33,6 +34,7 @@ from proxy.core.sse import BOUNDARY
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
+from proxy.gateway.key_wait import KEY_SECONDS, KeyWait
 from proxy.gateway.open_requests import End, OpenRequests
 from proxy.gateway.responses import UNREADABLE, Responses
 from proxy.http1.deadlines import NEVER
@@ -124,6 +126,7 @@ class Exchange:
         "_hashed",
         "_head_seconds",
         "_inbound",
+        "_key_wait",
         "_loaded",
         "_method",
         "_opened",
@@ -174,6 +177,7 @@ class Exchange:
         self._code, self._reason = "ok", ""
         self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
+        self._key_wait: KeyWait | None = None
         self._request = trail.upstream
         self._traceparent: bytes | None = None
         self.if_none_match = None if known is None else known.if_none_match
@@ -216,29 +220,33 @@ class Exchange:
             self._preflight(inbound.origin)
             return
         inbound.check()
-        claims = self._handler.authorizer.identify(inbound)
-        self._trail = Trail(claims)
+        try:
+            claims = self._handler.authorizer.identify(inbound)
+        except UnknownKey:
+            subject = ""  # the key may be known when the request is whole; all such bodies count as one subject's
+        else:
+            self._trail, subject = Trail(claims), claims.subject
         if inbound.method == "POST":
             inbound.check_media_type()
-            self._handler.open_requests.arriving(claims.subject)
-            self._subject_arriving = claims.subject
+            self._handler.open_requests.arriving(subject)
+            self._subject_arriving = subject
 
     def _admit(self) -> None:
         handler = self._handler
         if self._request is None:
             body = self._body if self._method == "POST" else None
-            self._arrived()
             self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
             if self._asked().listing:
                 self._list()
                 return
             self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
+            self._arrived()  # until here its body takes room
             self._body = b""
         claims, request = self._trail.admitted()
         self._request = request
         handler.open_requests.enter(claims, self)
         self._opened = True
-        handler.observe(RequestOpened(request.kind.value, request.policy))
+        handler.observe(RequestOpened(request.kind, request.policy))
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         delivery = handler.sharing.subscribe(self, Conditions(self.if_none_match, self._traceparent))
         if not self._over:
@@ -249,7 +257,10 @@ class Exchange:
     def _guarded(self, step: Callable[[], None]) -> bool:
         """Takes one step; a refusal is answered, and so is a fault of ours. Says whether there is more to do."""
         try:
-            step()
+            try:
+                step()
+            except UnknownKey as unknown:
+                self._await_key(unknown)
         except Exception as fault:
             self.refuse(fault)
         return not self._over
@@ -265,6 +276,19 @@ class Exchange:
         if self._inbound is None:
             self._inbound = Inbound.again(self._target)
         return self._inbound
+
+    def _await_key(self, unknown: UnknownKey) -> None:
+        """Waits for the key of the token, once; the request is refused if there is nothing to wait for."""
+        if self._key_wait is not None:
+            raise unknown
+        self._key_wait = KeyWait(self._handler.authorizer, unknown, self._key_fetched, self._refuse)
+        if not self._key_wait.held:
+            raise unknown
+        self._connection.expect(self._handler.loop.time() + KEY_SECONDS)
+
+    def _key_fetched(self) -> None:
+        self._connection.expect(NEVER)
+        self._guarded(self._admit)
 
     # What the answer brings.
 
@@ -327,6 +351,8 @@ class Exchange:
         if not self._decided:
             self._decided = True
             handler = self._handler
+            if not handler.decisions.samples:
+                return
             handler.decisions.allowed(self._request_id, self._asked, self._trail, self._loaded, handler.hashed)
 
     # What ends it early.
@@ -349,14 +375,17 @@ class Exchange:
     def lost(self) -> None:
         """The client is gone."""
         self._leave()
-        early = self._subject_arriving is not None
+        early = self._subject_arriving is not None and self._key_wait is None
         self._code = Code.malformed_request.name if early else End.client_gone.value
         self._status = self._status or CLIENT_GONE
         self._finish()
 
     def expired(self) -> None:
-        """The token is over."""
-        self.stop(End.token_over)
+        """The token is over, or its key did not become known in time."""
+        if self._key_wait is not None and self._key_wait.held:
+            self._key_wait.expire()
+        else:
+            self.stop(End.token_over)
 
     def stalled(self) -> None:
         """The client does not read; its connection has been reset."""
@@ -411,8 +440,9 @@ class Exchange:
 
     def _list(self) -> None:
         """Answers which shapes there are for this token. It takes a place, as every request does."""
-        handler, claims = self._handler, self._trail.claims
-        assert claims is not None  # noqa: S101 - for the type checker
+        handler = self._handler
+        claims = self._trail.claims or handler.authorizer.identify(self._asked())  # its key may be known by now
+        self._trail = Trail(claims)
         handler.authorizer.check(claims)
         handler.open_requests.enter(claims, self)
         body = handler.authorizer.shapes(claims)
@@ -432,6 +462,8 @@ class Exchange:
         if self._over:
             return
         self._over = True
+        if self._key_wait is not None:
+            self._key_wait.end()
         self._leave()  # whoever is over is subscribed to nothing: its connection is the next exchange's
         self._arrived()
         if self._opened:
@@ -449,12 +481,12 @@ class Exchange:
         """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
         that was refused, the policy that there was for it, if any."""
         if self._request is not None:
-            return self._request.policy, self._request.kind.value
+            return self._request.policy, self._request.kind
         request = self._trail.request
         if request is None:
             return "", ""
         policy = self._loaded.policies.find(request.table, request.name)
-        return ("", "") if policy is None else (policy.name, request.kind.value)
+        return ("", "") if policy is None else (policy.name, request.kind)
 
     def _summary(self) -> RequestEnded:
         policy, kind = self._requested()

@@ -66,7 +66,7 @@ class OpenRequests:
             raise Refusal(Code.draining)
         if len(self._open) >= self._most:
             raise Refusal(Code.overloaded, reason="max_open_requests is reached")
-        if self._by_subject[subject] >= self._most_per_subject:
+        if self._by_subject.get(subject, 0) >= self._most_per_subject:
             raise Refusal(Code.too_many_streams, reason="max_open_requests_per_subject is reached")
 
     def leave(self, request: OpenRequest) -> None:

@@ -1,6 +1,6 @@
 """Whether this process should get traffic. Pure: the probes tell it what they saw."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Readiness:
@@ -23,6 +23,10 @@ class Readiness:
         self.draining = False
         self.lag: Mapping[str, str] = {}
         """What is known of each measured lag. It is told, and decides nothing: rows late are better than none."""
+        self.missing_keys: Callable[[], tuple[str, ...]] = lambda: ()
+        """The issuers whose keys should be known and are not: their tokens cannot be verified."""
+        self.keys: Callable[[], Mapping[str, object]] = dict
+        """What is known of each key set that is fetched."""
 
     def saw(self, state: str) -> None:
         """One probe's result."""
@@ -49,7 +53,8 @@ class Readiness:
     def checks(self) -> Mapping[str, bool]:
         """Each condition, and whether it is met."""
         required = {"electric_active": self.electric_active} if self._requires_electric else {}
-        return {"policies_loaded": self.policies > 0, **required, "not_draining": not self.draining}
+        keys = {"keys_known": not self.missing_keys()} if self.keys() else {}
+        return {"policies_loaded": self.policies > 0, **keys, **required, "not_draining": not self.draining}
 
     @property
     def ready(self) -> bool:
@@ -66,11 +71,13 @@ class Readiness:
             "electric_active": self.electric_active,
             "shapes_available": self.shapes_available,
             "lag": self.lag,
+            "keys": self.keys(),
         }
 
     def _why(self, check: str) -> str:
         return {
             "policies_loaded": "no policy is in force",
+            "keys_known": f"the keys of {', '.join(self.missing_keys())} are not known",
             "electric_active": f"{self._failed} of {self._most} probes in a row found Electric {self._state}",
             "not_draining": "the process ends when its open requests have",
         }[check]

@@ -15,8 +15,10 @@ from proxy.audit.shadow import Shadow
 from proxy.auth import revocation
 from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
+from proxy.auth.jwks import KeySources
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.auth.trust import Trust
 from proxy.core.handles import Handles
 from proxy.electric.client import Electric
 from proxy.gateway.handler import Handler
@@ -28,12 +30,13 @@ from proxy.health.readiness import Readiness
 from proxy.http1.listener import Listener
 from proxy.runtime import configuration
 from proxy.runtime.admin import admin
-from proxy.runtime.watchers import Reload, observe_loaded
+from proxy.runtime.watchers import Reload, observe_keys, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import (
     ElectricSeen,
-    KeysLoaded,
+    KeysFetched,
+    KeysNotFetched,
     Observation,
     Observe,
     Only,
@@ -51,10 +54,10 @@ MOST_FAULTS_TOLD = 20
 
 
 class Served(NamedTuple):
-    """What is served, by which keys, and how its handles are bound."""
+    """What is served, to whose tokens, and how its handles are bound."""
 
     loaded: LoadedPolicies
-    ring: KeyRing
+    trust: Trust
     handles: Handles
 
 
@@ -85,6 +88,7 @@ async def create_app(
         settings.max_open_requests,
         lambda: sharing.figures(),
         lambda: listener.figures(),
+        lambda: sources.age(),
     )
     tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
     shadow = await _shadow(settings, tell)
@@ -101,10 +105,10 @@ async def create_app(
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
-        tell(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
-        reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell, shadow)
+        sources = _sources(authorizer, readiness, tell)
+        reload = Reload(partial(configuration.read_rules, settings), authorizer, sources, readiness, tell, shadow)
         watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
-        watchers += _revoking(settings, authorizer, open_requests, tell)
+        watchers += [sources.run(), *_revoking(settings, authorizer, open_requests, tell)]
         try:
             async with _running(watchers):
                 yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
@@ -123,8 +127,25 @@ async def _shadow(settings: Settings, observe: Observe) -> Shadow | None:
 
 
 def _authorizer(settings: Settings, served: Served) -> Authorizer:
-    authority = Authority.of(configuration.authority(settings), served.loaded, served.ring)
+    authority = Authority.of(configuration.authority(settings), served.loaded, served.trust)
     return Authorizer(authority, settings.rule_limits, served.handles)
+
+
+def _sources(authorizer: Authorizer, readiness: Readiness, observe: Observe) -> KeySources:
+    """What fetches the keys of issuers that have an address for them, and puts them in force."""
+
+    def changed(issuer: str, ring: KeyRing | None) -> None:
+        authorizer.replace_keys(issuer, ring)
+        observe_keys(authorizer.authority.trust, observe)
+
+    def ended(issuer: str, fault: str) -> None:
+        observe(KeysNotFetched(issuer, fault) if fault else KeysFetched(issuer))
+
+    sources = authorizer.sources = KeySources(changed, ended)
+    sources.follow(authorizer.authority.trust.issuers)
+    observe_keys(authorizer.authority.trust, observe)
+    readiness.missing_keys, readiness.keys = sources.missing, sources.report
+    return sources
 
 
 @asynccontextmanager
@@ -145,7 +166,7 @@ def _revoking(
     """What keeps the revocations, if there is a file of them."""
     if settings.revocations is None:
         return []
-    longest = configuration.longest_token_seconds(settings)
+    longest = authorizer.authority.trust.longest_seconds
     return [_revocations(settings.revocations, longest, authorizer, open_requests, observe)]
 
 

@@ -2,13 +2,17 @@
 
 import hashlib
 from dataclasses import fields
+from pathlib import Path
 
 from proxy.audit.decision_log import DecisionLogConfig
+from proxy.auth import issuers as issuers_files
 from proxy.auth import policy_loader as policy_files
 from proxy.auth.authority import AuthorityConfig
+from proxy.auth.bearer import CookieConfig
 from proxy.auth.handle_key import handle_key
-from proxy.auth.keys import KeyRing
-from proxy.auth.tokens import TokenRules
+from proxy.auth.issuers import TYP, TYPS, Issuer
+from proxy.auth.tokens import TokenBounds
+from proxy.auth.trust import Trust
 from proxy.core.headers import Origins
 from proxy.core.request import Kind
 from proxy.electric.client import ElectricConfig
@@ -22,37 +26,62 @@ from proxy.sharing import bounds
 
 
 def read_rules(settings: Settings) -> Rules:
-    """The policies and the keys that the settings name; the policies are held against the database if they name one.
+    """The policies and the issuers that the settings name; policies are held against the database if they name one.
 
-    Raises PoliciesFault, KeysFault.
+    Raises PoliciesFault, KeysFault, SettingsFault.
     """
     dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
     strict = settings.database_check == "strict"
     loaded = policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
-    return loaded, KeyRing.read(settings.token_keys)
+    return loaded, Trust.read(issuers(settings))
 
 
-def token_rules(settings: Settings) -> TokenRules:
-    """What a token must be."""
-    return TokenRules(
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
+def issuers(settings: Settings) -> tuple[Issuer, ...]:
+    """Whose tokens are believed: the issuers of PROXY_ISSUERS, or the single one of the settings.
+
+    Raises IssuersFault, SettingsFault.
+    """
+    return (own_issuer(settings),) if settings.issuers is None else issuers_files.read(settings.issuers)
+
+
+def issuer_files(settings: Settings) -> tuple[Path, ...]:
+    """The files that say whose tokens are believed, by which keys. Raises IssuersFault, SettingsFault."""
+    own = () if settings.issuers is None else (settings.issuers,)
+    return (*own, *(issuer.keys for issuer in issuers(settings) if isinstance(issuer.keys, Path)))
+
+
+def own_issuer(settings: Settings) -> Issuer:
+    """The single issuer of the settings. Raises SettingsFault."""
+    try:
+        keys = issuers_files.source_of_keys(str(settings.token_keys))
+    except ValueError as fault:
+        raise SettingsFault(f"{variable('token_keys')}: {fault}") from None
+    return Issuer(
+        name=settings.token_issuer,
+        keys=keys,
+        audience=frozenset((settings.token_audience,)),
         max_seconds=settings.token_max_seconds,
         leeway_seconds=settings.token_leeway_seconds,
-        require_typ=settings.token_require_typ,
-        max_bytes=settings.token_max_bytes,
-        cached=settings.token_cache,
+        typs=frozenset((TYP,)) if settings.token_require_typ else TYPS,
     )
 
 
-def longest_token_seconds(settings: Settings) -> float:
-    """How long a token can be valid that is issued by now, clocks that differ included."""
-    return settings.token_max_seconds + 2 * settings.token_leeway_seconds
+def token_bounds(settings: Settings) -> TokenBounds:
+    """How large a token may be, and how many are cached."""
+    return TokenBounds(settings.token_max_bytes, settings.token_cache)
 
 
 def authority(settings: Settings) -> AuthorityConfig:
     """How tokens and decisions are judged and cached."""
-    return AuthorityConfig(token_rules(settings), settings.decision_cache_bytes)
+    return AuthorityConfig(token_bounds(settings), settings.decision_cache_bytes, cookie(settings))
+
+
+def cookie(settings: Settings) -> CookieConfig | None:
+    """The cookie that may hold a token, if there is one."""
+    if settings.token_cookie is None:
+        return None
+    origins = frozenset(origin.encode() for origin in settings.allowed_origins)
+    return CookieConfig(settings.token_cookie.encode(), origins)
 
 
 def key_of_handles(settings: Settings) -> bytes:
@@ -93,7 +122,7 @@ def sharing(settings: Settings) -> bounds.Bounds:
 
 def origins(settings: Settings) -> Origins:
     """The web origins that may read answers."""
-    return Origins.of(settings.allowed_origins, settings.allowed_headers)
+    return Origins.of(settings.allowed_origins, settings.allowed_headers, credentials=settings.token_cookie is not None)
 
 
 def server(settings: Settings) -> ServerConfig:

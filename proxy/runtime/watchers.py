@@ -5,13 +5,20 @@ from collections.abc import Callable
 
 from proxy.audit.shadow import Shadow
 from proxy.auth.authorizer import Authorizer
-from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.jwks import KeySources
+from proxy.auth.keys import KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
+from proxy.auth.trust import Trust
 from proxy.health.readiness import Readiness
 from proxy.telemetry.events import KeysLoaded, Observe, PoliciesLoaded, PoliciesRejected, PolicyWarned, ReloadRefused
 
-Rules = tuple[LoadedPolicies, KeyRing]
-"""Policies and keys, as they were read together."""
+Rules = tuple[LoadedPolicies, Trust]
+"""Policies, and issuers with their keys, as they were read together."""
+
+
+def observe_keys(trust: Trust, observe: Observe) -> None:
+    """Reports the keys that are in force now."""
+    observe(KeysLoaded(trust.usable, trust.skipped))
 
 
 def observe_loaded(loaded: LoadedPolicies, observe: Observe) -> None:
@@ -28,6 +35,7 @@ class Reload:
         self,
         read: Callable[[], Rules],
         authorizer: Authorizer,
+        sources: KeySources,
         readiness: Readiness,
         observe: Observe,
         shadow: Shadow | None = None,
@@ -36,6 +44,7 @@ class Reload:
         self._shadow = shadow
         self._read = read
         self._authorizer = authorizer
+        self._sources = sources
         self._readiness = readiness
         self._observe = observe
 
@@ -54,14 +63,16 @@ class Reload:
         if self._shadow is not None:
             await self._shadow.reload()
         try:
-            loaded, ring = await asyncio.to_thread(self._read)
+            loaded, trust = await asyncio.to_thread(self._read)
         except (PoliciesFault, KeysFault) as fault:
             lines = str(fault).splitlines()
             self._observe(PoliciesRejected(len(lines)))
             for line in lines:
                 self._observe(ReloadRefused(line))
             return
-        self._authorizer.replace(loaded, ring)
+        self._sources.follow(trust.issuers)
+        trust = self._sources.completed(trust)
+        self._authorizer.replace(loaded, trust)
         self._readiness.policies = len(loaded.policies.by_name)
         observe_loaded(loaded, self._observe)
-        self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
+        observe_keys(trust, self._observe)

@@ -166,6 +166,21 @@ class KeysLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysFetched:
+    """An issuer's keys were fetched from their address."""
+
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysNotFetched:
+    """An issuer's keys could not be fetched; those of the last time stay, for a while."""
+
+    issuer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoliciesRejected:
     """New policies were not put in force, for so many faults; the old ones stay."""
 
@@ -327,6 +342,8 @@ Observation = (
     | ShapesChanged
     | PoliciesLoaded
     | KeysLoaded
+    | KeysFetched
+    | KeysNotFetched
     | PoliciesRejected
     | ReloadRefused
     | RevocationsRead

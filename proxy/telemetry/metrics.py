@@ -1,5 +1,6 @@
 """How observations change the metrics of the table. Labels come from closed sets: policies, kinds, codes, states."""
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,9 @@ from proxy.telemetry.events import (
     ClientFilterRefused,
     DecisionsDropped,
     ElectricSeen,
+    KeysFetched,
     KeysLoaded,
+    KeysNotFetched,
     Observation,
     OwnFilterRefused,
     PoliciesLoaded,
@@ -40,7 +43,7 @@ from proxy.telemetry.series import Labels, Series
 STATES: Final = ("active", "starting", "waiting", "unreachable")
 KINDS: Final = tuple(kind.value for kind in Kind)
 SHARED_KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.subset)
-CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse.value)
+CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse)
 PROTOCOL_CODES: Final = tuple(
     code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout, Code.overloaded)
 )
@@ -62,6 +65,7 @@ STARTED: Final[Mapping[str, tuple[Labels, ...]]] = {
     "cache_lookups": tuple(product(CACHED_KINDS, ("hit", "miss"))),
     "electric_state": tuple(product(STATES)),
     "protocol_refusals": tuple(product(PROTOCOL_CODES)),
+    "key_fetches": (("fetched",), ("failed",)),
     "requests": tuple(("none", "none", refusal.name) for refusal in Code),  # before the rules: no policy, no kind
     "decisions_dropped": tuple((refusal.name,) for refusal in Code),
 }
@@ -94,6 +98,7 @@ class Metrics:
         max_open_requests: int = 0,
         sharing: Figures = no_sharing,
         connections: Figures = no_connections,
+        key_set_age: Callable[[], float] = lambda: math.nan,
     ) -> None:
         self._series = series = Series()
         self.registry = series.registry
@@ -110,6 +115,7 @@ class Metrics:
         series.values("shapes_available")[()] = 1
         series.values("build_info")[version("shape-proxy"), platform.python_version()] = 1
         self._ask(open_streams, tokens, sharing, connections)
+        series.ask("key_set_age_seconds", lambda: {(): key_set_age()})
         self._start_at_0()
         self._readers: Mapping[type, Callable[[Any], None]] = {**self._reading(), **LagMetrics(series).readers}
 
@@ -166,6 +172,8 @@ class Metrics:
             KeysLoaded: self._keys_loaded,
             RevocationsRead: self._revocations_read,
             ProtocolRefused: self._counting("protocol_refusals", lambda seen: (seen.code,)),
+            KeysFetched: self._counting("key_fetches", lambda _: ("fetched",)),
+            KeysNotFetched: self._counting("key_fetches", lambda _: ("failed",)),
             UpstreamRetried: self._counting("upstream_retries", lambda seen: (seen.kind,)),
             UpstreamFailed: self._counting("upstream_failures", lambda seen: (seen.kind, seen.code)),
             SubscriberDropped: self._counting("subscribers_dropped", lambda seen: (seen.kind,)),
@@ -227,7 +235,7 @@ class Metrics:
         self._subscribers[(kind,)] += 1
         if how == "started":
             self._fetches[(kind,)] += 1
-        if how != "joined" and kind != Kind.sse.value:
+        if how != "joined" and kind != Kind.sse:
             self._lookups[kind, "hit" if how == "cached" else "miss"] += 1
 
     # What is in force, and how Electric is.

@@ -71,6 +71,7 @@ def built(packages: None) -> None:
     """Our package built, packed and installed; the scripts, the page and the recipes compiled; unless they are."""
     folders = (HERE, HERE / "page", HERE / "node", recipes.README.parent, PACKAGE, PACKAGE / "src")
     sources = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in SOURCES]
+    sources.append(recipes.GATEKEEPER)
     with unless_done(HERE / "dist" / ".built", sources) as wanted:
         if wanted:
             install_package()

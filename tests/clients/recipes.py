@@ -8,12 +8,14 @@ from tests.clients.peer import HERE
 README = Path(__file__).parents[2] / "examples" / "typescript" / "README.md"
 FOLDER = HERE / "dist" / "recipes"
 COMPILED = HERE / "dist" / "node" / "tests" / "clients" / "dist" / "recipes"
+GUIDES = HERE.parents[1] / "docs" / "how-to"
+GATEKEEPER = GUIDES / "gatekeeper-typescript.md"
 PROXY, BACKEND = "https://shapes.example", "https://app.example"
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, file: Path = README) -> list[str]:
     """The blocks of a language, in order."""
-    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", file.read_text(), re.MULTILINE | re.DOTALL)
     return found
 
 
@@ -22,6 +24,8 @@ def write_typescript() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for number, block in enumerate(blocks("ts")):
         (FOLDER / f"recipe{number}.ts").write_text(block)
+    for number, block in enumerate(blocks("ts", GATEKEEPER)):
+        (FOLDER / f"gatekeeper{number}.ts").write_text(block)
 
 
 def placed(text: str, proxy: str, backend: str) -> str:

@@ -36,6 +36,7 @@ def test_a_plain_request_gets_the_policy() -> None:
         "predicate": predicate(),
         "subset": None,
         "bound": {"session_id": "s-ada"},
+        "guard": made.guard,
     }
 
 
@@ -358,7 +359,7 @@ def test_a_decision_says_why_it_allows() -> None:
 
 
 def test_every_rule_fills_one_field_of_the_shape() -> None:
-    assert {rule.__name__ for rule in RULES} | {"policy", "bound"} == set(AuthorizedShape.__dataclass_fields__)
+    assert {rule.__name__ for rule in RULES} | {"policy", "bound", "guard"} == set(AuthorizedShape.__dataclass_fields__)
 
 
 # --- properties

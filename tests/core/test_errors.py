@@ -22,7 +22,7 @@ STATUSES = {
     500: "internal_error",
     502: "upstream_unreachable upstream_failed upstream_refused_secret upstream_schema_leak upstream_row_leak"
     " policy_type_unsafe",
-    503: "draining overloaded",
+    503: "draining keys_unavailable overloaded",
     504: "upstream_timeout",
 }
 

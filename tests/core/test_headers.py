@@ -238,7 +238,7 @@ def test_a_preflight_permits_more_headers_each_once() -> None:
     assert (b"access-control-allow-headers", names) in more
 
 
-def test_no_answer_ever_permits_credentials() -> None:
+def test_without_the_setting_no_answer_permits_credentials() -> None:
     for origins in (SOME, ALL, NONE):
         names = {name for name, _ in origins.preflight(APP.encode())}
         assert b"access-control-allow-credentials" not in names

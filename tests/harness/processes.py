@@ -17,7 +17,7 @@ import psutil
 
 from proxy.auth.keys import KeyRing, new_keys
 from proxy.auth.tokens import mint
-from proxy.runtime.configuration import token_rules
+from proxy.runtime.configuration import own_issuer
 from proxy.settings import load
 from tests.harness.running import environment
 
@@ -68,7 +68,7 @@ class Running:
         """A token for session s-ada."""
         keys = KeyRing.read(Path(self.environment["PROXY_TOKEN_KEYS"]))
         claims = {"session_id": "s-ada", "account_id": "acc-ada"}
-        return mint(keys, token_rules(load(self.environment)), subject, claims, 300)
+        return mint(keys, own_issuer(load(self.environment)), subject, claims, 300)
 
     async def until(self, condition: Any, what: str = "") -> None:
         """Waits, bounded, for what no event announces; a process that ends is the end of waiting."""

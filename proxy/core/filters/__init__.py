@@ -22,6 +22,7 @@ from proxy.core.filters.predicate import (
     params_of,
     parse,
     parse_policy,
+    parse_token,
 )
 from proxy.core.filters.verify import Unverified
 
@@ -49,4 +50,5 @@ __all__ = [
     "params_of",
     "parse",
     "parse_policy",
+    "parse_token",
 ]

@@ -22,6 +22,10 @@ class Columns:
     def __post_init__(self) -> None:
         object.__setattr__(self, "types", dict(self.declared))
 
+    def with_names(self, names: Iterable[str]) -> "Columns":
+        """These columns and others, whose types are not known."""
+        return Columns(self.names.union(names), self.large, self.declared)
+
     @classmethod
     def of(cls, names: Set[str], types: Mapping[str, ColumnType] | None = None, large: Iterable[str] = ()) -> "Columns":
         """These columns; types of others are left out."""

@@ -97,6 +97,20 @@ def parse_policy(
     return Condition.of(Grammar(tokens, limits, None, frozenset(claims), declared).filter(), limits)
 
 
+def parse_token(
+    text: str, names: Set[str], limits: FilterLimits = DEFAULT_LIMITS, declared: Declared = NOTHING_DECLARED
+) -> Condition:
+    """A predicate that a token carries: a policy's, with `$1`, … of these names in place of claims.
+
+    Raises FilterFault.
+    """
+    tokens = [
+        ("claim", f"{{{said}}}", at) if kind == "param" else (kind, said, at)
+        for kind, said, at in lex(text, limits, policy=True)
+    ]
+    return Condition.of(Grammar(tokens, limits, None, frozenset(names), declared).filter(), limits)
+
+
 def either(one: Condition, other: Condition, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
     """What holds where one of the two conditions does. Raises FilterFault if its text nests too deep."""
     return Condition.of(joined("OR", (one.root, other.root)), limits)
