@@ -116,6 +116,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Claims, Code, str]] = {
     ),
     "a list for a value": ({}, token(sub=["ada"]), Code.claim_malformed, "claim sub is not a text"),
     "another form in a list": ({}, token(org_ids=[ORG, "x"]), Code.claim_malformed, "claim org_ids is not a list"),
+    "a text for a list of texts": (
+        {},
+        token(realm_access={"roles": "audit"}),
+        Code.claim_malformed,
+        "claim roles is not a list",
+    ),
     "null in a list": ({}, token(org_ids=[ORG, None]), Code.claim_malformed, "claim org_ids is not a list"),
     "a list in a list": ({}, token(org_ids=[[ORG]]), Code.claim_malformed, "claim org_ids is not a list"),
     "a backslash in a list": (
@@ -299,6 +305,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "or also_public for those that everybody may read",
     ),
     "public in part": ({"public": True}, "public = true is for policies without claims; say also_public"),
+    "public with a claim": (
+        {"public": True, "grant": ISSUES["grant"][:1]},
+        "public = true is for policies without claims; say also_public",
+    ),
     "when of an unknown claim": (
         grants({"when": {"rol": "a"}}),
         "when names the claim rol, which is not declared; did",
