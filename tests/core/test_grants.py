@@ -89,6 +89,12 @@ CHOSEN: dict[str, tuple[Claims, str, str, tuple[str, ...]]] = {
         MEMBERS,
         (f'{{"{ORG}"}}', "ada", "open"),
     ),
+    "many values, in any order": (
+        token("owner", org_ids=[ORG[:-1] + digit for digit in "3517902468"]),
+        "admins",
+        '("org_id" = ANY($1)) AND (TRUE)',
+        ("{" + ",".join(f'"{ORG[:-1]}{digit}"' for digit in "0123456789") + "}",),
+    ),
     "values that repeat, in any order": (
         token("owner", org_ids=[OTHER, ORG, OTHER]),
         "admins",
