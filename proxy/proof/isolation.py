@@ -65,13 +65,21 @@ def _proved(shape: Shape, schema: Schema) -> Proof:
 
 
 def _sentence(shape: Shape, shared: bool) -> str:
-    promises = dict.fromkeys(access.by for access in shape.accesses if access.by)
-    tokens = f"two tokens that {' or '.join(_differing(shape, by) for by in promises)}"
-    if shared:
-        return f"{tokens} share a row"
     public = " but public ones" if any(access.also_public is not None for access in shape.accesses) else ""
     through = "".join(f", except through {named(table)}" for table in sorted(shape.through, key=named))
-    return f"{tokens} share no row{public}{through}"
+    share = "share a row" if shared else f"share no row{public}{through}"
+    promises = list(dict.fromkeys(access.by for access in shape.accesses if access.by))
+    if len(promises) > 1 and shared:
+        return "two tokens that are isolated from each other share a row"
+    if len(promises) == 1:
+        return f"two tokens that {_differing(shape, promises[0])} {share}"
+    return f"two tokens {share} if " + ", or ".join(
+        f"both {_have(shape, by)} and {_differing(shape, by)}" for by in promises
+    )
+
+
+def _have(shape: Shape, by: tuple[str, ...]) -> str:
+    return "have " + " or ".join(repr(access.name) for access in shape.accesses if access.by == by)
 
 
 def _differing(shape: Shape, by: Sequence[str]) -> str:

@@ -96,10 +96,11 @@ def read_as(value: Value, kind: str) -> Value:
     """
     if value.kind == kind:
         return value
-    text = value if value.kind == TEXT else _as_text(value)
     if kind == TEXT:
-        return text
-    return Value(kind, reader(kind)(text.term), text.null)
+        return _as_text(value)
+    if value.kind != TEXT:
+        raise Unmodelled(f"one of {value.kind} is compared with one of {kind}")
+    return Value(kind, reader(kind)(value.term), value.null)
 
 
 def reader(kind: str) -> Formula:
@@ -121,14 +122,14 @@ def constant(node: Node, kind: str) -> Value:
     match node:
         case Text(text):
             return known(kind, literal(text, kind))
-        case Number(digits) if "." not in digits:
-            return read_as(known(INTEGER, z3.IntVal(int(digits))), kind)
+        case Number(digits) if "." not in digits and kind == INTEGER:
+            return known(INTEGER, z3.IntVal(int(digits)))
         case Constant("NULL"):
             return Value(kind, _ABSENT.get(kind, z3.StringVal("")), z3.BoolVal(True))
-        case Constant(word):
-            return read_as(known(BOOLEAN, z3.BoolVal(word == "TRUE")), kind)
+        case Constant(word) if kind == BOOLEAN:
+            return known(BOOLEAN, z3.BoolVal(word == "TRUE"))
         case _:
-            raise Unmodelled(f"{type(node).__name__} is not modelled as a value")
+            raise Unmodelled(f"{type(node).__name__} is not modelled as one of {kind}")
 
 
 def wanted(nodes: Sequence[Node], columns: Mapping[str, str], claims: Mapping[str, str]) -> str | None:

@@ -10,7 +10,6 @@ from itertools import combinations, product
 from typing import Any, TypeAlias
 
 from proxy.core.claims import ClaimSpec, ClaimType
-from proxy.core.decision import Evaluation
 from proxy.core.filters import Condition, Predicate
 from proxy.core.filters.ast import Subselect
 from proxy.core.identifiers import Table, quote
@@ -18,7 +17,7 @@ from proxy.core.policy import Policy
 from proxy.proof.accesses import Shape
 from proxy.proof.isolation import selects
 from proxy.proof.reading import literals
-from tests.proof.ground import Ground, alone, asked, inner_tables, predicate, written
+from tests.proof.ground import Granted, Ground, granted, inner_tables, written
 
 Claims: TypeAlias = Mapping[str, object]
 Seen: TypeAlias = frozenset[tuple[int, int]]
@@ -34,10 +33,10 @@ _SEEN: dict[tuple[str, ...], Seen] = {}
 
 @dataclass(frozen=True)
 class Token:
-    """A token, how the proxy evaluates it, what it reads, and what of that is public."""
+    """A token, what the proxy lets it read, the rows that are that, and which of them are public."""
 
     claims: Claims
-    evaluation: Evaluation
+    given: Granted
     seen: Seen
     public: Seen
 
@@ -116,11 +115,11 @@ class Exhaustive:
         """
         found = []
         for claims in _all_claims((policy, *others)):
-            evaluation = asked(policy, claims)
-            if evaluation is not None:
-                public = evaluation.grant.also_public
-                of_all = frozenset() if public is None else self._seen(alone(public, evaluation))
-                found.append(Token(claims, evaluation, self._seen(predicate(evaluation)), of_all))
+            given = granted(policy, claims)
+            if given is not None:
+                public = given.grant.also_public
+                of_all = frozenset() if public is None else self._seen(given.alone(public))
+                found.append(Token(claims, given, self._seen(given.sent), of_all))
         return found
 
     def _seen(self, sent: Predicate) -> Seen:
@@ -143,8 +142,8 @@ class Exhaustive:
         specs = {spec.name: spec for spec in policy.claims}
         found = []
         for first, second in combinations(tokens, 2):
-            by = first.evaluation.grant.isolation
-            if by and by == second.evaluation.grant.isolation and _differ(first, second, [specs[name] for name in by]):
+            by = first.given.grant.isolation
+            if by and by == second.given.grant.isolation and _differ(first, second, [specs[name] for name in by]):
                 both = (first.seen & second.seen) - first.public - second.public
                 found += [
                     (first.claims, second.claims, at) for at in both if self._counts(policy, at[1], first, second)
@@ -159,15 +158,15 @@ class Exhaustive:
 
     def _serving(self, token: Token) -> set[int]:
         """The numbers of the inner rows that a token's grant selects."""
-        conditions = [condition for _, condition in token.evaluation.grant.conditions]
+        conditions = [condition for _, condition in token.given.grant.conditions]
         tests = [test for condition in conditions for test in selects(condition.root) if test.table == self._inner]
-        return {at for test in tests for at in self._selected(test, token.evaluation)}
+        return {at for test in tests for at in self._selected(test, token.given)}
 
-    def _selected(self, test: Subselect, evaluation: Evaluation) -> set[int]:
+    def _selected(self, test: Subselect, given: Granted) -> set[int]:
         assert self._inner is not None
         if test.where is None:
             return set(range(len(self._members)))
-        sent = alone(Condition.of(test.where), evaluation)
+        sent = given.alone(Condition.of(test.where))
         names = sorted(self._ground.columns[self._inner])
         cells = [written(value) for row in self._members for value in row]
         numbers = iter(range(len(sent.params) + 1, len(sent.params) + len(cells) + 1))
@@ -187,7 +186,7 @@ class Exhaustive:
         for token in self.tokens(new, old):
             earlier = before.get(str(token.claims))
             more = token.seen - (earlier.seen if earlier else frozenset())
-            columns = set(token.evaluation.grant.columns) - set(earlier.evaluation.grant.columns if earlier else ())
+            columns = set(token.given.grant.columns) - set(earlier.given.grant.columns if earlier else ())
             if more or (columns and token.seen):
                 found.append((token.claims, more or columns))
         return found
@@ -195,7 +194,7 @@ class Exhaustive:
 
 def _differ(first: Token, second: Token, specs: Iterable[ClaimSpec]) -> bool:
     for spec in specs:
-        left, right = (token.evaluation.values.get(spec.name) for token in (first, second))
+        left, right = (token.given.values.get(spec.name) for token in (first, second))
         if isinstance(left, tuple) and isinstance(right, tuple):
             if set(left).isdisjoint(right):
                 return True

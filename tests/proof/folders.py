@@ -8,7 +8,7 @@ from proxy.core.policy import Policy, PolicySet
 from tests.tree import ROOT
 
 EXAMPLES = ROOT / "examples" / "policies"
-NAMES = tuple(sorted(folder.name for folder in EXAMPLES.iterdir()))
+NAMES = tuple(sorted(folder.parent.name for folder in EXAMPLES.glob("*/policies")))
 FOLDERS = {"policies": ROOT / "policies"} | {name: EXAMPLES / name / "policies" for name in NAMES}
 
 
@@ -25,6 +25,17 @@ def shipped() -> dict[str, Policy]:
         for name, folder in FOLDERS.items()
         for policy in loaded(folder).by_name.values()
     }
+
+
+def unlike() -> dict[str, Policy]:
+    """One of each kind of shipped policy: many differ in their table and their columns, and in no predicate."""
+    kinds: dict[object, str] = {}
+    for name, policy in shipped().items():
+        grants = tuple(
+            (grant.when, grant.rows, grant.also_public, grant.narrow, grant.isolation) for grant in policy.grants
+        )
+        kinds.setdefault((policy.claims, grants, policy.through), name)
+    return {name: shipped()[name] for name in kinds.values()}
 
 
 def beside(name: str) -> list[Policy]:

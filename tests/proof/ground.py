@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
 
 from proxy.core import filters
-from proxy.core.claims import Claims
-from proxy.core.decision import Evaluation, consider
-from proxy.core.errors import Refusal
-from proxy.core.filters import DEFAULT_LIMITS, Condition, Predicate
+from proxy.core.claims import Claims, bind
+from proxy.core.decision import decide
+from proxy.core.filters import Condition, Predicate
 from proxy.core.filters.ast import Column, Node, Subselect, walk
+from proxy.core.grants import Grant, Values
 from proxy.core.identifiers import Table, quote
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import parse
@@ -25,23 +26,28 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 _TYPES = {"text": "text", "integer": "int8", "boolean": "bool"}
 
 
-def asked(policy: Policy, claims: Mapping[str, object]) -> Evaluation | None:
-    """How the proxy evaluates a request for the whole shape by a token with these claims; None if it refuses."""
-    try:
-        request = parse(policy.name, b"offset=-1", None)
-        return consider(request, Claims("somebody", float("inf"), claims), PolicySet.of([policy]), DEFAULT_LIMITS)
-    except Refusal:
+@dataclass(frozen=True)
+class Granted:
+    """What the proxy lets a token read: the predicate that is sent, and by which grant."""
+
+    sent: Predicate
+    columns: tuple[str, ...]
+    grant: Grant
+    values: Values
+
+    def alone(self, condition: Condition) -> Predicate:
+        """One condition of the grant, as it would be sent."""
+        return filters.conjoin([condition], None, self.values, {})
+
+
+def granted(policy: Policy, claims: Mapping[str, object]) -> Granted | None:
+    """What a token with these claims reads of the whole shape; None if the proxy refuses it."""
+    token = Claims("somebody", float("inf"), claims)
+    decision = decide(parse(policy.name, b"offset=-1", None), token, PolicySet.of([policy]))
+    if decision.shape is None:
         return None
-
-
-def predicate(evaluation: Evaluation) -> Predicate:
-    """What is sent for it."""
-    return filters.conjoin(evaluation.enforced, None, evaluation.values, {})
-
-
-def alone(condition: Condition, evaluation: Evaluation) -> Predicate:
-    """One condition of it."""
-    return filters.conjoin([condition], None, evaluation.values, {})
+    grant = next(grant for grant in policy.grants if grant.name == decision.grant)
+    return Granted(decision.shape.predicate, decision.shape.columns, grant, bind(policy.claims, token))
 
 
 def columns_tested(policies: Iterable[Policy]) -> dict[Table, set[str]]:
@@ -96,16 +102,16 @@ class Ground:
 
     def reads(self, policy: Policy, witness: Witness, claims: Mapping[str, object]) -> tuple[str, ...]:
         """The columns of the witness's row that a token with these claims reads; none if it does not read the row."""
-        evaluation = asked(policy, claims)
-        if evaluation is None:
+        given = granted(policy, claims)
+        if given is None:
             return ()
-        sent = predicate(evaluation)
+        sent = given.sent
         with self._connection.transaction(force_rollback=True):
             place = self._put(witness.table, witness.row)
             for table, row in witness.others:
                 self._put(table, row)
             query = f"SELECT 1 FROM {witness.table.quoted} WHERE ctid = ${len(sent.params) + 1}::tid AND {sent.text}"
-            return evaluation.grant.columns if self.rows(query, (*sent.params, place)) else ()
+            return given.columns if self.rows(query, (*sent.params, place)) else ()
 
     def _put(self, table: Table, row: Mapping[str, object]) -> str:
         names, numbers = ", ".join(map(quote, row)), ", ".join(f"${n}" for n in range(1, len(row) + 1))

@@ -91,4 +91,5 @@ def _read(policies: PolicySet, shape: str, claims: Mapping[str, object], connect
 
 
 def _decided(policies: PolicySet, shape: str, claims: Mapping[str, object]) -> Any:
-    return decide(parse(shape, b"offset=-1", None), Claims("somebody", float("inf"), claims), policies)
+    token = Claims("somebody", float("inf"), claims)
+    return decide(parse(shape, b"offset=-1", None), token, policies).authorized()

@@ -13,7 +13,7 @@ from proxy.core.policy import Policy
 from proxy.proof.isolation import PROVED, SHARED
 from proxy.proof.widening import NOTHING, WIDER
 from tests.proof.exhaustive import Exhaustive
-from tests.proof.folders import beside, shipped
+from tests.proof.folders import beside, shipped, unlike
 from tests.proof.ground import Connection, Ground
 from tests.proof.mutants import mutants
 from tests.proof.test_isolation import check_shared
@@ -28,7 +28,7 @@ def everything(policies: list[Policy], others: list[Policy], connection: Connect
         yield Exhaustive(ground, policies)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", unlike())
 def test_every_planted_mistake_that_makes_tokens_share_a_row_is_found(name: str, connection: Connection) -> None:
     policy, others = shipped()[name], beside(name)
     planted = {mutant.what: mutant.policy for mutant in mutants(policy)}
@@ -45,7 +45,7 @@ def test_every_planted_mistake_that_makes_tokens_share_a_row_is_found(name: str,
         assert {what: rows for what in harmless if (rows := tried.shared(planted[what]))} == {}
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", unlike())
 def test_every_planted_mistake_that_lets_a_token_read_more_is_found(name: str, connection: Connection) -> None:
     policy, others = shipped()[name], beside(name)
     planted = {mutant.what: mutant.policy for mutant in mutants(policy)}
