@@ -261,7 +261,7 @@ FAULTS: dict[str, tuple[dict[str, str], list[str]]] = {
 @pytest.mark.parametrize(("variables", "lines"), FAULTS.values(), ids=FAULTS)
 async def test_whatever_is_wrong_is_a_line(tmp_path: Path, variables: dict[str, str], lines: list[str]) -> None:
     async with command("demo", folder=tmp_path, environment=LISTEN | variables) as running:
-        assert await running.exit() == 1
+        assert await running.exit() == 2
         assert running.err.splitlines() == lines
         assert running.temporary == []
 
@@ -274,7 +274,7 @@ async def test_a_database_that_goes_away_ends_it_with_a_line(tmp_path: Path, pos
             await running.until(lambda: "The log follows." in running.out, "the instructions")
             async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
                 await connection.execute("DROP TABLE chat_messages")
-            assert await running.exit() == 1
+            assert await running.exit() == 2
             assert running.err == ("PostgreSQL: UndefinedTable: the demo writes a message every 2 s and could not\n")
     await asyncio.to_thread(postgres.drop_database, dsn)
 

@@ -266,9 +266,7 @@ def test_a_policy_that_would_not_load_is_not_written(postgres: EmbeddedPostgres,
     postgres.drop_database(dsn)
     assert (result.exit_code, result.stderr) == (0, "")
     assert list(policies(tmp_path)) == ["b"]
-    assert (
-        "TODO public.a: a policy by its own org_id would not load: 'a\\u200bb' is no name of a column" in result.stdout
-    )
+    assert "TODO public.a: a policy by its own org_id would not load: 'a\\u200bb' " in result.stdout
 
 
 def test_where_no_policy_would_load_nothing_is_written(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

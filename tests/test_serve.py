@@ -84,7 +84,7 @@ async def test_an_address_that_is_taken_is_one_line_that_names_the_setting(
     with serve.listening(Address("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         async with serving(tmp_path, upstream.url, **{name: address, "PROXY_WORKERS": workers}) as served:
-            assert await served.exit() == 1
+            assert await served.exit() == 2
             assert served.err == f"{name}: cannot listen on {address}: Address already in use\n"
 
 
@@ -140,7 +140,7 @@ def _refused(exposition: str) -> float:
 
 async def test_more_connections_than_open_files_allow_are_no_setting(upstream: Upstream, tmp_path: Path) -> None:
     async with serving(tmp_path, upstream.url, files=256, PROXY_MAX_CONNECTIONS="200") as served:
-        assert await served.exit() == 1
+        assert await served.exit() == 2
         assert served.err == "PROXY_MAX_CONNECTIONS: needs 328 open files or more; the limit (ulimit -n) is 256\n"
 
 

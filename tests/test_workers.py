@@ -320,7 +320,7 @@ async def test_an_address_that_is_taken_is_one_line(upstream: Upstream, tmp_path
         port = taken.getsockname()[1]
         variables = {"PROXY_WORKERS": "2", setting: f"127.0.0.1:{port}"}
         async with serving(tmp_path, upstream.url, **variables) as running:
-            assert await running.exit() == 1
+            assert await running.exit() == 2
             (line,) = running.err.splitlines()
             assert "Address already in use" in line
             assert str(port) in line
