@@ -89,6 +89,12 @@ CHOSEN: dict[str, tuple[Claims, str, str, tuple[str, ...]]] = {
         MEMBERS,
         (f'{{"{ORG}"}}', "ada", "open"),
     ),
+    "many values, in any order": (
+        token("owner", org_ids=[ORG[:-1] + digit for digit in "3517902468"]),
+        "admins",
+        '("org_id" = ANY($1)) AND (TRUE)',
+        ("{" + ",".join(f'"{ORG[:-1]}{digit}"' for digit in "0123456789") + "}",),
+    ),
     "values that repeat, in any order": (
         token("owner", org_ids=[OTHER, ORG, OTHER]),
         "admins",
@@ -116,6 +122,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Claims, Code, str]] = {
     ),
     "a list for a value": ({}, token(sub=["ada"]), Code.claim_malformed, "claim sub is not a text"),
     "another form in a list": ({}, token(org_ids=[ORG, "x"]), Code.claim_malformed, "claim org_ids is not a list"),
+    "a text for a list of texts": (
+        {},
+        token(realm_access={"roles": "audit"}),
+        Code.claim_malformed,
+        "claim roles is not a list",
+    ),
     "null in a list": ({}, token(org_ids=[ORG, None]), Code.claim_malformed, "claim org_ids is not a list"),
     "a list in a list": ({}, token(org_ids=[[ORG]]), Code.claim_malformed, "claim org_ids is not a list"),
     "a backslash in a list": (
@@ -299,6 +311,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "or also_public for those that everybody may read",
     ),
     "public in part": ({"public": True}, "public = true is for policies without claims; say also_public"),
+    "public with a claim": (
+        {"public": True, "grant": ISSUES["grant"][:1]},
+        "public = true is for policies without claims; say also_public",
+    ),
     "when of an unknown claim": (
         grants({"when": {"rol": "a"}}),
         "when names the claim rol, which is not declared; did",
