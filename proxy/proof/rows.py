@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import z3
 
-from proxy.core.filters.ast import AnyOf, ArrayTest, Node, Subselect, walk
+from proxy.core.filters.ast import AnyOf, Array, ArrayTest, Node, Subselect, walk
 from proxy.core.identifiers import Table
 from proxy.proof.kinds import BOOLEAN, INTEGER, RANGES, TEXT, Unmodelled, impossible, sort
 from proxy.proof.logic import Formula, Slot, Value, Values, equal, same
 from proxy.proof.schema import Columns, Schema
-from proxy.proof.tokens import alphabet
+from proxy.proof.tokens import UUID_LENGTH, alphabet
 
+_ROUNDS = 10
+"""How deep inner SELECTs may lie within one another, and a few more."""
 _MOST = 60
 """Rows of a table, or values of an array: more make the solver slow."""
 
@@ -55,6 +57,8 @@ class Row:
                     yield from (value.term != z3.StringVal(text) for text in texts if impossible(text, value.kind))
                 if value.kind == TEXT and spelled:
                     yield z3.InRe(value.term, z3.Star(alphabet(texts)))
+                if value.kind == "uuid" and spelled:
+                    yield z3.Length(value.term) == UUID_LENGTH
 
     def wishes(self) -> Iterable[Formula]:
         """What makes the row easy to read."""
@@ -81,36 +85,38 @@ class Extent:
     """How many rows of each table and how many values of each array can decide what some conditions say.
 
     A condition that finds a match, or a NULL, keeps its outcome if everything but one such row or value is taken away,
-    and one that finds none keeps it anyway. So there are as many of them as there are tests to be evaluated.
+    and one that finds none keeps it anyway. So there are as many of them as there are tests to be evaluated. `lists` is
+    how many more values the lists of claims need.
     """
 
-    def __init__(self, conditions: Iterable[Node], lists: int) -> None:
+    def __init__(self, conditions: Sequence[Node], lists: int) -> None:
         self.rows: dict[Table, int] = {}
-        self._tests = 0
-        pending = [(node, 1, frozenset[Table]()) for node in conditions]
-        below: list[tuple[Node, Table, frozenset[Table]]] = []
-        while pending:
-            for node, times, within in pending:
-                self._count(node, times, within, below)
-            pending = [(where, self.rows[table], within) for where, table, within in below]
-            below = []
+        for _ in range(_ROUNDS):
+            before, self.rows, self._tests = self.rows, {}, 0
+            for node in conditions:
+                self._count(node, 1, before, frozenset())
+            if self.rows == before:
+                break
         self.slots = 1 + lists + self._tests
-        if max([self.slots, *self.rows.values()]) > _MOST:
+        if self.rows != before or max([self.slots, *self.rows.values()]) > _MOST:
             raise Unmodelled("there are too many inner SELECTs, lists and arrays in one predicate")
 
-    def _count(
-        self, node: Node, times: int, within: frozenset[Table], below: "list[tuple[Node, Table, frozenset[Table]]]"
-    ) -> None:
+    def _count(self, node: Node, times: int, rows: Mapping[Table, int], within: frozenset[Table]) -> None:
+        """Counts a condition that is evaluated so many times. An inner WHERE is, for each row, and the policy's own."""
         for inner in walk(node):
             if isinstance(inner, AnyOf | ArrayTest):
-                self._tests += times
+                self._tests += times * (1 + sum(len(side.items) for side in _sides(inner) if isinstance(side, Array)))
             if not isinstance(inner, Subselect):
                 continue
             if inner.table in within:
                 raise Unmodelled(f"an inner SELECT of {inner.table.quoted} stands within another of it")
             self.rows[inner.table] = self.rows.get(inner.table, 0) + times
             if inner.where is not None:
-                below.append((inner.where, inner.table, within | {inner.table}))
+                self._count(inner.where, 1 + rows.get(inner.table, 0), rows, within | {inner.table})
+
+
+def _sides(test: AnyOf | ArrayTest) -> tuple[Node, ...]:
+    return (test.array,) if isinstance(test, AnyOf) else (test.left, test.right)
 
 
 class Tables:

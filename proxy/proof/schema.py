@@ -32,7 +32,10 @@ _ORDER = frozenset(("<", "<=", ">", ">="))
 
 @dataclass(slots=True)
 class Columns:
-    """The columns of one table: kinds by name, arrays, the types of integers, the key, and what is only assumed."""
+    """The columns of one table: kinds by name, arrays, the types of integers, the key, and what is only assumed.
+
+    The key is empty if two policies say different things about it.
+    """
 
     kinds: dict[str, str] = field(default_factory=dict)
     arrays: set[str] = field(default_factory=set)
@@ -80,8 +83,9 @@ class Schema:
                 yield f"{table.schema}.{table.name}.{name} is of type {columns.kind(name)}"
 
     def _declare(self, shape: Shape) -> None:
+        new = shape.table not in self._tables
         columns = self.of(shape.table)
-        columns.key = shape.key
+        columns.key = shape.key if new or set(columns.key) == set(shape.key) else ()
         for name, type_ in shape.types.items():
             columns.kinds[name] = kind_of_type(type_)
             if type_.array:

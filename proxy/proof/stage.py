@@ -17,8 +17,10 @@ from proxy.proof.schema import Schema
 from proxy.proof.tokens import Token, terms
 from proxy.proof.witness import Concrete, Witness
 
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 """How long the solver may search for one row and its tokens."""
+_WISH_MS = 200
+"""And for a row and tokens that are easier to read."""
 
 
 class Stage:
@@ -33,7 +35,8 @@ class Stage:
     ) -> None:
         self._specs = tuple(dict.fromkeys(spec for shape in shapes for spec in shape.specs()))
         self._examples = tuple(text for shape in shapes for text in shape.examples)
-        extent = Extent(conditions, len(tokens) * sum(spec.list for spec in self._specs))
+        asked = [wanted.claim for shape in shapes for access in shape.accesses for wanted in access.when]
+        extent = Extent(conditions, len(tokens) * sum(spec.list for spec in (*self._specs, *asked)))
         self._texts = sorted(set().union(*map(literals, conditions), *map(_values, shapes)))
         self._spelled = any(map(joins, conditions))
         self.row = Row("row", shapes[0].table, schema.of(shapes[0].table), extent.slots, z3.BoolVal(True))
@@ -41,6 +44,9 @@ class Stage:
             self.row.column(name)
         self.tables = Tables(schema, extent, self.row)
         self.tokens = [Token(name, extent.slots, self._texts, spelled=self._spelled) for name in tokens]
+        for token in self.tokens:
+            for spec in self._specs:
+                token.has(spec)  # the forms that a claim may have exclude one another only if they are known
 
     def reading(self, specs: Iterable[ClaimSpec], token: Token) -> Reading:
         """How conditions with these claims are read over the row, for one token."""
@@ -91,6 +97,7 @@ class Stage:
         wishes += [wish for row in rows for wish in row.wishes()]
         granted: list[Formula] = []
         model = solver.model()
+        solver.set("timeout", _WISH_MS)
         for wish in wishes:
             if solver.check(*granted, wish) == z3.sat:
                 granted.append(wish)

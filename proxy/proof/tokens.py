@@ -10,6 +10,7 @@ from proxy.proof.kinds import impossible, kind_of_claim, literal, reader, sort
 from proxy.proof.logic import Formula, Slot, Value, Values, known
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+UUID_LENGTH = 36
 _ALWAYS, _NEVER = z3.BoolVal(True), z3.BoolVal(False)
 
 
@@ -90,6 +91,8 @@ class Token:
                 yield from (term != z3.StringVal(text) for text in ("", *self._texts) if spec.text_of(text) is None)
             if spec.type is ClaimType.text and self._spelled:
                 yield z3.InRe(term, z3.Plus(alphabet(self._texts)))
+            if spec.type is ClaimType.uuid and self._spelled:
+                yield z3.Length(term) == UUID_LENGTH
 
 
 def terms(claim: Value | Values) -> list[Formula]:

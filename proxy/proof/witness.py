@@ -68,7 +68,7 @@ def _shown(value: object) -> str:
 class Concrete:
     """Turns the solver's values into values that a table and a token can hold, different ones into different ones.
 
-    The solver's strings are names without a meaning, except for the literals of the policy; with `verbatim` they are
+    The solver's strings are names without a meaning, except for the literals of the policy; with `verbatim` texts are
     shown as they are. `examples` are texts that a claim is known to accept.
     """
 
@@ -121,14 +121,20 @@ class Concrete:
                     self._spelled[raw] = next(unused, str(value))
 
     def _name(self, kind: str, raw: str, spec: ClaimSpec | None) -> str:
-        if self._verbatim:
-            return self._fixed.get(raw, raw)
+        if self._verbatim and kind == TEXT:
+            return self._joined(self._fixed.get(raw, raw))
         if kind == TEXT and raw in self._spelled:
             return self._spelled[raw]
         if raw not in self._names:
             pattern = None if spec is None or spec.pattern.pattern == ClaimType.text.value else spec.pattern
             self._names[raw] = self._fixed[raw] if self._is_fixed(kind, raw) else self._fresh(kind, pattern)
         return self._names[raw]
+
+    def _joined(self, text: str) -> str:
+        """A text that may be joined from others, with the names of the uuids that are in it."""
+        for raw, name in self._names.items():
+            text = text.replace(raw, name) if raw else text
+        return text
 
     def _is_fixed(self, kind: str, raw: str) -> bool:
         return raw in self._fixed and (kind == TEXT or literal(self._fixed[raw], kind).as_string() == raw)
