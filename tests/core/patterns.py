@@ -101,7 +101,7 @@ PATTERNS = (
         own("owner = {sub}") | {"also_public": "visibility = 'public'"},
         ADA,
         "owner = 'ada' OR visibility = 'public'",
-        why="`also_public` says aloud which rows every token may read.",
+        why="`also_public` declares the rows that every token may read.",
     ),
     Pattern("Created by me or assigned to me", "an issue tracker", own("owner = {sub} OR assignee = {sub}"), ADA, "owner = 'ada' OR assignee = 'ada'"),
     Pattern("Messages that I sent or received", "a chat", own("owner = {sub} OR recipient = {sub}"), ADA, "owner = 'ada' OR recipient = 'ada'"),
@@ -176,7 +176,7 @@ PATTERNS = (
         },
         {"sub": "ada", "cognito:groups": ["x", "staff"]},
         "true",
-        why="`also_public` is said aloud, and only for the tokens of this grant.",
+        why="`also_public` declares it, for the tokens of this grant only.",
     ),
     Pattern(
         "Some columns are for some roles",

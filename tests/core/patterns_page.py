@@ -24,7 +24,7 @@ shared_with = "text[]"
 ```
 
 What the members mean is in the [reference of policies](../reference/policies.md). Every policy here is loaded by the
-tests, and gives on a PostgreSQL the rows that it says.
+tests, and returns the described rows on a PostgreSQL.
 """
 
 

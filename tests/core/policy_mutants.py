@@ -47,7 +47,7 @@ MUTANTS = (
     ),
     Mutant(
         "paths lead through objects",
-        "claims.ClaimSpec.found_in",
+        "claims.ClaimSpec._walked",
         "if not isinstance(value, Mapping):",
         "if not isinstance(value, Mapping):\n                return None\n            if not self:",
         "refuses",
@@ -74,8 +74,8 @@ MUTANTS = (
     Mutant(
         "null narrows nothing away",
         "claims.ClaimSpec.is_in",
-        "self.path[-1] in last",
-        "last[self.path[-1]] is not None if self.path[-1] in last else False",
+        "last in holder",
+        "holder.get(last) is not None",
         "refuses",
     ),
     Mutant(
