@@ -227,7 +227,7 @@ class Exchange:
             self._arrived()
             self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
             self._request = handler.authorizer.admit(self._asked(), body, self._trail)
-            self._body = b""
+            self._body, self._inbound = b"", None  # what waits holds no headers
         request, claims = self._request, self._trail.claims
         assert claims is not None  # noqa: S101 - for the type checker
         handler.open_requests.enter(claims, self)
@@ -237,6 +237,8 @@ class Exchange:
         delivery = handler.sharing.subscribe(self, Conditions(self.if_none_match, self._traceparent))
         if not self._over:
             self._delivery = delivery
+            if delivery is not None and delivery.fetch.request == request:
+                self._request = delivery.fetch.request  # thousands would hold the same text each
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
             delivery.unsubscribe(self)
 
