@@ -53,8 +53,8 @@ class Decisions:
 
     @property
     def samples(self) -> bool:
-        """Whether any of what is allowed is told."""
-        return self._sampled_below > 0
+        """Whether anything is done with what is allowed."""
+        return self._sampled_below > 0 or self._shadow is not None
 
     def close(self) -> None:
         """Closes the file, if there is one."""

@@ -241,7 +241,7 @@ class Exchange:
                 return
             self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
             self._arrived()  # until here its body takes room
-            self._body = b""
+            self._body, self._inbound = b"", None  # what waits holds no headers
         claims, request = self._trail.admitted()
         self._request = request
         handler.open_requests.enter(claims, self)
@@ -251,6 +251,8 @@ class Exchange:
         delivery = handler.sharing.subscribe(self, Conditions(self.if_none_match, self._traceparent))
         if not self._over:
             self._delivery = delivery
+            if delivery is not None and delivery.fetch.request == request:
+                self._request = delivery.fetch.request  # thousands would hold the same text each
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
             delivery.unsubscribe(self)
 

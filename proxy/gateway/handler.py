@@ -15,6 +15,7 @@ from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.inbound import LISTING, Inbound, check_query, shape_name
 from proxy.core.trail import Trail
+from proxy.core.upstream import UpstreamRequest
 from proxy.gateway.exchange import RELAYED, Context, Exchange
 from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
@@ -56,9 +57,10 @@ class Handler(Context):
             if target.partition(b"?")[0] == LISTING:
                 return Exchange(self, connection, known.origin, target, known, trail)
             trail = self._requested(target, known.claims)
-            cached = self.sharing.cached(trail.admitted()[1])
+            _, request = trail.admitted()
+            cached = self.sharing.cached(request)
             if cached is not None:
-                self._answer(cached, target, known, trail, connection, started)
+                self._answer(cached, request, known, trail, connection, started, target)
                 return None
         except Exception as fault:  # a refusal, or a bug of ours
             Exchange(self, connection, known.origin, target, known, trail).refuse(fault)
@@ -74,11 +76,18 @@ class Handler(Context):
         return self.authorizer.ask(name, query, claims)
 
     def _answer(
-        self, cached: Fetch, target: bytes, known: Caller, trail: Trail, connection: Connection, started: float
+        self,
+        cached: Fetch,
+        request: UpstreamRequest,
+        known: Caller,
+        trail: Trail,
+        connection: Connection,
+        started: float,
+        target: bytes,
     ) -> None:
         """A cached answer, which takes no place and needs no exchange. Raises Refusal if there is no place."""
         self.open_requests.check(known.claims.subject)
-        request, request_id = cached.request, self.request_id()
+        request_id = self.request_id()
         head, body, up_to_date = whole_answer(cached, known.if_none_match)
         connection.respond(head, self.responses.cors(known.origin), request_id.encode(), body)
         policy, kind, seconds = request.policy, request.kind, time.perf_counter() - started
