@@ -91,7 +91,7 @@ class Authorizer:
             try:  # while a body arrived, the token may have ended, and keys and revocations changed
                 claims = self._verified(inbound)
             except Refusal as refusal:
-                return Trail(claims, body, refusal=refusal)
+                return Trail(claims, body, refusal=refusal.with_traceback(None))
         if body is None:
             return self.ask(inbound.name, inbound.query, claims)
         return self._judged(inbound.name, inbound.query, body, claims)
@@ -110,7 +110,7 @@ class Authorizer:
             target = decided.target.at(trusted_position, self._limits.target_bytes)
         except Refusal as refusal:
             request = replace(decided.request, position=position)
-            return Trail(claims, None, request, decided.decision, refusal=refusal)
+            return Trail(claims, None, request, decided.decision, refusal=refusal.with_traceback(None))
         return Trail(claims, None, decided.request, decided.decision, target)
 
     def shapes(self, claims: Claims) -> bytes:
@@ -151,7 +151,7 @@ class Authorizer:
             position = trusted(self._handles, upstream.definition(shape), request.position)
             target = upstream.build(shape, request, position, self._limits.target_bytes)
         except Refusal as refusal:
-            return Trail(claims, body, request, decision, refusal=refusal)
+            return Trail(claims, body, request, decision, refusal=refusal.with_traceback(None))
         return Trail(claims, body, request, decision, target)
 
     def _can_be_found(self, what: bytes, request: ShapeRequest) -> bool:

@@ -185,7 +185,7 @@ def considered(
         if choice.grant.by_token and own is None:
             raise Refusal(Code.claim_missing, "The token lacks the claim shape.", reason="claim shape has no where")
     except Refusal as refusal:
-        return (*found, Verdict(rule, refusal=refusal)), None, policy.name
+        return (*found, Verdict(rule, refusal=refusal.with_traceback(None))), None, policy.name
     enforced = (choice.grant.rows, *(part.where for part in narrow), *(() if own is None else (own,)))
     values |= dict(token.values)
     evaluation = Evaluation(request, policy, choice.grant, enforced, values, limits, token, own)
@@ -196,7 +196,7 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
     try:
         return Verdict(rule.__name__, rule(evaluation))
     except Refusal as refusal:
-        return Verdict(rule.__name__, refusal=refusal)
+        return Verdict(rule.__name__, refusal=refusal.with_traceback(None))
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:

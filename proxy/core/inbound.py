@@ -35,6 +35,12 @@ def check_query(query: bytes, limits: Limits) -> None:
         raise Refusal(Code.target_too_long, f"The query is longer than {limits.query_bytes} bytes.")
 
 
+def check_listing(query: bytes) -> None:
+    """Raises Refusal for a request for the list of shapes that has a query."""
+    if query:
+        raise Refusal(Code.unknown_parameter, "The list of shapes takes no parameters.")
+
+
 @dataclass(slots=True)
 class Inbound:
     """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`; `listing` is
@@ -104,8 +110,8 @@ class Inbound:
             raise Refusal(Code.malformed_request, "This is no HTTP/1.1.")
         if not all(value.isascii() for value in self.headers.values()):
             raise Refusal(Code.malformed_request, "Header values must be ASCII.")
-        if self.listing and self.query:
-            raise Refusal(Code.unknown_parameter, "The list of shapes takes no parameters.")
+        if self.listing:
+            check_listing(self.query)
         if self.method != "POST" and self._has_body():
             raise Refusal(Code.malformed_request, f"A {self.method} has no body.")
 

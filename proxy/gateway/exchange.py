@@ -240,10 +240,9 @@ class Exchange:
                 self._list()
                 return
             self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
-            self._arrived()  # until here its body takes room
-            self._body, self._inbound = b"", None  # what waits holds no headers
         claims, request = self._trail.admitted()
-        self._request = request
+        self._arrived()  # until here its body takes room
+        self._body, self._inbound, self._request = b"", None, request  # what waits holds no headers
         handler.open_requests.enter(claims, self)
         self._opened = True
         handler.observe(RequestOpened(request.kind, request.policy))
@@ -271,7 +270,7 @@ class Exchange:
         """Answers with a refusal; for anything else, which is a bug of ours: fails closed, and says so in the log."""
         if not isinstance(fault, Refusal):
             fault = Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}")
-        self._refuse(fault)
+        self._refuse(fault.with_traceback(None))  # its frames hold this exchange, which may hold it
 
     def _asked(self) -> Inbound:
         """The request as it came; of a known caller, without its headers."""

@@ -13,7 +13,7 @@ from functools import partial
 from proxy.auth.callers import Caller
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
-from proxy.core.inbound import LISTING, Inbound, check_query, shape_name
+from proxy.core.inbound import LISTING, Inbound, check_listing, check_query, shape_name
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.gateway.exchange import RELAYED, Context, Exchange
@@ -54,7 +54,9 @@ class Handler(Context):
         """Begins to answer a GET of a caller that is known; None if it is answered already."""
         started, trail = time.perf_counter(), Trail(known.claims)
         try:
-            if target.partition(b"?")[0] == LISTING:
+            path, _, query = target.partition(b"?")
+            if path == LISTING:
+                check_listing(query)
                 return Exchange(self, connection, known.origin, target, known, trail)
             trail = self._requested(target, known.claims)
             _, request = trail.admitted()

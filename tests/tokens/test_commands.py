@@ -57,7 +57,7 @@ def test_or_for_the_one_that_is_named(environment: dict[str, str]) -> None:
 @pytest.mark.parametrize("issuer", ["https://public", "https://nobody"])
 def test_an_issuer_that_cannot_sign_is_one_line(environment: dict[str, str], issuer: str) -> None:
     result = run("mint", "--sub", "ada", "--issuer", issuer, env=environment)
-    assert (result.exit_code, result.stderr) == (1, f"no private key to sign with: {issuer}\n")
+    assert (result.exit_code, result.stderr) == (2, f"no private key to sign with: {issuer}\n")
 
 
 def test_more_seconds_than_the_issuer_permits_are_refused(environment: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ def test_more_seconds_than_the_issuer_permits_are_refused(environment: dict[str,
 def test_every_fault_of_the_file_is_a_line(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "issuers.toml").write_text('[[issuer]]\nissuer = "https://a"\nkeys = "x"\naudiance = "b"\n')
     result = run("mint", "--sub", "ada", env=environment)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         f"{tmp_path}/issuers.toml: issuer 1 keys: there is no file {tmp_path}/x",
         f"{tmp_path}/issuers.toml: issuer 1 audiance: there is no such member; did you mean audience?",
@@ -80,7 +80,7 @@ def test_every_key_file_that_cannot_be_used_is_a_line(environment: dict[str, str
     for name in ("first", "second"):
         (tmp_path / f"{name}.json").write_text("{}")
     result = run("mint", "--sub", "ada", env=environment)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [
         f"{tmp_path}/first.json",
         f"{tmp_path}/second.json",
@@ -96,4 +96,4 @@ async def test_a_token_is_explained_with_keys_that_are_fetched() -> None:
         assert result.exit_code == 0, result.stderr + result.stdout
         made.status = 404
         result = await asyncio.to_thread(run, "explain", "--token", token, TODOS, env=said)
-        assert (result.exit_code, result.stderr) == (1, f"{made.url}: status 404\n")
+        assert (result.exit_code, result.stderr) == (2, f"{made.url}: status 404\n")
