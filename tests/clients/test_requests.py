@@ -34,10 +34,10 @@ def policy_set(wide: Path) -> PolicySet:
 
 
 @pytest.mark.parametrize("sent", SENT, ids=lambda sent: f"{sent.query}-{sent.mode}-{sent.method}")
-def test_every_recorded_request_is_allowed(sent: Sent, policies: PolicySet) -> None:
+def test_every_recorded_request_is_allowed(sent: Sent, policy_set: PolicySet) -> None:
     body = sent.body.encode() if sent.method == "POST" else None
     request = parse(sent.collection, sent.search.encode(), body, LIMITS)
-    shape = decide(request, ADA, policies)
+    shape = decide(request, ADA, policy_set)
     built = upstream.build(shape, request, TrustedPosition(request.position), LIMITS.target_bytes)
     assert shape.predicate.params[0] == "s-ada"
     assert bool(sent.subset) == (shape.subset is not None)
