@@ -23,6 +23,7 @@ from proxy.auth.revocation import RevocationFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.rule_limits import RuleLimits
+from proxy.doctor.command import doctor
 from proxy.settings import SettingsFault
 
 
@@ -225,3 +226,6 @@ def demo(clients: int) -> None:
 def env_example() -> None:
     """Print .env.example, which a test compares with the file."""
     click.echo(settings.example(), nl=False)
+
+
+main.add_command(doctor)

@@ -25,6 +25,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.gateway": 4,
     "proxy.runtime": 5,
     "proxy.demo": 6,
+    "proxy.doctor": 6,
     "proxy.cli": 7,
     "proxy.__main__": 8,
 }
@@ -57,7 +58,7 @@ PURE = (
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key"}),
-    "httpx": frozenset({"proxy.health.electric_probe", "proxy.runtime.workers"}),
+    "httpx": frozenset({"proxy.doctor.asking", "proxy.health.electric_probe", "proxy.runtime.workers"}),
     "jwt": frozenset({"proxy.auth.keys", "proxy.auth.tokens"}),
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
@@ -78,6 +79,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.auth.handle_key",
             "proxy.auth.tokens",
             "proxy.cli",
+            "proxy.doctor.command",
+            "proxy.doctor.examination",
             "proxy.health.probes",
             "proxy.runtime.compose",
             "proxy.runtime.descriptors",
