@@ -45,12 +45,13 @@ def replicated(dsn: str, slot: str) -> Iterator[None]:
     """Someone reads a slot, as Electric does; the slot is made, and dropped at the end."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+        reader = psycopg.connect(dsn, autocommit=True, replication="database")
         try:
-            with psycopg.connect(dsn, autocommit=True, replication="database") as reader:
-                start = f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names 'p')"
-                assert reader.pgconn.exec_(start.encode()).status == ExecStatus.COPY_BOTH
-                yield
+            start = f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names 'p')"
+            assert reader.pgconn.exec_(start.encode()).status == ExecStatus.COPY_BOTH
+            yield
         finally:
+            reader.pgconn.finish()  # what is no transaction has no end that psycopg could wait for
             wait = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
             while connection.execute(wait, (slot,)).fetchone() == (True,):
                 connection.execute("SELECT pg_sleep(0.01)")

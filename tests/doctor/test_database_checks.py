@@ -1,6 +1,6 @@
 """What may be wrong with PostgreSQL: slot, publication, replica identity, rows that Electric cannot follow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from proxy.core.identifiers import Table
 from proxy.doctor.database_checks import database_findings
 from proxy.doctor.findings import Finding, Level
+from proxy.sandbox import EmbeddedPostgres
 from tests.doctor.conftest import replicated
 
 Sql = Callable[[str], None]
@@ -26,6 +27,14 @@ COLUMNS = {
 }
 
 
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The DSN of a fresh database with one table."""
+    dsn = postgres.create_database(sql="CREATE TABLE todos (id int PRIMARY KEY, done boolean)")
+    yield dsn
+    postgres.drop_database(dsn)
+
+
 def look(dsn: str, *tested: tuple[Table, frozenset[str]], slot: str = SLOT) -> list[Finding]:
     return list(database_findings(dsn, slot, tested))
 
@@ -37,7 +46,8 @@ def of(found: list[Finding], check: str) -> list[Finding]:
 def odd(sql: Sql, **values: str) -> None:
     columns = ", ".join(f"{name} {type_}" for name, (type_, _) in COLUMNS.items())
     row = ", ".join(f"'{values.get(name, plain)}'" for name, (_, plain) in COLUMNS.items())
-    sql(f"CREATE TABLE odd (id int PRIMARY KEY, {columns}); INSERT INTO odd VALUES (1, {row}), (2)")
+    sql(f"CREATE TABLE odd (id int PRIMARY KEY, {columns})")
+    sql(f"INSERT INTO odd VALUES (1, {row}); INSERT INTO odd VALUES (2)")
 
 
 def test_a_slot_that_is_not_there_is_a_warning(database: str) -> None:
