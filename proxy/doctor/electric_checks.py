@@ -11,7 +11,7 @@ OLDEST = (1, 7, 12)
 
 SHAPE = "/v1/shape"
 SPELLINGS = ("//v1/shape", "/v1//shape", "/v1/%73hape", "/v1/shape/")
-_VERSION = re.compile(r"ElectricSQL/(\d+)\.(\d+)\.(\d+)")
+_VERSION = re.compile(r"ElectricSQL/(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
 _PRIVATE = "let only the proxy reach Electric (network policy, private listener), and set ELECTRIC_SECRET in both"
 
 
