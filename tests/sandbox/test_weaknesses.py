@@ -238,7 +238,8 @@ async def test_set_operations_and_bad_escapes_are_crashes(stand_in: StandIn, tex
 
 async def test_two_spellings_of_a_filter_are_one_shape(stand_in: StandIn) -> None:
     plain = Reader(stand_in.url)
-    other = Reader(stand_in.url, table="public.chat_messages", where="SESSION_ID='s-ada' -- the same\n")
+    spelled = {"where": "SESSION_ID=$1 -- the same\n", "params[1]": "s-ada"}
+    other = Reader(stand_in.url, table="public.chat_messages", **spelled)
     await plain.next()
     await other.next()
     assert plain.handle == other.handle
