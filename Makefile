@@ -10,7 +10,7 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.
 CORE   := --include='proxy/core/*' --fail-under=100
 REST   := --omit='proxy/core/*,proxy/sandbox/*,proxy/demo/*' --fail-under=95
 ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
-  sandbox/test_facts.py clients differential)
+  sandbox/test_facts.py sandbox/test_evaluators.py clients differential)
 
 .PHONY: venv demo docs lock dist sbom lint types check test test-pythons test-electric test-long bench bench-quick clean
 

@@ -40,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In front of a real Electric, leaves out what only the stand-in can do (stop PostgreSQL, change its times); behind
-    an ASGI server, what only our own listener can."""
-    out = [item for item in items if _only_the_stand_in_can(item) or _only_our_listener_can(item) or _is_paired(item)]
+    an ASGI server, what only our own listener can; in front of the stand-in, what only a real Electric does."""
+    left_out = (_only_the_stand_in_can, _only_a_real_one_can, _only_our_listener_can, _is_paired)
+    out = [item for item in items if any(condition(item) for condition in left_out)]
     config.hook.pytest_deselected(items=out)
     left = set(items) - set(out)
     items[:] = [item for item in items if item in left]
@@ -49,6 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _only_the_stand_in_can(item: pytest.Item) -> bool:
     return Chosen.real is not None and item.get_closest_marker("stand_in") is not None
+
+
+def _only_a_real_one_can(item: pytest.Item) -> bool:
+    return Chosen.real is None and item.get_closest_marker("real") is not None
 
 
 def _chosen(item: pytest.Item) -> dict[str, object]:

@@ -27,6 +27,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.gateway": 4,
     "proxy.runtime": 5,
     "proxy.demo": 6,
+    "proxy.doctor": 6,
     "proxy.cli": 7,
     "proxy.__main__": 8,
 }
@@ -59,7 +60,15 @@ PURE = (
 DOORS: Mapping[str, frozenset[str]] = {
     "aiohttp": frozenset(),
     "cryptography": frozenset({"proxy.auth.handle_key", "proxy.auth.key_files"}),
-    "httpx": frozenset({"proxy.auth.jwks", "proxy.cli.types", "proxy.health.electric_probe", "proxy.runtime.workers"}),
+    "httpx": frozenset(
+        {
+            "proxy.auth.jwks",
+            "proxy.cli.types",
+            "proxy.doctor.asking",
+            "proxy.health.electric_probe",
+            "proxy.runtime.workers",
+        }
+    ),
     "jwt": frozenset({"proxy.auth.compact", "proxy.auth.key_files", "proxy.auth.keys", "proxy.auth.tokens"}),
     "tomllib": frozenset({"proxy.auth.issuers", "proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
@@ -88,6 +97,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.cli.serving",
             "proxy.cli.starting",
             "proxy.cli.types",
+            "proxy.doctor.command",
+            "proxy.doctor.examination",
             "proxy.runtime.compose",
             "proxy.runtime.configuration",
             "proxy.runtime.embedded",

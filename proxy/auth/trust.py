@@ -68,6 +68,15 @@ class Trust:
         """Why other keys do not, a line each."""
         return tuple(line for ring in self.rings for line in ring.skipped)
 
+    def signing(self, name: str | None = None) -> tuple[Issuer, KeyRing]:
+        """The issuer of this name, or the first, that has a private key in a file. Raises KeysFault."""
+        for trusted in self.by_name.values():
+            if name in (None, trusted.issuer.name) and trusted.ring is not None and trusted.ring.signing is not None:
+                return trusted.issuer, trusted.ring
+        raise KeysFault(
+            "there is no private key to sign with" if name is None else f"no private key to sign with: {name}"
+        )
+
     def with_ring(self, name: str, ring: KeyRing | None) -> "Trust":
         """The same with other keys of one issuer."""
         return Trust({**self.by_name, name: replace(self.by_name[name], ring=ring)})

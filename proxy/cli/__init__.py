@@ -12,6 +12,7 @@ from proxy.cli.replaying import replay
 from proxy.cli.serving import demo, serve
 from proxy.cli.starting import init
 from proxy.cli.types import types
+from proxy.doctor.command import doctor
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +21,19 @@ def main() -> None:
     """The authorizing reverse proxy for Electric shapes. Settings come from the environment: see .env.example."""
 
 
-for command in (init, serve, check, prove, explain, replay, keys, mint, types, demo, env_example, reference_cli):
+for command in (
+    init,
+    serve,
+    check,
+    prove,
+    doctor,
+    explain,
+    replay,
+    keys,
+    mint,
+    types,
+    demo,
+    env_example,
+    reference_cli,
+):
     main.add_command(command)

@@ -50,9 +50,10 @@ def mint(
 
 
 def _signing(trust: Trust, name: str | None, keys: Path | None) -> tuple[Issuer, KeyRing]:
-    """The issuer of this name, or the first, that has a private key in a file. Raises KeysFault."""
+    """Who signs, and with which keys: those of the issuer, or of a file. Raises KeysFault."""
+    if keys is None:
+        return trust.signing(name)
     for trusted in trust.by_name.values():
-        ring = trusted.ring if keys is None else KeyRing.read(keys)
-        if name in (None, trusted.issuer.name) and ring is not None and ring.signing is not None:
-            return trusted.issuer, ring
-    raise KeysFault("there is no private key to sign with" if name is None else f"no private key to sign with: {name}")
+        if name in (None, trusted.issuer.name):
+            return trusted.issuer, KeyRing.read(keys)
+    raise KeysFault(f"there is no issuer {name}")

@@ -43,7 +43,7 @@ async def matches(
         return [True] * len(rows)
     table = definition.table
     source = f"SELECT (u.__row::{table.sql}).*, u.__place FROM unnest($1::text[]) WITH ORDINALITY AS u(__row, __place)"
-    sql = f"SELECT coalesce(({definition.where}\n), false) FROM ({source}) AS t ORDER BY __place"
+    sql = f"SELECT coalesce(({definition.live_where}\n), false) FROM ({source}) AS t ORDER BY __place"
     composites = [_composite(table, row) for row in rows]
     try:
         if not live_schema:

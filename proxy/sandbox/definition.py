@@ -34,6 +34,11 @@ class Definition:
     log: str
     subquery: Subquery | None
 
+    @property
+    def live_where(self) -> str:
+        """The filter as it is judged for changes, of rows called `t`."""
+        return self.where if self.subquery is None else self.subquery.live
+
     @cached_property
     def differs_live(self) -> bool:
         """Whether Electric's evaluator may read the filter of a change otherwise than PostgreSQL."""

@@ -41,7 +41,7 @@ def as_deparsed(sql: str) -> str:
 def _loosen(parts: list[str], closing: int, end: int, said: tuple[str, ...]) -> int:
     """Remove the brackets that close here, and those round the whole predicate. The place to go on from."""
     opening = _opening(parts, closing)
-    if _is_call(parts, opening):
+    if _is_call(parts, opening) or _is_row(parts, opening, closing):
         return closing
     end = _end(parts, end, said)
     del parts[closing], parts[opening]
@@ -97,3 +97,13 @@ def _is_call(parts: list[str], opening: int) -> bool:
     """Whether the bracket belongs to a function's name before it."""
     before = parts[opening - 1] if opening else ""
     return (before[:1].isalpha() or before[:1] in ("_", '"')) and before.lower() not in CONNECTORS
+
+
+def _is_row(parts: list[str], opening: int, closing: int) -> bool:
+    """Whether the bracket is a row of several values, whose brackets are not forgotten."""
+    depth = 0
+    for place in range(opening + 1, closing):
+        depth += (parts[place] == "(") - (parts[place] == ")")
+        if depth == 0 and parts[place] == ",":
+            return True
+    return False

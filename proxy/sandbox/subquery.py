@@ -31,6 +31,8 @@ class Subquery:
     """Which of the filter's conditions joined by AND it is, from 0; BETWEEN is two conditions."""
     conditions: int
     """How many there are."""
+    live: str
+    """The whole filter as it is judged for changes: a row whose column is NULL is among values with a NULL."""
 
 
 def find(sql: str) -> Subquery | None:
@@ -56,7 +58,20 @@ def find(sql: str) -> Subquery | None:
     )
     column = names.parse_columns(parts[place])[0] if followed else None
     before, after = lower[:start].count("and"), lower[end:].count("and")
-    return Subquery(tables, column, " ".join(parts[start:end]), negated, before, before + after + 1)
+    query = " ".join(parts[start:end])
+    live = sql
+    if column is not None:
+        live = " ".join([*parts[:place], _is_member(column, query, negated=negated), *parts[end + 1 :]])
+    return Subquery(tables, column, query, negated, before, before + after + 1, live)
+
+
+def _is_member(column: str, query: str, *, negated: bool) -> str:
+    """How Electric judges a change: by membership in a set, in which NULL is a value like others.
+
+    So rows with NULL pass where the set has NULL, and where it must not have their value; PostgreSQL finds neither.
+    """
+    found = f"EXISTS (SELECT FROM ({query}) AS i(v) WHERE i.v IS NOT DISTINCT FROM t.{names.quote(column)})"
+    return f"NOT {found}" if negated else found
 
 
 def headers(inner: Subquery, handle: str, value: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ TOKEN = re.compile(
     |(?P<param>\$\d+)
     |(?P<word>[A-Za-z_][\w$]*)
     |(?P<number>\d[\w.]*)
-    |(?P<operator>::|[<>=!~|&]+)
+    |(?P<operator>::|[<>=!~|&@]+)
     |(?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )

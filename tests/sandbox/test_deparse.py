@@ -13,6 +13,8 @@ KEPT = [
     "coalesce({}, false) IS NOT NULL",
     "NOT {}",
     "lower(b) LIKE 'x'",
+    "(b, {}) IN (SELECT d, e FROM u)",
+    "{} = true AND b @> ARRAY['x'] AND b <@ ARRAY['x']",
 ]
 BETWEEN = ["{} BETWEEN false AND coalesce(true)", "{} NOT BETWEEN (false) AND true"]
 AROUND = ["a = 's' AND ({})", "(a = 's') AND ((({})))", "({}) AND a = 's'", "a = 's' OR ({} AND b = 'x')", "{}"]

@@ -1,16 +1,20 @@
 """Electric's weaknesses are there: a proxy that fell for one of them would show other people's rows here too."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 
 from proxy.sandbox import StandIn
 from proxy.sandbox.definition import number
+from tests.sandbox.forms import CREATE, INNER, ROWS, Form, found, shown
 from tests.sandbox.quick import Start
 from tests.sandbox.reader import ADA, Reader, changes, values
 from tests.sandbox.wire import Wire, ask
 
+Sql = Callable[[str], None]
 ADA_RAW = "table=chat_messages&where=session_id%20%3D%20%241&params[1]=s-ada&offset=-1"
 EVERYTHING = 4
 """Messages in the table; s-ada has one less."""
@@ -234,7 +238,8 @@ async def test_set_operations_and_bad_escapes_are_crashes(stand_in: StandIn, tex
 
 async def test_two_spellings_of_a_filter_are_one_shape(stand_in: StandIn) -> None:
     plain = Reader(stand_in.url)
-    other = Reader(stand_in.url, table="public.chat_messages", where="SESSION_ID='s-ada' -- the same\n")
+    spelled = {"where": "SESSION_ID=$1 -- the same\n", "params[1]": "s-ada"}
+    other = Reader(stand_in.url, table="public.chat_messages", **spelled)
     await plain.next()
     await other.next()
     assert plain.handle == other.handle
@@ -258,6 +263,67 @@ async def test_the_snapshot_loses_brackets_left_of_some_predicates_and_shows_eve
     assert {row["value"]["session_id"] for row in subset.json["data"]} == {"s-ada", "s-bob"}
     lost_at_the_left = "((role = 'x') OR true) IS NOT NULL AND (session_id = $1)"
     assert sessions(await ask(stand_in.url, ADA | {"where": lost_at_the_left, "offset": "-1"})) == {"s-ada"}
+
+
+# --- conditions that live changes are judged otherwise by than PostgreSQL does
+
+A = "00000000-0000-4000-8000-00000000000a"
+WITH_NULL_MEMBERS = [
+    (Form("t IN (SELECT a FROM inner_null)"), {"8"}),
+    (Form("t NOT IN (SELECT a FROM inner_plain)"), {"8"}),
+    (Form("t NOT IN (SELECT a FROM inner_null)"), {"2", "3", "4", "5", "6", "7"}),
+]
+WITH_NULL_ELEMENTS = [
+    (Form("NOT ($1 = ANY(ta))", "a"), {"5", "6"}),
+    (Form("$1 <> ALL(ta)", "a"), {"5", "6"}),
+    (Form("NOT ($1::uuid = ANY(ua))", A), {"5", "6"}),
+    (Form("($1 = ANY(ba)) = false", "1"), {"5", "6"}),
+    (Form("NOT (t = ANY($1))", "{a,NULL}"), {"2", "3", "4", "5", "6", "7"}),
+]
+
+
+async def surplus(stand_in: StandIn, sql: Sql, database: str, form: Form, more: set[str]) -> frozenset[str]:
+    """The rows that a client has beyond those that PostgreSQL finds."""
+    await asyncio.to_thread(sql, CREATE + INNER)
+    reader = Reader(stand_in.url, table="forms", **form.query)
+    await reader.first()
+    await asyncio.to_thread(sql, ROWS)
+    want = await asyncio.to_thread(found, database, form)
+    return await shown(reader, form, want | more) - want
+
+
+@pytest.mark.parametrize(("form", "more"), WITH_NULL_MEMBERS, ids=[str(form) for form, _ in WITH_NULL_MEMBERS])
+async def test_null_is_a_member_like_others_live(
+    stand_in: StandIn, sql: Sql, database: str, form: Form, more: set[str]
+) -> None:
+    assert await surplus(stand_in, sql, database, form, more) == more
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("form", "more"), WITH_NULL_ELEMENTS, ids=[str(form) for form, _ in WITH_NULL_ELEMENTS])
+async def test_a_null_element_is_unequal_to_everything_live(
+    stand_in: StandIn, sql: Sql, database: str, form: Form, more: set[str]
+) -> None:
+    assert await surplus(stand_in, sql, database, form, more) == more
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("form", "lost"),
+    [
+        (Form("e IS NOT NULL"), {"1", "2", "3", "5", "6"}),
+        (Form("t = ANY($1)", '{"b\\\\s",a}'), {"5"}),
+        (Form("f::text = 'true'"), {"1", "4", "7"}),
+    ],
+    ids=["an enumerated column", "a backslash in a list", "a boolean as text"],
+)
+async def test_rows_are_lost_live(stand_in: StandIn, sql: Sql, database: str, form: Form, lost: set[str]) -> None:
+    await asyncio.to_thread(sql, CREATE + INNER)
+    reader = Reader(stand_in.url, table="forms", **form.query)
+    await reader.first()
+    await asyncio.to_thread(sql, ROWS)
+    want = await asyncio.to_thread(found, database, form)
+    assert want - await shown(reader, form, want - lost) == lost
 
 
 # --- handles: a short hash of the definition, and then whatever log the handle names
