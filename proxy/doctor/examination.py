@@ -78,7 +78,8 @@ def _tested(policies: Iterable[Policy]) -> list[tuple[Table, frozenset[str]]]:
     tested: dict[Table, frozenset[str]] = {}
     for policy in policies:
         own = {column for table, column in policy.guard.tested() if table is None}
-        tested[policy.table] = tested.get(policy.table, frozenset()) | own | policy.testable.names
+        named = own.union(*(grant.testable.names for grant in policy.grants))
+        tested[policy.table] = tested.get(policy.table, frozenset()) | named
     return sorted(tested.items(), key=lambda one: one[0].quoted)
 
 

@@ -65,8 +65,9 @@ def wide_policies(folder: Path) -> Path:
     for file in POLICIES.glob("*.toml"):
         text = file.read_text()
         policy = tomllib.loads(text)
-        bound = policy["where"].split(" ")[0]
-        wanted = json.dumps([column for column in policy["columns"] if column != bound])
+        bound = {grant["where"].split(" ")[0] for grant in policy.get("grant", [policy])}
+        bound -= set(policy["client"].get("filter_safe", []))
+        wanted = json.dumps([column for column in policy["columns"] if column not in bound])
         wide, count = re.subn(r"^filter( *)= .*$", f"filter = {wanted}", text, flags=re.MULTILINE)
         assert count == 1, file
         (folder / file.name).write_text(wide)
