@@ -16,7 +16,7 @@ from proxy.auth.keys import KeyRing, new_keys
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.request import Kind
-from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
+from proxy.gateway.exchange import RELAYED, UPSTREAM_BROKE
 from proxy.gateway.open_requests import End
 from proxy.http1.request import Head
 from proxy.http1.response import FieldLines, ResponseHead

@@ -56,24 +56,36 @@ class Decisions:
     """Tells of decisions. Each is told with the policies that it was made by."""
 
     def __init__(self, config: DecisionLogConfig, observe: Observe) -> None:
-        self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
+        self._sampled_below: float = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
         self._refusals = Refusals(config.refusals)
         self._file: DecisionFile | None = None
         if config.file is not None:
             self._file = DecisionFile(config.file, config.file_bytes, config.files)
 
+    @property
+    def samples(self) -> bool:
+        """Whether any of what is allowed is told."""
+        return self._sampled_below > 0
+
     def close(self) -> None:
         """Closes the file, if there is one."""
         if self._file is not None:
             self._file.close()
 
-    def allowed(self, request_id: str, inbound: Inbound, trail: Trail, loaded: LoadedPolicies, hashed: Hashed) -> None:
+    def allowed(
+        self,
+        request_id: str,
+        inbound: Callable[[], Inbound],
+        trail: Trail,
+        loaded: LoadedPolicies,
+        hashed: Hashed,
+    ) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.decision is not None:
+        if trail.decision is not None and int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
             outcome, subject = Outcome.of(trail), _subject(trail, hashed)
             made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
-            self._tell(made, inbound, trail)
+            self._tell(made, inbound(), trail)
 
     def refused(
         self,

@@ -7,6 +7,7 @@ the caches of the old: nothing cached says that a token is not revoked, so each 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from proxy.auth.callers import Callers
 from proxy.auth.decision_cache import DecisionCache
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
@@ -34,6 +35,7 @@ class Authority:
     verifier: Verifier
     revoked: Revoked
     decisions: DecisionCache
+    callers: Callers
 
     @classmethod
     def of(
@@ -41,7 +43,7 @@ class Authority:
     ) -> "Authority":
         """An authority that has cached nothing yet."""
         verifier = Verifier(ring, config.tokens)
-        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes))
+        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes), Callers())
 
     @property
     def policies(self) -> PolicySet:

@@ -1,9 +1,10 @@
 """What a client asks for, from raw bytes to values. Nothing in a ShapeRequest is trusted: decision.py judges it."""
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 from proxy.core import subset
 from proxy.core.errors import Code, Refusal
@@ -36,8 +37,8 @@ _KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
 _PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,4})\]", re.ASCII)
 
 
-class Kind(Enum):
-    """What a request waits for: it decides the timeouts, and labels the metrics."""
+class Kind(StrEnum):
+    """What a request waits for: it decides the timeouts, and labels metrics and log lines."""
 
     initial = "initial"
     catch_up = "catch_up"
@@ -46,8 +47,11 @@ class Kind(Enum):
     subset = "subset"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+AT_START: Final = ("-1", "now")
+"""The offsets at which a log is asked for from its beginning, or from now on."""
+
+
+class Position(NamedTuple):
     """Where in the log a client stands, in the protocol's own terms; never what data it sees."""
 
     offset: str
@@ -61,7 +65,16 @@ class Position:
     @property
     def at_start(self) -> bool:
         """Whether the log is asked for from its beginning, or from now on: then a handle means nothing."""
-        return self.offset in ("-1", "now")
+        return self.offset in AT_START
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of answer that a request without a subset waits for here."""
+        if self.sse:
+            return Kind.sse
+        if self.live:
+            return Kind.live
+        return Kind.initial if self.at_start else Kind.catch_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +93,9 @@ class ShapeRequest:
     post: bool = False
 
     @property
-    def what(self) -> Hashable:
-        """Everything that says which data, and nothing of where in the log: equal, it is decided equally."""
-        params = None if self.params is None else tuple(self.params.items())
-        return (self.table, self.name, self.where, params, self.columns, self.replica, self.log)
-
-    @property
     def kind(self) -> Kind:
         """The kind of answer that it waits for."""
-        if self.subset is not None:
-            return Kind.subset
-        if self.position.sse:
-            return Kind.sse
-        if self.position.live:
-            return Kind.live
-        return Kind.initial if self.position.at_start else Kind.catch_up
+        return self.position.kind if self.subset is None else Kind.subset
 
 
 def parse(name: str | None, query: bytes, body: bytes | None = None, limits: Limits = Limits()) -> ShapeRequest:

@@ -55,15 +55,19 @@ class OpenRequests:
     def enter(self, claims: Claims, request: OpenRequest) -> None:
         """Takes a place. Raises Refusal if there is none."""
         subject = claims.subject
+        self.check(subject)
+        self._open[request] = claims
+        self._by_subject[subject] += 1
+        self._emptied.clear()
+
+    def check(self, subject: str) -> None:
+        """Raises Refusal if there is no place for one more request of this subject."""
         if self.draining:
             raise Refusal(Code.draining)
         if len(self._open) >= self._most:
             raise Refusal(Code.overloaded, reason="max_open_requests is reached")
-        if self._by_subject[subject] >= self._most_per_subject:
+        if self._by_subject.get(subject, 0) >= self._most_per_subject:
             raise Refusal(Code.too_many_streams, reason="max_open_requests_per_subject is reached")
-        self._open[request] = claims
-        self._by_subject[subject] += 1
-        self._emptied.clear()
 
     def leave(self, request: OpenRequest) -> None:
         """Gives the place back."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from proxy.core.errors import Code, Refusal
@@ -21,6 +20,7 @@ from proxy.sharing.freshness import ReceivedHead, Sign, plausible, same
 from proxy.telemetry.events import Observe, Subscribed, SubscriberDropped
 
 NO_CONDITIONS = Conditions()
+_CACHED_KINDS = frozenset({Kind.initial, Kind.catch_up, Kind.live})
 
 
 class Unshared:
@@ -73,6 +73,16 @@ class Sharing:
             "cache_evicted_bytes": cache.evicted,
         }
 
+    def cached(self, request: UpstreamRequest) -> Fetch | None:
+        """The answer to a request, if it is cached, in one piece."""
+        if not self._is_cacheable(request):
+            return None
+        fetch = self._coalescer.cache.find(request.key, self._loop.time())
+        return None if fetch is None or fetch.body is None else fetch
+
+    def _is_cacheable(self, request: UpstreamRequest) -> bool:
+        return self._shared and request.kind in _CACHED_KINDS and request.body is None
+
     def subscribe(self, subscriber: Subscriber, conditions: Conditions) -> Delivery | None:
         """Serves a subscriber, perhaps from inside this call; None if its answer is given."""
         request = subscriber.request
@@ -83,7 +93,7 @@ class Sharing:
             return self._deliver(subscriber, broadcast, self._broadcasts, Found.started if started else Found.joined)
         fetch, how = self._coalescer.find(request, self._loop.time())
         if fetch.body is not None:
-            self._observe(Subscribed(request.kind.value, how.value))
+            self._observe(Subscribed(request.kind, how))
             serve_whole(subscriber, fetch)
             return None
         fetch.enter(subscriber)
@@ -116,7 +126,7 @@ class Sharing:
         return fetch, self._unshared
 
     def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found) -> Delivery:
-        self._observe(Subscribed(subscriber.request.kind.value, how.value))
+        self._observe(Subscribed(subscriber.request.kind, how))
         delivery = self._deliveries.get(fetch)
         if delivery is None:
             delivery = Delivery(fetch, owner, self._read, self._news)
@@ -129,7 +139,7 @@ class Sharing:
 
     def _news(self, delivery: Delivery, news: News) -> None:
         if news is News.dropped:
-            self._observe(SubscriberDropped(delivery.fetch.request.kind.value))
+            self._observe(SubscriberDropped(delivery.fetch.request.kind))
         else:
             self._deliveries.pop(delivery.fetch, None)
 
@@ -195,4 +205,4 @@ class Rest:
 def _sent(request: UpstreamRequest) -> UpstreamRequest:
     """What travels for all: the first subscriber's cursor does, unless it could harm the others."""
     cursor = request.position.cursor
-    return replace(request, target=request.key[0]) if cursor and not plausible(cursor) else request
+    return request._replace(target=request.key[0]) if cursor and not plausible(cursor) else request
