@@ -81,7 +81,7 @@ class Authorizer:
             try:
                 claims = self._verified(inbound)
             except Refusal as refusal:
-                return Trail(claims, body, refusal=refusal)
+                return Trail(claims, body, refusal=refusal.again())
         if body is None:
             return self.request(inbound.name, inbound.query, claims)
         return self._judged(inbound.name, inbound.query, body, claims)
@@ -99,7 +99,9 @@ class Authorizer:
             place = trusted(self._handles, found.target.definition, position)
             target = found.target.at(place, self._limits.target_bytes)
         except Refusal as refusal:
-            return Trail(claims, None, replace(found.request, position=position), found.decision, refusal=refusal)
+            return Trail(
+                claims, None, replace(found.request, position=position), found.decision, refusal=refusal.again()
+            )
         return Trail(claims, None, found.request, found.decision, target)
 
     def _verified(self, inbound: Inbound) -> Claims:
@@ -125,7 +127,7 @@ class Authorizer:
             position = trusted(self._handles, upstream.definition(shape), request.position)
             target = upstream.build(shape, request, position, self._limits.target_bytes)
         except Refusal as refusal:
-            return Trail(claims, body, request, decision, refusal=refusal)
+            return Trail(claims, body, request, decision, refusal=refusal.again())
         return Trail(claims, body, request, decision, target)
 
     def _remember(

@@ -102,7 +102,8 @@ class Decision:
     def authorized(self) -> AuthorizedShape:
         """The shape that the request may read. Raises the refusal if there is one."""
         if self.shape is None:
-            raise self.refusal or Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+            nothing = Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+            raise (self.refusal or nothing).again()
         return self.shape
 
 
@@ -150,7 +151,7 @@ def _considered(
         values |= bind([part.claim for part in narrow], claims)
         found.append(Verdict(rule, tuple(part.claim.name for part in narrow)))
     except Refusal as refusal:
-        return (*found, Verdict(rule, refusal=refusal)), None, policy.name
+        return (*found, Verdict(rule, refusal=refusal.again())), None, policy.name
     enforced = (choice.grant.rows, *(part.where for part in narrow))
     return tuple(found), Evaluation(request, policy, choice.grant, enforced, values, limits), policy.name
 
@@ -159,7 +160,7 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
     try:
         return Verdict(rule.__name__, rule(evaluation))
     except Refusal as refusal:
-        return Verdict(rule.__name__, refusal=refusal)
+        return Verdict(rule.__name__, refusal=refusal.again())
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:

@@ -79,6 +79,10 @@ class Refusal(Exception):
         self.detail = detail or code.value.title
         self.reason = reason or self.detail
 
+    def again(self) -> "Refusal":
+        """The same without a traceback: what is kept must not keep the frames that it was raised in."""
+        return Refusal(self.code, self.detail, reason=self.reason)
+
 
 def body(refusal: Refusal, request_id: str) -> bytes:
     """The JSON that a client reads: members of RFC 9457, plus `code` and `request_id`."""

@@ -22,5 +22,5 @@ class Trail(NamedTuple):
     def admitted(self) -> tuple[Claims, UpstreamRequest]:
         """Who asks, and what may be asked of Electric. Raises the refusal if there is one."""
         if self.claims is None or self.upstream is None:
-            raise self.refusal or Refusal(Code.internal_error, reason="neither admitted nor refused")
+            raise (self.refusal or Refusal(Code.internal_error, reason="neither admitted nor refused")).again()
         return self.claims, self.upstream
