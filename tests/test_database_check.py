@@ -81,6 +81,10 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
         {"where": "session_id IN (SELECT note_id FROM public.members WHERE account_id = {session_id})"},
         "IN (SELECT …): the column session_id, a text, is compared with note_id, a int4: Electric refuses",
     ),
+    "two types before a SELECT of all rows": (
+        {"where": BESIDE + "mode IN (SELECT note_id FROM public.members)"},
+        "IN (SELECT …): the column mode, a text, is compared with note_id, a int4: Electric refuses",
+    ),
     "two types in a SELECT within a SELECT": (
         {
             "where": "id IN (SELECT note_id FROM public.members WHERE NOT note_id = 2 AND account_id IN "

@@ -130,7 +130,8 @@ class Decision:
     def authorized(self) -> AuthorizedShape:
         """The shape that the request may read. Raises the refusal if there is one."""
         if self.shape is None:
-            raise self.refusal or Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+            nothing = Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+            raise (self.refusal or nothing).again()
         return self.shape
 
 

@@ -82,6 +82,12 @@ class Refusal(Exception):
         self.reason = reason or self.detail
         self.about = about
 
+    def again(self) -> "Refusal":
+        """The same without a traceback: what is kept must not keep the frames that it was raised in."""
+        same = type(self).__new__(type(self), *self.args)
+        same.__dict__.update(self.__dict__)
+        return same
+
 
 def body(refusal: Refusal, request_id: str) -> bytes:
     """The JSON that a client reads: members of RFC 9457, plus `code` and `request_id`."""

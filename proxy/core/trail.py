@@ -1,6 +1,6 @@
 """How far a request came on its way through the rules, and what ended it there."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.core.claims import Claims
 from proxy.core.decision import Decision
@@ -9,8 +9,7 @@ from proxy.core.request import ShapeRequest
 from proxy.core.upstream import UpstreamRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(NamedTuple):
     """What is None was not reached. `refusal` is what ended it, if it was not admitted."""
 
     claims: Claims | None = None
@@ -23,5 +22,5 @@ class Trail:
     def admitted(self) -> tuple[Claims, UpstreamRequest]:
         """Who asks, and what may be asked of Electric. Raises the refusal if there is one."""
         if self.claims is None or self.upstream is None:
-            raise self.refusal or Refusal(Code.internal_error, reason="neither admitted nor refused")
+            raise (self.refusal or Refusal(Code.internal_error, reason="neither admitted nor refused")).again()
         return self.claims, self.upstream

@@ -1,7 +1,5 @@
 """What is told of a decision: which rules ran, and nothing of what was asked."""
 
-from dataclasses import replace
-
 import pytest
 
 from proxy.core.claims import Claims
@@ -72,9 +70,9 @@ def test_a_trail_gives_what_was_admitted_or_raises_the_refusal() -> None:
     assert found.request is not None
     shape = found.decision.authorized()
     sent = build(shape, found.request, TrustedPosition(found.request.position), 9000)
-    assert replace(found, upstream=sent).admitted() == (found.claims, sent)
+    assert found._replace(upstream=sent).admitted() == (found.claims, sent)
     with refused(Code.overloaded):
-        replace(found, refusal=Refusal(Code.overloaded)).admitted()
+        found._replace(refusal=Refusal(Code.overloaded)).admitted()
     with refused(Code.internal_error, reason="neither admitted nor refused"):
         found.admitted()
     with refused(Code.internal_error, reason="no rule refused"):
