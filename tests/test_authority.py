@@ -149,6 +149,30 @@ def trail(judge: Authorizer, values: dict[str, object], query: bytes) -> Trail:
     return judge.ask(None, query, Claims("ada", float("inf"), values))
 
 
+PAIRS: dict[str, tuple[bytes, bytes]] = {
+    "a position in another spelling": (b"offset=-1&table=notes&c%75rsor=", b"offset=-1&cursor=5&table=notes&c%75rsor="),
+    "a truth value in another spelling": (
+        b"offset=-1&table=notes&liv%65=false",
+        b"offset=0_0&handle=h&live=true&table=notes&liv%65=false",
+    ),
+    "an empty parameter": (b"offset=-1&table=notes", b"offset=-1&table=notes&"),
+    "a parameter of a position twice": (b"offset=-1&table=notes", b"offset=-1&offset=-1&table=notes"),
+    "another position": (b"offset=-1&table=notes", b"table=notes&offset=0_0&handle=h&live=true&cursor=5"),
+    "a stream that is not live": (b"offset=-1&table=notes", b"table=notes&offset=0_0&handle=h&live_sse=true"),
+    "another table": (b"offset=-1&table=notes", b"offset=-1&table=others"),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS.values(), ids=PAIRS)
+def test_what_was_found_out_for_one_query_is_not_said_of_another(first: bytes, second: bytes) -> None:
+    judge, limits = authorizer(), RuleLimits()
+    claims = Claims("ada", float("inf"), {"session_id": "s-ada"})
+    assert isinstance(outcome(lambda: judge.request(None, first, claims, Trail(claims))), UpstreamRequest)
+    expected = outcome(lambda: by_the_rules(None, second, claims, POLICIES, limits))
+    for _ in range(2):
+        assert outcome(lambda: judge.request(None, second, claims, Trail(claims))) == expected
+
+
 def ask(judge: Authorizer, values: dict[str, object], query: bytes = b"table=notes&offset=-1") -> UpstreamRequest:
     return trail(judge, values, query).admitted()[1]
 
@@ -183,7 +207,7 @@ def test_a_target_that_is_too_long_at_one_position_is_refused_there() -> None:
 
 # What is in force.
 
-CALLER = Caller(Claims("ada", time.time() + 60, {"sub": "ada", "session_id": "s-ada"}), "hash", None, None)
+CALLER = Caller(Claims("ada", time.time() + 86_400, {"sub": "ada", "session_id": "s-ada"}), "hash", None, None)
 
 
 def test_other_policies_or_keys_begin_with_empty_caches() -> None:
