@@ -31,6 +31,7 @@ from proxy.auth.revocation import RevocationFault
 from proxy.demo import crowd, lines
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
+from proxy.runtime.configuration import token_rules
 from proxy.sandbox.app_schema import app_schema
 from proxy.sandbox.postgres import EmbeddedPostgres
 from proxy.sandbox.settings import StandInSettings
@@ -164,7 +165,7 @@ def _key_file() -> Iterator[Path]:
 
 def _token(said: Settings, ring: KeyRing, account: str, session: str) -> str:
     claims = {"account_id": account, "session_id": session}
-    return tokens.mint(ring, tokens.rules(said), account, claims, TOKEN_SECONDS)
+    return tokens.mint(ring, token_rules(said), account, claims, TOKEN_SECONDS)
 
 
 def _check(environment: dict[str, str], keys: Path, clients: int) -> None:

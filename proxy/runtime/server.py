@@ -15,13 +15,10 @@ import uvicorn
 import uvloop
 
 from proxy.auth import revocation
-from proxy.auth.handle_key import handle_key, is_guessable
-from proxy.auth.keys import KeyRing
 from proxy.core.handles import BoundHandles
-from proxy.runtime import watchers as reload
-from proxy.runtime import workers
+from proxy.runtime import configuration, workers
 from proxy.runtime.compose import Parts, Served, create_app
-from proxy.runtime.descriptors import backlog, check_connections, raise_limit
+from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
 from proxy.telemetry.log_writer import Outlet, unbuffered
@@ -95,7 +92,7 @@ async def serve(
 
 def observe_weak_key(settings: Settings, observe: Observe) -> None:
     """Reports a handle key that can be guessed."""
-    if is_guessable(settings):
+    if configuration.handle_key_is_guessable(settings):
         observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
 
 
@@ -143,8 +140,8 @@ def load(settings: Settings) -> Served:
     """What is served, by which keys. Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
-    handles = BoundHandles(handle_key(settings))
-    return Served(reload.read_policies(settings), KeyRing.read(settings.token_keys), handles)
+    handles = BoundHandles(configuration.key_of_handles(settings))
+    return Served(*configuration.read_rules(settings), handles)
 
 
 def run(settings: Settings) -> int:
@@ -153,7 +150,7 @@ def run(settings: Settings) -> int:
     Raises PoliciesFault, KeysFault, RevocationFault, SettingsFault.
     """
     raise_limit()
-    check_connections(settings)
+    configuration.check_descriptors(settings)
     what = load(settings)
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()

@@ -227,13 +227,11 @@ def test_a_decision_file_is_no_link_and_no_pipe(tmp_path: Path) -> None:
             file_of(path)
 
 
-def test_a_bug_in_a_rule_is_told_and_not_run_into_again(tmp_path: Path) -> None:
-    (tmp_path / "keys.json").write_text("{}")
-    said = settings.load(environment("http://127.0.0.1:1", tmp_path / "keys.json"))
+def test_a_bug_in_a_rule_is_told_and_not_run_into_again() -> None:
     seen: list[Observation] = []
-    told = decisions.Decisions(said, policy_files.load(POLICIES), seen.append)
+    told = decisions.Decisions(decisions.DecisionLogConfig(), seen.append)
     inbound = Inbound.of("GET", b"/v1/shape", "1.1", [])
-    told.refused("0" * 24, inbound, Trail(), Refusal(Code.internal_error), str)
+    told.refused("0" * 24, inbound, Trail(), Refusal(Code.internal_error), policy_files.load(POLICIES), str)
     assert [made.rules for made in seen if isinstance(made, DecisionMade)] == [("answer: internal_error",)]
 
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from proxy import settings
 from proxy.electric.client import Electric
 from proxy.health.probes import Database, SlotProbe, measuring
+from proxy.runtime import configuration
 from proxy.sandbox import EmbeddedPostgres, StandIn
 from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
 from proxy.telemetry.lag_metrics import LagMetrics
@@ -100,7 +101,7 @@ async def timed(stand_in: StandIn, database: str, tmp_path: Path) -> AsyncIterat
     loaded, timed = settings.load(said), Timed()
     async with (
         Electric(config(stand_in.url), SECRET, timed.observe) as electric,
-        measuring(loaded, electric, timed.observe, timed.clock),
+        measuring(configuration.lag(loaded), electric, timed.observe, timed.clock),
     ):
         await until(lambda: timed.lags)
         yield timed
