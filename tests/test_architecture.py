@@ -65,6 +65,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "proxy.telemetry.metrics",
             "proxy.telemetry.lag_metrics",
             "proxy.telemetry.share_metrics",
+            "proxy.telemetry.admission_metrics",
             "proxy.telemetry.aggregation",
             "proxy.telemetry.children",
         }

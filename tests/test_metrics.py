@@ -15,6 +15,7 @@ from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
 from proxy.gateway.open_requests import End
@@ -24,6 +25,7 @@ from proxy.runtime import compose as wiring
 from proxy.runtime.configuration import token_rules
 from proxy.runtime.server import Parts
 from proxy.settings import load
+from proxy.telemetry.admission_metrics import FOLLOWED, JUDGED
 from proxy.telemetry.events import (
     ClientFilterRefused,
     ElectricSeen,
@@ -52,12 +54,14 @@ LABELS: dict[str, set[str]] = {
     "policy": {*POLICIES, "none"},
     "kind": {*KINDS, "none"},
     "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE, *RELAYED.values()},
-    "state": set(STATES),
+    "state": {*STATES, *FOLLOWED},
     "status": {*STATUSES, "other"},
     "result": {"verified", "cached", "hit", "miss"},
     "digest": {"0123456789ab"},
     "measure": {"delivery", "replication"},
-    "follower": {"proxy-heartbeat"},
+    "follower": {"proxy-heartbeat", "proxy-revocations"},
+    "limit": {limit.value for limit in Limit},
+    "outcome": set(JUDGED),
 }
 FREE = {"le", "version", "python"}
 """Labels with a fixed value, or of a fixed number of buckets."""

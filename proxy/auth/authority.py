@@ -10,7 +10,7 @@ from typing import Final
 from proxy.auth.decision_cache import DecisionCache
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from proxy.auth.tokens import TokenRules, Verifier
 from proxy.core.policy import PolicySet
 
@@ -19,10 +19,11 @@ NOTHING_REVOKED: Final = Revoked()
 
 @dataclass(frozen=True, slots=True)
 class AuthorityConfig:
-    """What a token must be, and how many bytes the cached decisions may take."""
+    """What a token must be, how many bytes the cached decisions may take, and which part of them one subject's."""
 
     tokens: TokenRules
     decision_cache_bytes: int
+    cache_share: int = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,7 @@ class Authority:
     ) -> "Authority":
         """An authority that has cached nothing yet."""
         verifier = Verifier(ring, config.tokens)
-        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes))
+        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes, config.cache_share))
 
     @property
     def policies(self) -> PolicySet:

@@ -6,11 +6,10 @@ from proxy.auth.authority import Authority
 from proxy.auth.decision_cache import size_of
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
-from proxy.core.errors import Code, Refusal
 from proxy.core.handles import Handles, trusted
 from proxy.core.inbound import Inbound
 from proxy.core.limits import Limits
@@ -71,12 +70,15 @@ class Authorizer:
         position = trusted(self._handles, upstream.definition(shape), request.position)
         return claims, upstream.build(shape, request, position, self._limits.target_bytes)
 
+    def handle_of(self, request: UpstreamRequest) -> str:
+        """The handle of a request as its client knows it."""
+        return self._handles.sign(request.definition, request.position.handle or "")
+
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
         authority = self.authority
         claims = authority.verifier.verify(inbound.authorization)
-        if claims in authority.revoked:
-            raise Refusal(Code.token_revoked)
+        authority.revoked.check(claims)
         return claims
 
     def _decided(self, request: ShapeRequest, claims: Claims) -> AuthorizedShape:

@@ -13,9 +13,6 @@ from typing import Final
 from proxy.core.decision import AuthorizedShape
 from proxy.core.request import ShapeRequest
 
-SHARE: Final = 8
-"""One subject may hold the budget divided by this."""
-
 _FIXED_BYTES: Final = 2048
 """What an entry costs besides its texts: objects, the rows of the tables here, a digest."""
 
@@ -34,8 +31,10 @@ class _Entry:
 class DecisionCache:
     """Shapes by token and request. `used` is the bytes of all entries."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int) -> None:
+        """One subject may hold `most` divided by `share`; 0 bounds nothing."""
         self._most = most
+        self._most_each = most // share if share else most
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._by_subject: dict[str, OrderedDict[Hashable, None]] = {}
         self._used_by: dict[str, int] = {}
@@ -55,7 +54,7 @@ class DecisionCache:
 
     def store(self, subject: str, key: Hashable, shape: AuthorizedShape, size: int) -> None:
         """Remembers a new decision, unless it is larger than a subject's share."""
-        share = self._most // SHARE
+        share = self._most_each
         if size > share:
             return
         self._entries[key] = _Entry(subject, shape, size)

@@ -12,33 +12,36 @@ nobody waits for the sake of another subject's limit.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.headers import Headers
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.places import Places
 from proxy.electric.source import Call, Conditions, Fault, Listener, Source
+from proxy.telemetry.events import AdmissionRefused, Observe
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The places for one kind of request, how long a request waits for one, and what the limit is called."""
+    """The places for one kind of request, how long a request waits for one, and what the two limits are called."""
 
     places: "Places[PlacedCall]"
     wait_seconds: float
-    limit: str
+    most: Limit
+    most_per_subject: Limit
 
 
 class PlacedSource:
-    """Asks another source, within the places of each lane. `refused` is called with the limit's name."""
+    """Asks another source, within the places of each lane."""
 
-    def __init__(self, source: Source, lanes: Mapping[Kind, Lane], refused: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, lanes: Mapping[Kind, Lane], observe: Observe) -> None:
         self._source = source
         self._lanes = lanes
-        self._refused = refused
+        self._observe = observe
         self._loop = asyncio.get_running_loop()
 
     def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> Call:
@@ -46,7 +49,7 @@ class PlacedSource:
         lane = self._lanes.get(request.kind)
         if lane is None:
             return self._source.fetch(request, conditions, listener)
-        call = PlacedCall(self._source, lane, request, conditions, listener, self._refused, self._loop)
+        call = PlacedCall(self._source, lane, request, conditions, listener, self._observe, self._loop)
         call.share(conditions.subject)
         return call
 
@@ -61,8 +64,8 @@ class PlacedCall:
         "_lane",
         "_listener",
         "_loop",
+        "_observe",
         "_paused",
-        "_refused",
         "_request",
         "_source",
         "_subject",
@@ -77,7 +80,7 @@ class PlacedCall:
         request: UpstreamRequest,
         conditions: Conditions,
         listener: Listener,
-        refused: Callable[[str], None],
+        observe: Observe,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._source = source
@@ -85,7 +88,7 @@ class PlacedCall:
         self._request = request
         self._conditions = conditions
         self._listener = listener
-        self._refused = refused
+        self._observe = observe
         self._loop = loop
         self._call: Call | None = None
         self._subject: str | None = None  # in whose name it has its place
@@ -147,9 +150,20 @@ class PlacedCall:
     def _start(self, subject: str) -> None:
         self._leave_lines()
         self._subject = subject
-        self._call = self._source.fetch(self._request, self._conditions, self)
+        try:
+            self._call = self._source.fetch(self._request, self._conditions, self)
+        except BaseException:
+            self._free(dropped=False)
+            raise
         if self._paused:
             self._call.pause()
+
+    def _start_later(self, subject: str) -> None:
+        """Starts with a place that became free; whoever freed it must not see what goes wrong here."""
+        try:
+            self._start(subject)
+        except Exception as bug:  # of ours: fail closed
+            self._listener.end(Refusal(Code.internal_error, reason=f"{type(bug).__name__} in a queued fetch"))
 
     def _leave_lines(self) -> None:
         subjects, self._subjects = self._subjects, None
@@ -161,8 +175,10 @@ class PlacedCall:
 
     def _give_up(self) -> None:
         self._leave_lines()
-        self._refused(self._lane.limit)
-        self._listener.end(Refusal(Code.rate_limited, reason=f"no place within {self._lane.wait_seconds:g} s"))
+        lane = self._lane
+        limit = lane.most_per_subject if lane.places.room() else lane.most
+        self._observe(AdmissionRefused(limit.value))
+        self._listener.end(Refusal(Code.rate_limited, reason=f"{limit.value}: no place within {lane.wait_seconds:g} s"))
 
     def _free(self, *, dropped: bool) -> None:
         subject, self._subject = self._subject, None
@@ -171,4 +187,4 @@ class PlacedCall:
         places, now = self._lane.places, self._loop.time()
         places.free(subject, now, dropped=dropped)
         while found := places.next(now):
-            found[1]._start(found[0])
+            found[1]._start_later(found[0])

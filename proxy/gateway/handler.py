@@ -18,19 +18,23 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth.authorizer import Authorizer
+from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
+from proxy.core.handles import UNKNOWN
 from proxy.core.inbound import Inbound
 from proxy.core.request import Kind
 from proxy.core.sse import BOUNDARY
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
-from proxy.gateway.open_requests import End, OpenRequests
+from proxy.gateway.admission import Admission
+from proxy.gateway.open_requests import End, Judgement, OpenRequests
 from proxy.gateway.responses import UNREADABLE, Responses
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection
@@ -39,7 +43,7 @@ from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
 from proxy.sharing.fetch import Fetch
 from proxy.sharing.freshness import ReceivedHead
 from proxy.sharing.source import Sharing
-from proxy.telemetry.events import Observe, ProtocolRefused, RequestEnded, RequestOpened
+from proxy.telemetry.events import AdmissionRefused, Observe, ProtocolRefused, RequestEnded, RequestOpened
 
 CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
@@ -77,6 +81,7 @@ class Handler:
         authorizer: Authorizer,
         sharing: Sharing,
         open_requests: OpenRequests,
+        admission: Admission,
         responses: Responses,
         decisions: Decisions,
         salt: bytes,
@@ -85,6 +90,7 @@ class Handler:
         self.authorizer = authorizer
         self.sharing = sharing
         self.open_requests = open_requests
+        self.admission = admission
         self.responses = responses
         self.decisions = decisions
         self._salt = salt
@@ -134,6 +140,7 @@ class Exchange:
         "_loaded",
         "_opened",
         "_over",
+        "_policy",
         "_reason",
         "_request_id",
         "_sent_bytes",
@@ -165,7 +172,7 @@ class Exchange:
         self._subject_arriving: str | None = None
         self._delivery: Delivery | None = None
         self._status = self._sent_bytes = 0
-        self._code, self._reason = "ok", ""
+        self._code, self._reason, self._policy = "ok", "", ""
         self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
         self.if_none_match: bytes | None = None
@@ -197,6 +204,7 @@ class Exchange:
             return
         inbound.check()
         claims = self._handler.authorizer.identify(inbound, self._trail)
+        self._handler.admission.check(claims.subject)
         if inbound.method == "POST":
             inbound.check_media_type()
             self._handler.open_requests.arriving(claims.subject)
@@ -207,15 +215,30 @@ class Exchange:
         body = self._body if inbound.method == "POST" else None
         self._arrived()
         self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
-        claims, self.request = handler.authorizer.admit(inbound, body, self._trail)
+        claims = self._authorize(body)
         self._body = b""
+        handler.admission.admit(claims.subject, self.request)
         handler.open_requests.enter(claims, self)
-        self._opened = True
-        handler.observe(RequestOpened(self.request.kind.value, self.request.policy))
+        self._opened, self._policy = True, self.request.policy
+        handler.observe(RequestOpened(self.request.kind.value, self._policy))
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
-        conditions = Conditions(inbound.headers.get(b"if-none-match"), inbound.headers.get(b"traceparent"))
-        self.if_none_match = conditions.if_none_match
-        delivery = handler.sharing.subscribe(self, conditions)
+        self._subscribe(claims.subject)
+
+    def _authorize(self, body: bytes | None) -> Claims:
+        """Judges the request; the time that this takes is its subject's."""
+        handler, began = self._handler, time.perf_counter()
+        try:
+            claims, self.request = handler.authorizer.admit(self._inbound, body, self._trail)
+        finally:
+            if self._trail.claims is not None:
+                handler.admission.spent(self._trail.claims.subject, time.perf_counter() - began)
+        return claims
+
+    def _subscribe(self, subject: str) -> None:
+        headers = self._inbound.headers
+        self.if_none_match = headers.get(b"if-none-match")
+        conditions = Conditions(self.if_none_match, headers.get(b"traceparent"), subject)
+        delivery = self._handler.sharing.subscribe(self, conditions)
         if not self._over:
             self._delivery = delivery
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
@@ -228,7 +251,7 @@ class Exchange:
         except Refusal as refusal:
             self._refuse(refusal)
         except Exception as fault:  # a bug of ours: fail closed, and say so in the log
-            self._refuse(Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}"))
+            self._refuse(_bug(fault))
         return not self._over
 
     # What the answer brings.
@@ -238,8 +261,9 @@ class Exchange:
         """Whether the client does not read, or needs nothing more: its connection may be another exchange's by now."""
         return self._over or self._connection.paused
 
-    def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool) -> None:
+    def whole(self, head: ResponseHead, body: bytes, *, up_to_date: bool, code: str = "ok") -> None:
         """The answer in one piece."""
+        self._code = code
         self._head(head, up_to_date=up_to_date)
         self._sent_bytes = 0 if self._inbound.method == "HEAD" else len(body)
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
@@ -301,6 +325,11 @@ class Exchange:
         """Whether the answer is a stream, which has no end of its own."""
         return self.started and self._status == 200 and self.request.kind is Kind.sse
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for changes."""
+        return self.endless or (not self.started and self.request.kind in (Kind.live, Kind.sse))
+
     def stop(self, end: End) -> None:
         """The token is over or revoked, the server drains, or the client does not read."""
         if self._over:
@@ -308,8 +337,49 @@ class Exchange:
         self._leave()
         if self.started or end not in REFUSED:
             self._close(end.value, clean=end in REFUSED)
+        elif end is End.draining and self.request.kind is Kind.live and self.request.position.handle != UNKNOWN:
+            self._unchanged(end)
         else:
             self._refuse(Refusal(REFUSED[end]))
+
+    def _unchanged(self, end: End) -> None:
+        """Answers a poll before there is anything new, as Electric does when the time of a poll is over."""
+        handler = self._handler
+        head, body = handler.responses.unchanged(self.request.position, handler.authorizer.handle_of(self.request))
+        self.whole(head, body, up_to_date=False, code=end.value)
+
+    def judge_again(self) -> Judgement:
+        """Applies the rules in force now: with the same outcome it goes on. With another one, what has not begun is
+        asked for again, and Electric answers 409 to who was elsewhere; what has begun ends."""
+        handler, trail = self._handler, Trail()
+        try:
+            claims = handler.authorizer.identify(self._inbound, trail)
+            _, request = handler.authorizer.admit(self._inbound, self._trail.body, trail)
+        except Refusal as refusal:
+            return self._judged(trail, refusal)
+        except Exception as fault:  # a bug of ours: fail closed, and say so in the log
+            return self._judged(trail, _bug(fault))
+        if request.key == self.request.key:
+            return Judgement.kept
+        if self.started:
+            self._leave()
+            self._close(End.policy_changed.value)
+            return Judgement.changed
+        self._leave()
+        self._trail, self._loaded, self.request = trail, handler.authorizer.authority.loaded, request
+        self.place = self.taken = 0
+        self._guarded(partial(self._subscribe, claims.subject))
+        return Judgement.changed
+
+    def _judged(self, trail: Trail, refusal: Refusal) -> Judgement:
+        """The rules in force now refuse it."""
+        self._leave()
+        if self.started:
+            self._close(refusal.code.name, refusal.reason)
+        else:
+            self._trail, self._loaded = trail, self._handler.authorizer.authority.loaded
+            self._refuse(refusal)
+        return Judgement.refused
 
     def lost(self) -> None:
         """The client is gone."""
@@ -371,6 +441,8 @@ class Exchange:
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
+        if refusal.limit is not None:
+            handler.observe(AdmissionRefused(refusal.limit.value))
         handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, self._loaded, handler.hashed)
         self._finish()
 
@@ -401,7 +473,7 @@ class Exchange:
         """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
         that was refused, the policy that there was for it, if any."""
         if self._opened:
-            return self.request.policy, self.request.kind.value
+            return self._policy, self.request.kind.value
         request = self._trail.request
         if request is None:
             return "", ""
@@ -426,6 +498,10 @@ class Exchange:
             opened=self._opened,
             up_to_date=self._up_to_date,
         )
+
+
+def _bug(fault: Exception) -> Refusal:
+    return Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}")
 
 
 def _place(fault: Exception) -> str:

@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
-from proxy.auth import revocation
 from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.core.handles import Handles
 from proxy.electric.client import Electric
+from proxy.electric.follower import Follower
+from proxy.electric.placed import PlacedSource
+from proxy.electric.source import Source
+from proxy.gateway.admission import Admission
 from proxy.gateway.handler import Handler
 from proxy.gateway.open_requests import OpenRequests
 from proxy.gateway.responses import Responses
@@ -27,6 +29,7 @@ from proxy.health.readiness import Readiness
 from proxy.http1.listener import Listener
 from proxy.runtime import configuration
 from proxy.runtime.admin import admin
+from proxy.runtime.revocations import RevocationFeed, Revoking, followed
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
@@ -36,16 +39,12 @@ from proxy.telemetry.events import (
     Observation,
     Observe,
     ReadinessChanged,
-    RevocationFaulty,
-    RevocationsRead,
     ShapesChanged,
     UpstreamAnswered,
     UpstreamFailed,
     both,
 )
 from proxy.telemetry.metrics import Metrics
-
-MOST_FAULTS_TOLD = 20
 
 
 class Served(NamedTuple):
@@ -76,7 +75,11 @@ async def create_app(
     metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     authorizer = _authorizer(settings, served)
-    readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
+    readiness = Readiness(
+        settings.probe_failures,
+        requires_electric=settings.ready_requires_electric,
+        requires_revocations=settings.revocations_required,
+    )
     metrics = Metrics(
         lambda: len(open_requests),
         authorizer.token_checks,
@@ -92,16 +95,20 @@ async def create_app(
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
         share, sign = settings.share == "on", served.handles.sign
-        sharing = Sharing(electric, configuration.sharing(settings), tell, sign, shared=share)
-        responses = Responses(configuration.origins(settings))
-        handler = Handler(authorizer, sharing, open_requests, responses, decisions, configuration.salt(settings), tell)
+        placed = PlacedSource(electric, configuration.lanes(settings), tell)
+        sharing = Sharing(placed, configuration.sharing(settings), tell, sign, shared=share)
+        admission, responses = Admission(configuration.admission(settings)), Responses(configuration.origins(settings))
+        salt = configuration.salt(settings)
+        handler = Handler(authorizer, sharing, open_requests, admission, responses, decisions, salt, tell)
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
         tell(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
-        reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell)
+        reload = Reload(partial(configuration.read_rules, settings), authorizer, open_requests, readiness, tell)
         watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
-        watchers += _revoking(settings, authorizer, open_requests, tell)
+        if settings.reload_on_change:
+            watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
+        watchers += _revoking(settings, Revoking(authorizer, open_requests, tell), electric, readiness)
         try:
             async with _running(watchers):
                 yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
@@ -128,28 +135,17 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
 
 
 def _revoking(
-    settings: Settings, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
+    settings: Settings, revoking: Revoking, source: Source, readiness: Readiness
 ) -> list[Coroutine[None, None, None]]:
-    """What keeps the revocations, if there is a file of them."""
-    if settings.revocations is None:
-        return []
-    longest = configuration.longest_token_seconds(settings)
-    return [_revocations(settings.revocations, longest, authorizer, open_requests, observe)]
-
-
-async def _revocations(
-    path: Path, longest_seconds: float, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
-) -> None:
-    """Keeps what is revoked as the file says; each fault in it is told once, and only so many of them."""
-    told: frozenset[str] = frozenset()
-    async for came in revocation.watched(path, longest_seconds):
-        authorizer.revoke(came.revoked)
-        open_requests.revoke(came.revoked)
-        observe(RevocationsRead(len(came.revoked), len(came.faults)))
-        for fault in came.faults[:MOST_FAULTS_TOLD]:
-            if fault not in told:
-                observe(RevocationFaulty(fault))
-        told = frozenset(came.faults)
+    """What keeps the revocations, if there is a file or a table of them."""
+    watchers = []
+    if settings.revocations_table is not None:
+        feed = RevocationFeed(revoking, settings.revocations_table, settings.token_leeway_seconds, readiness)
+        follower = Follower(source, followed(settings.revocations_table), feed, revoking.observe)
+        watchers += [follower.run(), feed.expire()]
+    if settings.revocations is not None:
+        watchers.append(revoking.watch(settings.revocations, configuration.longest_token_seconds(settings)))
+    return watchers
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:

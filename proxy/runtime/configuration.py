@@ -1,7 +1,9 @@
 """What each part gets of the settings: the few values that it needs, as a small frozen value of its own."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 
 from proxy.audit.decision_log import DecisionLogConfig
 from proxy.auth import policy_loader as policy_files
@@ -10,8 +12,12 @@ from proxy.auth.handle_key import handle_key
 from proxy.auth.keys import KeyRing
 from proxy.auth.tokens import TokenRules
 from proxy.core.headers import Origins
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.electric.client import ElectricConfig
+from proxy.electric.placed import Lane, PlacedCall
+from proxy.electric.places import Places
+from proxy.gateway.admission import AdmissionConfig
 from proxy.health.probes import LagConfig
 from proxy.http1.exchange import ServerConfig
 from proxy.http1.request import Bounds
@@ -30,6 +36,11 @@ def read_rules(settings: Settings) -> Rules:
     strict = settings.database_check == "strict"
     loaded = policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
     return loaded, KeyRing.read(settings.token_keys)
+
+
+def rule_files(settings: Settings) -> tuple[Path, ...]:
+    """The files and folders that hold policies and keys."""
+    return settings.policies, settings.token_keys
 
 
 def token_rules(settings: Settings) -> TokenRules:
@@ -52,7 +63,7 @@ def longest_token_seconds(settings: Settings) -> float:
 
 def authority(settings: Settings) -> AuthorityConfig:
     """How tokens and decisions are judged and cached."""
-    return AuthorityConfig(token_rules(settings), settings.decision_cache_bytes)
+    return AuthorityConfig(token_rules(settings), settings.decision_cache_bytes, settings.cache_share)
 
 
 def key_of_handles(settings: Settings) -> bytes:
@@ -84,6 +95,34 @@ def electric(settings: Settings) -> ElectricConfig:
         row_check=settings.row_check,
         echoes_request_id=settings.check_request_id,
     )
+
+
+def admission(settings: Settings) -> AdmissionConfig:
+    """How often what may be asked for."""
+    return AdmissionConfig(
+        definitions_per_minute=settings.max_definitions_per_minute,
+        subject_definitions_per_minute=settings.max_definitions_per_minute_per_subject,
+        subject_definitions_burst=settings.max_definitions_burst_per_subject,
+        subject_subsets_per_second=settings.max_subsets_per_second_per_subject,
+        subject_subsets_burst=settings.max_subsets_burst_per_subject,
+        subject_cpu_ms_per_second=settings.max_cpu_ms_per_second_per_subject,
+    )
+
+
+def lanes(settings: Settings) -> Mapping[Kind, Lane]:
+    """The places at Electric. Polls and streams never wait: their bound is that of open requests, which those that were
+    dropped count towards."""
+    initial = Places[PlacedCall](settings.max_initial_requests, settings.max_initial_requests_per_subject)
+    subsets = Places[PlacedCall](settings.max_subsets, settings.max_subsets_per_subject)
+    live = Places[PlacedCall](0, settings.max_open_requests_per_subject, settings.dropped_poll_seconds)
+    waits = Lane(live, 0, Limit.open_requests, Limit.subject_live_requests)
+    seconds = settings.queue_seconds
+    return {
+        Kind.initial: Lane(initial, seconds, Limit.initial_requests, Limit.subject_initial_requests),
+        Kind.subset: Lane(subsets, seconds, Limit.subset_requests, Limit.subject_subset_requests),
+        Kind.live: waits,
+        Kind.sse: waits,
+    }
 
 
 def sharing(settings: Settings) -> bounds.Bounds:

@@ -40,6 +40,7 @@ STATES: Mapping[str, Fold] = {
     "shape_proxy_revocations": _most,
     "shape_proxy_revocation_faults": _most,
     "shape_proxy_policies_info": _most,
+    "shape_proxy_revocations_followed": _most,
     "shape_proxy_build_info": _most,
 }
 """Gauges that are states and not amounts: how two workers' values become one. Everything else is added."""

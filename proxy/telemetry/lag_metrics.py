@@ -12,7 +12,7 @@ from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown
 
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 MEASURES = ("delivery", "replication")
-FOLLOWERS = ("proxy-heartbeat",)
+FOLLOWERS = ("proxy-heartbeat", "proxy-revocations")
 NAN = float("nan")
 
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from proxy.core.errors import Code
 from proxy.core.request import Kind
 from proxy.telemetry import share_metrics
+from proxy.telemetry.admission_metrics import AdmissionMetrics
 from proxy.telemetry.children import Children, Told
 from proxy.telemetry.events import (
     ClientFilterRefused,
@@ -113,6 +114,7 @@ class Metrics:
             DecisionsDropped: lambda seen: self._decisions_dropped.labels(seen.code).inc(seen.count),
             PoliciesRejected: lambda _: self._policies_rejected.set(1),
             **LagMetrics(self.registry).readers,
+            **AdmissionMetrics(self.registry).readers,
         }
 
     def __call__(self, observation: Observation) -> None:
