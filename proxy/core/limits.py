@@ -1,4 +1,4 @@
-"""How large a request may be, and which limits there are on what clients cost. Electric bounds little of this itself."""
+"""How large a request may be, and what the limits on what clients cost are called. Electric bounds little of this."""
 
 from dataclasses import dataclass
 from enum import Enum

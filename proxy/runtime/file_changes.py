@@ -21,7 +21,7 @@ async def changes(paths: Iterable[Path]) -> AsyncIterator[None]:
     """Yields whenever what these files, and the files in these folders, hold is other than before."""
     watched = tuple(paths)
     before = await asyncio.to_thread(fingerprint, watched)
-    async for _ in awatch(*_folders(watched), debounce=DEBOUNCE_MS, step=50, recursive=False, raise_interrupt=False):
+    async for _ in awatch(*_folders(watched), debounce=DEBOUNCE_MS, step=50, recursive=False):
         now = await asyncio.to_thread(fingerprint, watched)
         if now != before:
             before = now

@@ -153,5 +153,7 @@ class RevocationFeed:
         faults = self._rows.faults
         new = [key for key, fault in faults.items() if self._reported.get(key) != fault]
         for key in new[:MOST_FAULTS_TOLD]:
-            self._revoking.observe(RevocationFaulty(f"{self._table}: row {key}: {faults[key]}"))
+            self._revoking.observe(
+                RevocationFaulty(f"{self._table.schema}.{self._table.name}: row {key}: {faults[key]}")
+            )
         self._reported = dict(faults)

@@ -32,7 +32,7 @@ class Coalescer:
         self.in_flight: set[Fetch] = set()
 
     def find(self, request: UpstreamRequest, now: float, subject: str = "") -> tuple[Fetch, Found]:
-        """The fetch that answers this request; a started one is to be asked for, and is its subject's to account for."""
+        """The fetch that answers this request; a started one is to be asked for, and is on account of its subject."""
         cached = self.cache.find(request.key, now)
         if cached is not None:
             return cached, Found.cached

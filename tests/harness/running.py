@@ -118,6 +118,7 @@ def environment(upstream_url: str, keys: Path) -> dict[str, str]:
         "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
         "PROXY_POLICIES": str(POLICIES),
         "PROXY_DRAIN_SECONDS": "2",
+        "PROXY_RELOAD_ON_CHANGE": "false",  # tests that write files say when they are read
         "PROXY_CONNECT_SECONDS": "30",  # a busy machine is no outage of Electric
     }
 
