@@ -62,12 +62,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
-            "proxy.telemetry.metrics",
-            "proxy.telemetry.lag_metrics",
-            "proxy.telemetry.share_metrics",
-            "proxy.telemetry.admission_metrics",
             "proxy.telemetry.aggregation",
-            "proxy.telemetry.children",
+            "proxy.telemetry.series",
         }
     ),
     "structlog": frozenset({"proxy.telemetry.logs"}),

@@ -1,92 +1,170 @@
-"""Remembered decisions: bounded in bytes, each subject to its share, the least recently used give way."""
+"""Remembered decisions: by what was asked and the claims that were read, each subject to its share of the bytes."""
 
 import tracemalloc
+from typing import Any
 
 import pytest
 
-from proxy.auth.decision_cache import SHARE, DecisionCache, size_of
+from proxy.auth.decision_cache import SHARE, Decided, DecisionCache, ReadClaims, What, size_of
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.decision import decide
 from proxy.core.handles import TrustedPosition
-from proxy.core.request import ShapeRequest, parse
+from proxy.core.request import parse
 from tests.core.samples import policy_set
 
 POLICIES = policy_set()
 
 
-def decided(number: int = 0, width: int = 1) -> tuple[ShapeRequest, AuthorizedShape]:
-    """A request with a filter of so many characters, and its shape."""
-    where = f"mode%3D'{number}-{'x' * width}'"
-    request = parse(None, f"table=notes&offset=-1&where={where}".encode())
-    shape = decide(request, Claims("ada", 0.0, {"session_id": "s-ada"}), POLICIES)
-    return request, shape
+def asked(number: int = 0, width: int = 1) -> tuple[What, ReadClaims, Decided]:
+    """A request with a filter of so many characters, the claims that it was decided by, and the decision."""
+    what = f"&table=notes&where=mode%3D'{number}-{'x' * width}'".encode()
+    request = parse(None, b"offset=-1" + what)
+    read = ReadClaims({"session_id": "s-ada"})
+    shape = decide(request, Claims("ada", 0.0, read), POLICIES)
+    return (None, what), read, Decided(request, shape, upstream.target_of(shape))
 
 
 @pytest.fixture
-def shape() -> AuthorizedShape:
-    return decided()[1]
+def decided() -> Decided:
+    return asked()[2]
+
+
+def read_of(**values: Any) -> ReadClaims:
+    """Claims of which all these were read."""
+    read = ReadClaims(values)
+    for name in values:
+        read.get(name)
+    return read
+
+
+def store(cache: DecisionCache, subject: str, name: str, decided: Decided, size: int) -> None:
+    cache.store(subject, (name, b""), ReadClaims({}), decided, size)
 
 
 def kept(cache: DecisionCache, names: str) -> str:
     """Which of these keys are remembered."""
-    return "".join(name for name in names if cache.find(name))
+    return "".join(name for name in names if cache.find((name, b""), {}))
 
 
-def test_a_decision_is_found_by_its_key_alone(shape: AuthorizedShape) -> None:
+def test_a_decision_is_found_by_what_was_asked_alone(decided: Decided) -> None:
     cache = DecisionCache(800)
-    cache.store("ada", "a", shape, 10)
-    assert cache.find("a") is shape
-    assert cache.find("b") is None
-    cache.clear()
-    assert (cache.find("a"), len(cache), cache.used) == (None, 0, 0)
+    store(cache, "ada", "a", decided, 10)
+    assert cache.find(("a", b""), {"sub": "bob"}) is decided
+    assert cache.find(("b", b""), {}) is None
+    assert cache.find(("a", b"&x=1"), {}) is None
+    assert cache.find((None, b""), {}) is None
 
 
-def test_over_its_share_a_subject_displaces_its_own_least_recently_used(shape: AuthorizedShape) -> None:
+def test_it_is_found_again_by_the_claims_that_were_read_and_no_others(decided: Decided) -> None:
+    cache, what = DecisionCache(8000), (None, b"")
+    read = ReadClaims({"session_id": "s-ada", "sub": "ada"})
+    assert read["session_id"] == "s-ada"
+    assert "thread_id" not in read
+    cache.store("ada", what, read, decided, 10)
+    assert cache.find(what, {"session_id": "s-ada", "sub": "bob", "exp": 7}) is decided
+    assert cache.find(what, {"session_id": "s-bob"}) is None
+    assert cache.find(what, {"session_id": "s-ada", "thread_id": "t"}) is None
+    assert cache.find(what, {}) is None
+
+
+EXACT: dict[str, tuple[object, object]] = {
+    "a truth value is no number": (True, 1),
+    "a number is no truth value": (0, False),
+    "a text is no number": ("1", 1),
+    "a list is no text": (["a"], "a"),
+    "a list is not another": (["a", "b"], ["b", "a"]),
+    "an empty list is not nothing": ([], None),
+    "a float is never found": (1, 1.0),
+    "a list of numbers is never found": (["1"], [1]),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), EXACT.values(), ids=EXACT)
+def test_claims_are_told_apart_by_type_and_value(decided: Decided, one: object, other: object) -> None:
+    cache, what = DecisionCache(8000), (None, b"")
+    cache.store("ada", what, read_of(claim=one), decided, 10)
+    assert cache.find(what, {"claim": one}) is decided
+    assert cache.find(what, {"claim": other}) is None
+
+
+@pytest.mark.parametrize("value", [1.0, None, {"a": "b"}, [1], [["a"]], float("nan")])
+def test_a_decision_by_a_claim_that_cannot_be_told_apart_is_not_remembered(decided: Decided, value: object) -> None:
+    cache = DecisionCache(8000)
+    cache.store("ada", (None, b""), read_of(claim=value), decided, 10)
+    assert len(cache) == 0
+
+
+def test_a_decision_that_read_all_claims_is_not_remembered(decided: Decided) -> None:
+    cache = DecisionCache(8000)
+    for read_all in (list, len):
+        read = ReadClaims({"a": "b"})
+        read_all(read)
+        cache.store("ada", (None, b""), read, decided, 10)
+    assert len(cache) == 0
+
+
+def test_a_claim_that_is_read_later_counts_from_then_on(decided: Decided) -> None:
+    cache, what = DecisionCache(8000), (None, b"")
+    cache.store("ada", what, read_of(a="1"), decided, 10)
+    cache.store("ada", what, read_of(a="2", b="3"), decided, 10)
+    assert cache.find(what, {"a": "1"}) is None  # found by fewer claims than count now
+    assert cache.find(what, {"a": "2", "b": "3"}) is decided
+    assert cache.find(what, {"a": "2", "b": "4"}) is None
+
+
+def test_over_its_share_a_subject_displaces_its_own_least_recently_used(decided: Decided) -> None:
     cache = DecisionCache(SHARE * 30)
-    cache.store("bob", "z", shape, 10)
+    store(cache, "bob", "z", decided, 10)
     for name in "abc":
-        cache.store("ada", name, shape, 10)
-    assert cache.find("a")
-    cache.store("ada", "d", shape, 10)
+        store(cache, "ada", name, decided, 10)
+    assert kept(cache, "a")
+    store(cache, "ada", "d", decided, 10)
     assert kept(cache, "abcdz") == "acdz"
-    cache.store("ada", "e", shape, 30)
+    store(cache, "ada", "e", decided, 30)
     assert kept(cache, "abcdez") == "ez"
     assert cache.used == 40
 
 
-def test_over_the_whole_the_least_recently_used_of_all_gives_way(shape: AuthorizedShape) -> None:
+def test_over_the_whole_the_least_recently_used_of_all_gives_way(decided: Decided) -> None:
     cache = DecisionCache(80)
     for name in "abcdefgh":
-        cache.store(f"of {name}", name, shape, 10)
-    assert cache.find("a")
-    cache.store("of i", "i", shape, 10)
+        store(cache, f"of {name}", name, decided, 10)
+    assert kept(cache, "a")
+    store(cache, "of i", "i", decided, 10)
     assert kept(cache, "abcdefghi") == "acdefghi"
     assert cache.used == 80
 
 
-def test_what_is_larger_than_a_share_is_not_remembered(shape: AuthorizedShape) -> None:
+def test_what_is_larger_than_a_share_is_not_remembered(decided: Decided) -> None:
     cache = DecisionCache(80)
-    cache.store("ada", "a", shape, 11)
+    store(cache, "ada", "a", decided, 11)
     assert (len(cache), cache.used) == (0, 0)
     nothing = DecisionCache(0)
-    nothing.store("ada", "a", shape, 1)
+    store(nothing, "ada", "a", decided, 1)
     assert len(nothing) == 0
+
+
+def test_what_is_forgotten_leaves_nothing_behind(decided: Decided) -> None:
+    cache = DecisionCache(8)
+    for number in range(100):
+        cache.store(f"of {number}", (str(number), b""), read_of(claim=str(number)), decided, 1)
+    assert len(cache) == 8
+    assert [len(table) for table in (cache._by_what, cache._by_subject, cache._used_by)] == [8, 8, 8]
 
 
 @pytest.mark.parametrize("width", [1, 3000])
 def test_it_holds_no_more_memory_than_it_counts(width: int) -> None:
     cache = DecisionCache(4_000_000)
-    decided(0, width)
+    asked(0, width)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(1500):
-            request, shape = decided(number, width)
-            upstream.build(shape, request, TrustedPosition(request.position), 99_999)
-            key = (b"d" * 32, request.what)
-            cache.store(f"subject {number % 16}", key, shape, size_of(request, shape))
-        del request, shape, key
+            what, read, decided = asked(number, width)
+            decided.target.at(TrustedPosition(decided.request.position), 99_999)
+            cache.store(f"subject {number % 16}", what, read, decided, size_of(what, decided))
+        del what, read, decided
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

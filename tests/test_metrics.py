@@ -17,7 +17,7 @@ from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
 from proxy.core.limits import Limit
 from proxy.core.request import Kind
-from proxy.gateway.handler import RELAYED, UPSTREAM_BROKE
+from proxy.gateway.exchange import RELAYED, UPSTREAM_BROKE
 from proxy.gateway.open_requests import End
 from proxy.http1.request import Head
 from proxy.http1.response import FieldLines, ResponseHead
@@ -25,7 +25,6 @@ from proxy.runtime import compose as wiring
 from proxy.runtime.configuration import token_rules
 from proxy.runtime.server import Parts
 from proxy.settings import load
-from proxy.telemetry.admission_metrics import FOLLOWED, JUDGED
 from proxy.telemetry.events import (
     ClientFilterRefused,
     ElectricSeen,
@@ -44,7 +43,16 @@ from proxy.telemetry.events import (
     UpstreamFailed,
     UpstreamRetried,
 )
-from proxy.telemetry.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
+from proxy.telemetry.metrics import (
+    FILTER_STATUSES,
+    FOLLOWED,
+    JUDGED,
+    PROTOCOL_CODES,
+    STATES,
+    STATUSES,
+    UPSTREAM_CODES,
+    Metrics,
+)
 from tests.harness.plain import plain
 from tests.tree import ROOT
 

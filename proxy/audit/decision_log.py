@@ -72,12 +72,21 @@ class Decisions:
         if self._file is not None:
             self._file.close()
 
-    def allowed(self, request_id: str, inbound: Inbound, trail: Trail, loaded: LoadedPolicies, hashed: Hashed) -> None:
+    def allowed(
+        self,
+        request_id: str,
+        inbound: Callable[[], Inbound],
+        trail: Trail,
+        loaded: LoadedPolicies,
+        hashed: Hashed,
+    ) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.shape is not None:
+        if not self._sampled_below or trail.shape is None:
+            return
+        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
             outcome, subject = Outcome.of_shape(trail.shape), _subject(trail, hashed)
             made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
-            self._tell(made, inbound, trail)
+            self._tell(made, inbound(), trail)
 
     def refused(
         self,

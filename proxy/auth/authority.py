@@ -7,6 +7,7 @@ the caches of the old: nothing cached says that a token is not revoked, so each 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from proxy.auth.callers import Callers
 from proxy.auth.decision_cache import DecisionCache
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
@@ -35,6 +36,7 @@ class Authority:
     verifier: Verifier
     revoked: Revoked
     decisions: DecisionCache
+    callers: Callers
 
     @classmethod
     def of(
@@ -42,7 +44,8 @@ class Authority:
     ) -> "Authority":
         """An authority that has cached nothing yet."""
         verifier = Verifier(ring, config.tokens)
-        return cls(config, loaded, verifier, revoked, DecisionCache(config.decision_cache_bytes, config.cache_share))
+        decisions = DecisionCache(config.decision_cache_bytes, config.cache_share)
+        return cls(config, loaded, verifier, revoked, decisions, Callers())
 
     @property
     def policies(self) -> PolicySet:

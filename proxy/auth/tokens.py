@@ -15,7 +15,7 @@ from typing import Any
 
 import jwt
 
-from proxy.auth.keys import KeyRing, KeysFault
+from proxy.auth.keys import Key, KeyRing, KeysFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 
@@ -67,7 +67,8 @@ class Verifier:
         if claims is not None:
             self.cache_hits += 1
         else:
-            claims = self._judge(self._decoded(token.decode("ascii")), digest, now)
+            payload, key = self._decoded(token.decode("ascii"))
+            claims = self._judge(payload, digest, key.thumbprint, now)
             self.verified += 1
         if claims.expires_at <= now:
             raise Refusal(Code.token_expired)
@@ -91,7 +92,14 @@ class Verifier:
         if len(self._seen) > self._rules.cached:
             self._seen.popitem(last=False)
 
-    def _decoded(self, token: str) -> Mapping[str, Any]:
+    def check_again(self, claims: Claims) -> None:
+        """Raises Refusal unless these keys and rules accept the token that other ones read these claims from. The token
+        itself is not needed: a key that is the same would verify it again."""
+        if all(key.thumbprint != claims.signer for key in self._ring.verifying):
+            raise Refusal(Code.token_invalid, reason="the key that the token was signed with is not in force any more")
+        self._judge(claims.values, claims.key, claims.signer, time.time())
+
+    def _decoded(self, token: str) -> tuple[Mapping[str, Any], Key]:
         try:
             header = jwt.get_unverified_header(token)
             _members(jwt.utils.base64url_decode(token.partition(".")[0]))
@@ -100,7 +108,7 @@ class Verifier:
                 raise Refusal(Code.token_invalid, reason="no key fits the token's kid and alg")
             # The signature alone: the payload, its times, issuer and audience are judged here.
             signed = _JWS.decode_complete(token, key.public, algorithms=[key.algorithm])
-            return _members(signed["payload"])
+            return _members(signed["payload"]), key
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as fault:
             raise Refusal(Code.token_invalid, reason=f"the token cannot be verified: {type(fault).__name__}") from None
 
@@ -112,7 +120,7 @@ class Verifier:
             raise Refusal(Code.token_invalid, reason="the token's typ is another")
         return str(header.get("alg"))
 
-    def _judge(self, payload: Mapping[str, Any], digest: bytes, now: float) -> Claims:
+    def _judge(self, payload: Mapping[str, Any], digest: bytes, signer: bytes, now: float) -> Claims:
         rules = self._rules
         expires, issued = _time(payload, "exp"), _time(payload, "iat")
         not_before = _time(payload, "nbf") if "nbf" in payload else issued
@@ -127,7 +135,7 @@ class Verifier:
             raise Refusal(Code.token_invalid, reason="exp - iat is longer than permitted")
         if max(issued, not_before) > now + rules.leeway_seconds:
             raise Refusal(Code.token_invalid, reason="iat or nbf lies in the future")
-        return Claims(subject, expires + rules.leeway_seconds, payload, digest)
+        return Claims(subject, expires + rules.leeway_seconds, payload, digest, signer)
 
 
 _JWS = jwt.PyJWS()

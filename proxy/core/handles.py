@@ -7,7 +7,6 @@ handle goes on as UNKNOWN, and Electric itself answers 409 with the right one, f
 """
 
 from base64 import urlsafe_b64encode
-from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
@@ -75,7 +74,7 @@ def trusted(handles: Handles, definition: str, position: Position) -> TrustedPos
         handle = None if position.at_start else handles.verify(definition, handle) or UNKNOWN
     if expired is not None:
         expired = handles.verify(definition, expired) or None
-    return TrustedPosition(replace(position, handle=handle, expired_handle=expired))
+    return TrustedPosition(position._replace(handle=handle, expired_handle=expired))
 
 
 def signed(handles: Handles, definition: str, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -16,6 +16,23 @@ _MEDIA_TYPE = re.compile(rb"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)
 _ONCE = (b"host", b"origin", b"content-type", b"if-none-match", b"traceparent", b"content-length", b"transfer-encoding")
 
 
+def shape_name(path: bytes) -> str | None:
+    """The shape of `/v1/shapes/<name>`, None for `/v1/shape`. The raw path is compared: decoding it would make other
+    paths equal (GHSA-m4f6-p2j8-rq76). Raises Refusal for every other path."""
+    if path == SHAPE:
+        return None
+    named = NAMED.fullmatch(path)
+    if named is None:
+        raise Refusal(Code.not_found)
+    return named[1].decode()
+
+
+def check_query(query: bytes, limits: Limits) -> None:
+    """Raises Refusal for a query that is too long to be read."""
+    if len(query) > limits.query_bytes:
+        raise Refusal(Code.target_too_long, f"The query is longer than {limits.query_bytes} bytes.")
+
+
 @dataclass(slots=True)
 class Inbound:
     """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`."""
@@ -45,19 +62,22 @@ class Inbound:
         path, _, query = target.partition(b"?")
         return cls(method, path, query, authorization, headers, frozenset(repeated), version)
 
+    @classmethod
+    def again(cls, target: bytes) -> "Inbound":
+        """A GET of which only the target is told, after its headers have been read and its path been routed."""
+        inbound = cls.of("GET", target, "1.1", ())
+        named = NAMED.fullmatch(inbound.path)
+        inbound.name = None if named is None else named[1].decode()
+        return inbound
+
     @property
     def origin(self) -> bytes | None:
         """The web origin that asks, if a browser does."""
         return None if b"origin" in self.repeated else self.headers.get(b"origin")
 
     def route(self) -> None:
-        """Finds the shape's name, comparing the raw path: decoding it would make other paths equal
-        (GHSA-m4f6-p2j8-rq76). Raises Refusal for every other path and method."""
-        if self.path != SHAPE:
-            named = NAMED.fullmatch(self.path)
-            if named is None:
-                raise Refusal(Code.not_found)
-            self.name = named[1].decode()
+        """Finds the shape's name. Raises Refusal for every other path and method."""
+        self.name = shape_name(self.path)
         if self.method not in METHODS:
             raise Refusal(Code.method_not_allowed, reason="method outside GET, HEAD, POST, OPTIONS")
 
@@ -74,8 +94,7 @@ class Inbound:
 
     def check_sizes(self, limits: Limits) -> None:
         """Raises Refusal for what is too large by its own account, before a token is verified or a body read."""
-        if len(self.query) > limits.query_bytes:
-            raise Refusal(Code.target_too_long, f"The query is longer than {limits.query_bytes} bytes.")
+        check_query(self.query, limits)
         announced = self.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > limits.body_bytes:
             raise Refusal(Code.body_too_large, f"The body is longer than {limits.body_bytes} bytes.")

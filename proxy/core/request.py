@@ -1,9 +1,10 @@
 """What a client asks for, from raw bytes to values. Nothing in a ShapeRequest is trusted: decision.py judges it."""
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from proxy.core import subset
 from proxy.core.errors import Code, Refusal
@@ -46,8 +47,7 @@ class Kind(Enum):
     subset = "subset"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where in the log a client stands, in the protocol's own terms; never what data it sees."""
 
     offset: str
@@ -62,6 +62,15 @@ class Position:
     def at_start(self) -> bool:
         """Whether the log is asked for from its beginning, or from now on: then a handle means nothing."""
         return self.offset in ("-1", "now")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of answer that a request without a subset waits for here."""
+        if self.sse:
+            return Kind.sse
+        if self.live:
+            return Kind.live
+        return Kind.initial if self.at_start else Kind.catch_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +89,9 @@ class ShapeRequest:
     post: bool = False
 
     @property
-    def what(self) -> Hashable:
-        """Everything that says which data, and nothing of where in the log: equal, it is decided equally."""
-        params = None if self.params is None else tuple(self.params.items())
-        return (self.table, self.name, self.where, params, self.columns, self.replica, self.log)
-
-    @property
     def kind(self) -> Kind:
         """The kind of answer that it waits for."""
-        if self.subset is not None:
-            return Kind.subset
-        if self.position.sse:
-            return Kind.sse
-        if self.position.live:
-            return Kind.live
-        return Kind.initial if self.position.at_start else Kind.catch_up
+        return self.position.kind if self.subset is None else Kind.subset
 
 
 def parse(name: str | None, query: bytes, body: bytes | None = None, limits: Limits = Limits()) -> ShapeRequest:
@@ -148,7 +145,7 @@ def _position(given: Mapping[str, str]) -> Position:
         expired_handle=given.get("expired_handle"),
         cache_buster=given.get("cache-buster"),
     )
-    if problem := _contradiction(position):
+    if problem := contradiction(position):
         raise Refusal(Code.malformed_request, problem)
     return position
 
@@ -161,7 +158,7 @@ def _sse(given: Mapping[str, str]) -> bool:
     return said == {"true"}
 
 
-def _contradiction(position: Position) -> str | None:
+def contradiction(position: Position) -> str | None:
     """Electric's own rules, so that nothing is asked that must fail."""
     if position.live and position.at_start:
         return f"live cannot be true at offset={position.offset}."

@@ -4,7 +4,7 @@ order; and two requests with the same key may see the same bytes."""
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -21,8 +21,7 @@ NO_GUARD = TypeGuard()
 _UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are, and need no work
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """A request to Electric, complete but for the secret, which only the door to Electric knows.
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
@@ -44,7 +43,7 @@ class UpstreamRequest:
     position: TrustedPosition
     bound: tuple[tuple[str, str], ...] = ()
     filtered: bool = False
-    guard: TypeGuard = field(default=NO_GUARD, compare=False, repr=False)
+    guard: TypeGuard = NO_GUARD
 
     @property
     def method(self) -> str:
@@ -52,41 +51,87 @@ class UpstreamRequest:
         return "GET" if self.body is None else "POST"
 
 
+class Target:
+    """What is the same in every request for one authorized shape: only the position is written each time.
+
+    It does not hold the shape, for it is remembered for as long as somebody holds that.
+    """
+
+    __slots__ = ("_bound", "_columns", "_filtered", "_guard", "_policy", "definition", "written")
+
+    def __init__(self, shape: AuthorizedShape) -> None:
+        pairs = list(_shape(shape))
+        self.written = f"{PATH}?" + _target(pairs).removeprefix("&")
+        self.definition = _target(pair for pair in pairs if pair[0] != "queryable_columns")
+        self._policy = shape.policy.name
+        self._columns = frozenset(shape.columns)
+        self._bound = tuple(shape.bound.items())
+        self._filtered = shape.filtered
+        self._guard = shape.policy.guard
+
+    def at(self, position: TrustedPosition, most: int) -> UpstreamRequest:
+        """The request for the shape itself at a position. Raises Refusal if it passes `most` bytes."""
+        base, cursor = self.base(position), _cursor(position)
+        return self.request(position.kind, base, cursor, None, position, most)
+
+    def base(self, position: TrustedPosition) -> str:
+        """The target at a position, without its cursor."""
+        offset, handle, live, sse, _, expired, buster = position
+        return "".join(
+            (
+                self.written,
+                "&offset=" + _escaped(offset),
+                "&handle=" + _escaped(handle) if handle else "",
+                "&live=true" if live else "",
+                "&live_sse=true" if sse else "",
+                "&expired_handle=" + _escaped(expired) if expired else "",
+                "&cache-buster=" + _escaped(buster) if buster else "",
+            )
+        )
+
+    def request(
+        self, kind: Kind, base: str, cursor: str, body: bytes | None, position: TrustedPosition, most: int
+    ) -> UpstreamRequest:
+        """A request with this target and body. Raises Refusal if the target passes `most` bytes."""
+        target = base + cursor
+        if len(target) > most:
+            raise Refusal(
+                Code.target_too_long,
+                "The where of a shape is too long for Electric: filter by fewer values, or ask for a subset, whose "
+                "filter may be as long as a body.",
+            )
+        return UpstreamRequest(
+            kind,
+            self._policy,
+            target,
+            body,
+            (base, body),
+            self._columns,
+            self.written,
+            self.definition,
+            position,
+            self._bound,
+            self._filtered,
+            self._guard,
+        )
+
+
 def build(shape: AuthorizedShape, request: ShapeRequest, position: TrustedPosition, most: int) -> UpstreamRequest:
     """The upstream request for this shape at this position. Raises Refusal if its target passes `most` bytes.
 
     A subset goes by POST if the client posted it, or if its target would be too long for a GET.
     """
-    written, defined = _written(shape)
-    cursor = _target(_cursor(position))
-    base, body = written + _target(_position(position)), None
-    if shape.subset is not None:
-        members = _members(shape.subset)
-        long = None if request.post else _short(base, members, most - len(cursor))
-        if long is None:
-            body = json.dumps(members, separators=(",", ":")).encode()
-        else:
-            base = long
-    if len(base + cursor) > most:
-        raise Refusal(
-            Code.target_too_long,
-            "The where of a shape is too long for Electric: filter by fewer values, or ask for a subset, whose filter "
-            "may be as long as a body.",
-        )
-    return UpstreamRequest(
-        kind=request.kind,
-        policy=shape.policy.name,
-        target=base + cursor,
-        body=body,
-        key=(base, body),
-        columns=frozenset(shape.columns),
-        shape=written,
-        definition=defined,
-        position=position,
-        bound=tuple(shape.bound.items()),
-        filtered=shape.filtered,
-        guard=shape.policy.guard,
-    )
+    target = target_of(shape)
+    if shape.subset is None:
+        return target.at(position, most)
+    base, cursor, body = target.base(position), _cursor(position), None
+    members = _members(shape.subset)
+    long = None if request.post else _short(base, members, most - len(cursor))
+    if long is None:
+        body = json.dumps(members, separators=(",", ":")).encode()
+    else:
+        base = long
+    return target.request(request.kind, base, cursor, body, position, most)
 
 
 def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -> UpstreamRequest:
@@ -106,7 +151,7 @@ def definition(shape: AuthorizedShape) -> str:
 
     `queryable_columns` are no part of it: they bound one subset, and requests for the same shape may differ in them.
     """
-    return _written(shape)[1]
+    return target_of(shape).definition
 
 
 def _short(base: str, members: dict[str, object], most: int) -> str | None:
@@ -118,19 +163,16 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
     return target if len(target) <= most else None
 
 
-_WRITTEN: WeakKeyDictionary[AuthorizedShape, tuple[str, str]] = WeakKeyDictionary()
+_TARGETS: WeakKeyDictionary[AuthorizedShape, Target] = WeakKeyDictionary()
 """Kept for as long as somebody remembers the shape: who bounds that bounds this."""
 
 
-def _written(shape: AuthorizedShape) -> tuple[str, str]:
-    """The part of the target that is the same at every position: most of its bytes, and of the work; and the
-    definition in it."""
-    written = _WRITTEN.get(shape)
-    if written is None:
-        pairs = list(_shape(shape))
-        defined = _target(pair for pair in pairs if pair[0] != "queryable_columns")
-        written = _WRITTEN[shape] = (f"{PATH}?" + _target(pairs).removeprefix("&"), defined)
-    return written
+def target_of(shape: AuthorizedShape) -> Target:
+    """The target of a shape, written once."""
+    target = _TARGETS.get(shape)
+    if target is None:
+        target = _TARGETS[shape] = Target(shape)
+    return target
 
 
 def _target(pairs: Iterable[tuple[str, str]]) -> str:
@@ -152,22 +194,8 @@ def _shape(shape: AuthorizedShape) -> Iterator[tuple[str, str]]:
     yield "log", shape.log
 
 
-def _position(position: Position) -> Iterator[tuple[str, str]]:
-    yield "offset", position.offset
-    if position.handle:
-        yield "handle", position.handle
-    if position.live:
-        yield "live", "true"
-    if position.sse:
-        yield "live_sse", "true"
-    if position.expired_handle:
-        yield "expired_handle", position.expired_handle
-    if position.cache_buster:
-        yield "cache-buster", position.cache_buster
-
-
-def _cursor(position: Position) -> list[tuple[str, str]]:
-    return [("cursor", position.cursor)] if position.cursor else []
+def _cursor(position: Position) -> str:
+    return "&cursor=" + _escaped(position.cursor) if position.cursor else ""
 
 
 def _members(subset: AuthorizedSubset) -> dict[str, object]:

@@ -5,7 +5,7 @@ token reaches it.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import NoReturn, Protocol
 
@@ -151,7 +151,7 @@ class Follower:
     def _restart(self, said: dict[bytes, str], reason: str) -> None:
         """From the beginning; the old handle goes along, so that no cache answers by it. Raises FollowFault if it is
         not the first time in a row."""
-        self._position = replace(START, expired_handle=self._position.handle)
+        self._position = START._replace(expired_handle=self._position.handle)
         self._reader.restarted()
         self._observe(FollowerRestarted(self._name, reason))
         self._restarts += 1

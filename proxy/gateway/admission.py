@@ -6,6 +6,7 @@ Here are the rates: definitions that are new to Electric, subset requests, and t
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from proxy.core.handles import UNKNOWN
 from proxy.core.limits import Limit
 from proxy.core.rates import Rate
 from proxy.core.request import Kind
+from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.gateway.known import Known
 
@@ -53,10 +55,15 @@ class Admission:
         if not self._cpu.has(subject, time.monotonic()):
             raise _refusal(Limit.subject_cpu)
 
-    def spent(self, subject: str, seconds: float) -> None:
-        """A request took so long to judge."""
-        if seconds > FREE_SECONDS:
-            self._cpu.spend(subject, time.monotonic(), seconds)
+    def timed(self, trail: Trail, judge: Callable[[], UpstreamRequest]) -> UpstreamRequest:
+        """Judges a request, on the time of its subject, whatever comes of it. Raises Refusal."""
+        began = time.perf_counter()
+        try:
+            return judge()
+        finally:
+            seconds = time.perf_counter() - began
+            if seconds > FREE_SECONDS and trail.claims is not None:
+                self._cpu.spend(trail.claims.subject, time.monotonic(), seconds)
 
     def admit(self, subject: str, request: UpstreamRequest) -> None:
         """Before a request that may be made is made. Raises Refusal."""

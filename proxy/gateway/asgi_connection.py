@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from proxy.gateway.handler import Exchange
+from proxy.gateway.exchange import Exchange
 from proxy.gateway.open_requests import End
 from proxy.http1.deadlines import NEVER
 from proxy.http1.request import Unreadable

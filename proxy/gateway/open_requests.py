@@ -81,6 +81,16 @@ class OpenRequests:
     def enter(self, claims: Claims, request: OpenRequest) -> None:
         """Takes a place. Raises Refusal if there is none."""
         subject = claims.subject
+        self.check(subject)
+        self._open[request] = claims
+        self._by_subject[subject] += 1
+        self._emptied.clear()
+        for kind, index in self._by_kind.items():
+            for value in values_of(claims, kind):
+                index.setdefault(value, {})[request] = None
+
+    def check(self, subject: str) -> None:
+        """Raises Refusal if there is no place for one more request of this subject."""
         if self.draining:
             raise Refusal(Code.draining)
         if self._most and len(self._open) >= self._most:
@@ -88,12 +98,6 @@ class OpenRequests:
         if self._most_per_subject and self._by_subject[subject] >= self._most_per_subject:
             limit = Limit.subject_open_requests
             raise Refusal(Code.too_many_streams, reason="max_open_requests_per_subject is reached", limit=limit)
-        self._open[request] = claims
-        self._by_subject[subject] += 1
-        self._emptied.clear()
-        for kind, index in self._by_kind.items():
-            for value in values_of(claims, kind):
-                index.setdefault(value, {})[request] = None
 
     def leave(self, request: OpenRequest) -> None:
         """Gives the place back."""

@@ -1,7 +1,7 @@
 """What a server connection asks of the application that answers its requests, and the bounds that it keeps."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.http1.request import Bounds, Head, Unreadable
 from proxy.http1.response import FieldLines, ResponseHead
@@ -85,6 +85,14 @@ class Exchange(Protocol):
 
 class Application(Protocol):
     """What answers requests."""
+
+    def recall(self, block: bytes) -> Any | None:
+        """What the application remembers of the header block of a head that it has opened (its `block`)."""
+        ...
+
+    def reopen(self, target: bytes, known: Any, connection: Connection) -> Exchange | None:
+        """Begins to answer a GET whose header block is known, as `open` does."""
+        ...
 
     def open(self, head: Head, connection: Connection) -> Exchange | None:
         """Begins to answer a request; None if the answer is written already, or the connection aborted."""

@@ -3,7 +3,8 @@
 open ──drain──▶ draining: no connection is kept ──close──▶ closing: none waits for a request ──abort──▶ empty
 """
 
-from proxy.http1.server_connection import ServerConnection, Shared
+from proxy.http1.server_connection import ServerConnection
+from proxy.http1.shared import Shared
 
 
 class Listener(Shared):

@@ -60,7 +60,19 @@ class Head:
     has_body: bool = False
     length: int | None = None
     expects_continue: bool = False
+    block: bytes = b""
+    """The bytes behind the first line, of a GET that says nothing else there: no body, no end of the connection. What
+    they mean does not depend on the first line."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is such a GET."""
+        lasting = self.keep_alive and self.version == "1.1"
+        return lasting and self.method == "GET" and not (self.has_body or self.expects_continue)
+
+
+PLAIN_GET: Final = re.compile(rb'GET (/[!"$-~]*) HTTP/1\.1\r\n')
+"""The first line of a GET whose target a parser would accept as it stands."""
 
 _UNUSED: Final = HttpRequestParser(object())
 

@@ -27,13 +27,14 @@ import asyncio
 import socket
 import struct
 from enum import Enum
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from proxy.http1.deadlines import NEVER, NOWHERE, Deadlines
-from proxy.http1.exchange import Application, Exchange, ServerConfig
+from proxy.http1.deadlines import NEVER, NOWHERE
+from proxy.http1.exchange import Exchange
 from proxy.http1.reply import Reply
 from proxy.http1.request import (
     END,
+    PLAIN_GET,
     Head,
     MessageParser,
     Refused,
@@ -41,7 +42,8 @@ from proxy.http1.request import (
     fault_of_part,
     without_empty_lines,
 )
-from proxy.http1.response import CLOSE, CONTINUE, LAST_CHUNK, Chunks, DateLine, FieldLines, ResponseHead
+from proxy.http1.response import CLOSE, CONTINUE, LAST_CHUNK, FieldLines, ResponseHead
+from proxy.http1.shared import Shared
 
 FRAMING_BYTES: Final = 65_536
 """Chunk sizes, extensions and trailers that a body may have in a row beside eight times its own bytes."""
@@ -57,29 +59,6 @@ class State(Enum):
     answering = "answering"
     closing = "closing"
     lost = "lost"
-
-
-class Shared:
-    """What the connections of one process share: their configuration, their deadlines, and the application."""
-
-    def __init__(self, application: Application, config: ServerConfig, loop: asyncio.AbstractEventLoop) -> None:
-        self.application = application
-        self.config = config
-        self.loop = loop
-        self.deadlines = Deadlines(loop)
-        self.connections: set[ServerConnection] = set()
-        self.refused_connections = 0
-        self.closing = False
-        self.emptied = asyncio.Event()
-        self.date = DateLine()
-        self.chunks = Chunks()
-
-    def removed(self, connection: "ServerConnection") -> None:
-        """A connection is lost."""
-        self.connections.discard(connection)
-        self.deadlines.forget(connection)
-        if not self.connections:
-            self.emptied.set()
 
 
 class ServerConnection(asyncio.Protocol):
@@ -339,10 +318,14 @@ class ServerConnection(asyncio.Protocol):
             self._await_head(data)
             return
         whole, self._held = (data, b"") if end == len(data) else (data[:end], data[end:])
-        head = self._parsed(whole)
-        if head is not None and not head.has_body and len(self._held) > self._listener.config.held_bytes:
-            self.lose()
-        elif head is not None:
+        plain = PLAIN_GET.match(whole) if end <= self._listener.config.bounds.head_bytes else None
+        block = whole[plain.end() :] if plain is not None else b""
+        known = self._listener.application.recall(block) if plain is not None else None
+        if plain is not None and known is not None:
+            self._reopen(plain[1], known)
+        elif (head := self._parsed(whole)) is not None:
+            if head.is_plain:
+                head.block = block
             self._open(head)
 
     def _await_head(self, data: bytes) -> None:
@@ -365,19 +348,42 @@ class ServerConnection(asyncio.Protocol):
             self._parser, self._left, self._framing = parser, head.length, 0
         return head
 
-    def _open(self, head: Head) -> None:
-        listener = self._listener
-        self._bodiless, self._old, self._keepable = head.method == "HEAD", head.version == "1.0", head.keep_alive
-        self._begun = self._chunked = False
-        self._owed, self._reply = None, Reply(self)
-        self._state = state = State.body if head.has_body else State.answering
-        self._until(NEVER)
-        exchange = listener.application.open(head, self._reply)
-        if self._state is not state:  # answered already, or aborted
+    def _reopen(self, target: bytes, known: Any) -> None:
+        """A GET whose header block the application has seen before, and remembers."""
+        if len(self._held) > self._listener.config.held_bytes:
+            self.lose()
             return
+        reply = self._begin(State.answering, keepable=True)
+        exchange = self._listener.application.reopen(target, known, reply)
+        if self._state is State.answering:
+            self._exchange = self._opened(exchange)
+            self._exchange.body_complete()
+
+    def _begin(self, state: State, *, bodiless: bool = False, old: bool = False, keepable: bool) -> Reply:
+        self._bodiless, self._old, self._keepable = bodiless, old, keepable
+        self._begun = self._chunked = False
+        self._owed = None
+        self._reply = reply = Reply(self)
+        self._state = state
+        self._until(NEVER)
+        return reply
+
+    def _opened(self, exchange: Exchange | None) -> Exchange:
         if exchange is None:
             raise RuntimeError("a request that nobody answers")
-        self._exchange = exchange
+        return exchange
+
+    def _open(self, head: Head) -> None:
+        listener = self._listener
+        if not head.has_body and len(self._held) > listener.config.held_bytes:
+            self.lose()
+            return
+        state = State.body if head.has_body else State.answering
+        reply = self._begin(state, bodiless=head.method == "HEAD", old=head.version == "1.0", keepable=head.keep_alive)
+        exchange = listener.application.open(head, reply)
+        if self._state is not state:  # answered already, or aborted
+            return
+        self._exchange = exchange = self._opened(exchange)
         if not head.has_body:
             exchange.body_complete()
             return

@@ -38,6 +38,7 @@ from proxy.telemetry.events import (
     KeysLoaded,
     Observation,
     Observe,
+    Only,
     ReadinessChanged,
     ShapesChanged,
     UpstreamAnswered,
@@ -87,7 +88,7 @@ async def create_app(
         lambda: sharing.figures(),
         lambda: listener.figures(),
     )
-    tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
+    tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
     decisions = Decisions(configuration.decision_log(settings), tell)
     async with (
         Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
@@ -146,6 +147,11 @@ def _revoking(
     if settings.revocations is not None:
         watchers.append(revoking.watch(settings.revocations, configuration.longest_token_seconds(settings)))
     return watchers
+
+
+def _shapes(readiness: Readiness, observe: Observe) -> Observe:
+    """What watches how Electric answers shape requests."""
+    return Only((UpstreamAnswered, UpstreamFailed), lambda seen: _shapes_seen(seen, readiness, observe))
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Iterator
 from functools import partial
+from select import PIPE_BUF
 from typing import Any
 
 import uvicorn
@@ -21,7 +22,7 @@ from proxy.runtime.compose import Parts, Served, create_app
 from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
-from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, Outlet, unbuffered
 from proxy.telemetry.logs import logger
 
 ADMIN_BACKLOG = 128
@@ -170,7 +171,8 @@ def _shared(address: Address, count: int) -> list[socket.socket]:
 def _work(
     settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket], supervisor: int | None = None
 ) -> None:
-    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    piece_bytes = ALONE_PIECE_BYTES if settings.workers == 1 else PIPE_BUF
+    outlet = Outlet(unbuffered(sys.stdout.fileno()), piece_bytes)
     try:
         uvloop.run(_until_signal(settings, what, sockets, supervisor, logger(settings.log_level, outlet)))
     finally:

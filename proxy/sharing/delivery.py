@@ -45,9 +45,13 @@ class Subscriber(Reader, Protocol):
     """Who gets an answer. `request` and `if_none_match` are its own; `paused` is true while its client does not read,
     `started` once it has a head."""
 
-    request: UpstreamRequest
     if_none_match: bytes | None
     started: bool
+
+    @property
+    def request(self) -> UpstreamRequest:
+        """What is asked of Electric for it."""
+        ...
 
     @property
     def paused(self) -> bool:
@@ -357,12 +361,18 @@ def _bug(bug: Exception, where: str) -> Refusal:
     return Refusal(Code.internal_error, reason=f"{type(bug).__name__} in {where}")
 
 
-def serve_whole(subscriber: Subscriber, fetch: Fetch) -> None:
-    """Gives a subscriber its answer in one piece: nothing, if it has it already, or the body, which must be here."""
+def whole_answer(fetch: Fetch, if_none_match: bytes | None) -> tuple[ResponseHead, bytes, bool]:
+    """The answer in one piece, and whether it is up to date: nothing for a client that has it already, or the body,
+    which must be here then."""
     head, body = fetch.head, fetch.body
     assert head is not None  # noqa: S101 - for the type checker
-    if subscriber.if_none_match is not None and (unchanged := not_modified(head, subscriber.if_none_match)):
-        fields = response_fields(unchanged, 304, fetch.request.kind)
-        subscriber.whole(ResponseHead(304, fields, None), b"", up_to_date=head.up_to_date)
-    elif body is not None:
-        subscriber.whole(fetch.response, body, up_to_date=head.up_to_date)
+    if if_none_match is not None and (unchanged := not_modified(head, if_none_match)):
+        return ResponseHead(304, response_fields(unchanged, 304, fetch.request.kind), None), b"", head.up_to_date
+    assert body is not None  # noqa: S101 - for the type checker
+    return fetch.response, body, head.up_to_date
+
+
+def serve_whole(subscriber: Subscriber, fetch: Fetch) -> None:
+    """Gives a subscriber its answer in one piece."""
+    response, body, up_to_date = whole_answer(fetch, subscriber.if_none_match)
+    subscriber.whole(response, body, up_to_date=up_to_date)

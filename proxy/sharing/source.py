@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from proxy.core.errors import Code, Refusal
@@ -21,6 +20,7 @@ from proxy.sharing.freshness import ReceivedHead, Sign, plausible, same
 from proxy.telemetry.events import Observe, Subscribed, SubscriberDropped
 
 NO_CONDITIONS = Conditions()
+_CACHED_KINDS = frozenset({Kind.initial, Kind.catch_up, Kind.live})
 
 
 class Unshared:
@@ -72,6 +72,16 @@ class Sharing:
             "cache_bytes": cache.used,
             "cache_evicted_bytes": cache.evicted,
         }
+
+    def cached(self, request: UpstreamRequest) -> Fetch | None:
+        """The answer to a request, if it is cached, in one piece."""
+        if not self._is_cacheable(request):
+            return None
+        fetch = self._coalescer.cache.find(request.key, self._loop.time())
+        return None if fetch is None or fetch.body is None else fetch
+
+    def _is_cacheable(self, request: UpstreamRequest) -> bool:
+        return self._shared and request.kind in _CACHED_KINDS and request.body is None
 
     def subscribe(self, subscriber: Subscriber, conditions: Conditions) -> Delivery | None:
         """Serves a subscriber, perhaps from inside this call; None if its answer is given."""
@@ -198,4 +208,4 @@ class Rest:
 def _sent(request: UpstreamRequest) -> UpstreamRequest:
     """What travels for all: the first subscriber's cursor does, unless it could harm the others."""
     cursor = request.position.cursor
-    return replace(request, target=request.key[0]) if cursor and not plausible(cursor) else request
+    return request._replace(target=request.key[0]) if cursor and not plausible(cursor) else request

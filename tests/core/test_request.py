@@ -295,39 +295,6 @@ def test_a_body_makes_a_post() -> None:
     assert not asked().post
 
 
-WHERE_IN_THE_LOG: dict[str, dict[str, object]] = {
-    "offset": {"offset": "now"},
-    "handle": {"handle": "1-2"},
-    "live": LIVE,
-    "stream": SSE,
-    "cursor": {"cursor": "1"},
-    "expired_handle": {"expired_handle": "1-2"},
-    "cache-buster": {"cache-buster": "1"},
-}
-WHICH_DATA: dict[str, dict[str, object]] = {
-    "table": {"table": "others"},
-    "where": {"where": "TRUE"},
-    "a blank where": {"where": ""},
-    "a parameter": {"where": "mode = $1", "p1": "a"},
-    "another value": {"where": "mode = $1", "p1": "b"},
-    "columns": {"columns": "id"},
-    "blank columns": {"columns": ""},
-    "replica": {"replica": "full"},
-    "log": {"log": "full"},
-}
-
-
-@pytest.mark.parametrize("params", WHERE_IN_THE_LOG.values(), ids=WHERE_IN_THE_LOG)
-def test_a_request_elsewhere_in_the_log_is_for_the_same_data(params: dict[str, object]) -> None:
-    assert asked(**params).what == asked().what
-
-
-def test_requests_for_different_data_are_never_taken_for_each_other() -> None:
-    found = {key: asked(**params).what for key, params in WHICH_DATA.items()}
-    found |= {"nothing": asked().what, "a name": parse("notes", b"offset=-1").what}
-    assert len(set(found.values())) == len(found)
-
-
 def test_a_request_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         asked().table = "others"  # type: ignore[misc]

@@ -3,7 +3,6 @@
 import gc
 import json
 import weakref
-from dataclasses import FrozenInstanceError
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -93,7 +92,7 @@ def test_the_order_of_the_clients_query_does_not_matter() -> None:
     one = parse(None, b"table=notes&offset=-1&log=full")
     other = parse(None, b'log=full&offset=-1&table="public"."notes"'.replace(b'"', b"%22"))
     shapes = [built_of(decide(request, claims(), policy_set()), request) for request in (one, other)]
-    assert shapes[0] == shapes[1]
+    assert shapes[0][:-1] == shapes[1][:-1]  # but for the guard, which each policy set has of its own
 
 
 def test_a_filters_text_and_parameters_are_ours() -> None:
@@ -143,7 +142,7 @@ def test_a_page_without_parameters_sends_none() -> None:
 def test_a_page_whose_target_would_be_too_long_goes_by_post() -> None:
     whole = built(**PAGE)
     length = len(whole.target)
-    assert built(length, **PAGE) == whole
+    assert built(length, **PAGE)[:-1] == whole[:-1]  # but for the guard, which is each policy set's own
     posted = built(length - 1, **PAGE)
     assert posted.method == "POST"
     assert posted.body is not None
@@ -276,7 +275,7 @@ def test_a_request_knows_its_position() -> None:
 
 
 def test_an_upstream_request_does_not_change() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         built().target = "/"  # type: ignore[misc]
 
 

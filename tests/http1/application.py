@@ -7,7 +7,7 @@ as fast as the client takes them, `/large` at once, `/refuse` without the body, 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.http1.deadlines import NEVER
@@ -149,12 +149,15 @@ class App:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.heads: list[Head] = []
+        self.known: dict[bytes, Head] = {}
         self.opened: set[Open] = set()
         self.over: list[Open] = []
         self.refused: list[Unreadable] = []
 
     def open(self, head: Head, connection: Connection) -> Exchange | None:
         self.heads.append(head)
+        if head.block:
+            self.known[head.block] = head
         what = head.target.partition(b"?")[0]
         if what == b"/raise-open":
             raise RuntimeError("open")
@@ -172,6 +175,12 @@ class App:
         if what == b"/early":
             opened.start(None)
         return opened
+
+    def recall(self, block: bytes) -> Head | None:
+        return self.known.get(block)
+
+    def reopen(self, target: bytes, known: Head, connection: Connection) -> Exchange | None:
+        return self.open(replace(known, target=target), connection)
 
     def refuse(self, why: Unreadable, received: bytes) -> Refusal:  # noqa: ARG002
         self.refused.append(why)

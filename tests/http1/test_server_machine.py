@@ -1,6 +1,6 @@
 """A connection through any interleaving: bytes cut anywhere, answers whole or in pieces, pauses, losses, time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import settings
@@ -108,6 +108,7 @@ class Machine(RuleBasedStateMachine):
         self.requests: list[Request] = []
         self.opened: list[Request] = []
         self.exchange: Answering | None = None
+        self.known: dict[bytes, Any] = {}
         self.again = True
         self.refused: list[Unreadable] = []
         self.pending = b""
@@ -126,6 +127,9 @@ class Machine(RuleBasedStateMachine):
         request = self.requests[len(self.opened)]
         assert head.target == b"/%d" % request.number
         self.opened.append(request)
+        if head.block:
+            assert not request.body
+            self.known[head.block] = head
         connection.expect(NEVER if request.number % 3 == 2 else self.loop.now + TEN)
         if request.number % 5 == 4 and not request.body:
             request.over = "answered"
@@ -133,6 +137,12 @@ class Machine(RuleBasedStateMachine):
             return None
         self.exchange = Answering(self, request)
         return self.exchange
+
+    def recall(self, block: bytes) -> Any:
+        return self.known.get(block)
+
+    def reopen(self, target: bytes, known: Any, connection: Any) -> Any:
+        return self.open(replace(known, target=target), connection)
 
     def refuse(self, why: Unreadable, received: bytes) -> Any:
         assert not received  # nothing that this client sends is malformed

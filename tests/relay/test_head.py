@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.gateway.handler import RELAYED
+from proxy.gateway.exchange import RELAYED
 from tests.harness.raw import connected, request
 from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP, mode

@@ -1,0 +1,254 @@
+"""One authority: what is in force, swapped whole; and what it caches says nothing that the rules would not say now."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.auth.authority import Authority, AuthorityConfig
+from proxy.auth.authorizer import Authorizer
+from proxy.auth.callers import Caller, Callers
+from proxy.auth.keys import Key, KeyRing
+from proxy.auth.policy_loader import LoadedPolicies
+from proxy.auth.revocation import Revoked
+from proxy.auth.tokens import TokenRules
+from proxy.core import upstream
+from proxy.core.claims import Claims
+from proxy.core.decision import decide
+from proxy.core.errors import Code, Refusal
+from proxy.core.handles import BoundHandles, trusted
+from proxy.core.policy import PolicySet
+from proxy.core.request import parse
+from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
+from proxy.core.trail import Trail
+from proxy.core.upstream import UpstreamRequest
+from tests.core.samples import policy, policy_set, refused
+
+RING = KeyRing((Key(None, "HS256", b"k" * 32, b"k" * 32),))
+HANDLES = BoundHandles(bytes(32))
+POLICIES = policy_set(
+    policy(),
+    policy(
+        "counts",
+        table="public.counts",
+        where="account_id = {account_id} AND open = {open}",
+        columns=["id", "account_id", "open", "mode"],
+        claims={"account_id": "integer", "open": "boolean"},
+        narrow=[],
+        client={"filter": ["mode"]},
+        case=[
+            {"name": "yes", "request": "table=counts&offset=-1", "expect": "allow"},
+            {"name": "no", "request": "table=others&offset=-1", "expect": "shape_forbidden"},
+        ],
+    ),
+)
+
+
+def loaded(policies: PolicySet = POLICIES, digest: str = "0123456789ab") -> LoadedPolicies:
+    return LoadedPolicies(policies, (), digest)
+
+
+def authorizer(cache_bytes: int = 4_000_000, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Authorizer:
+    config = AuthorityConfig(TokenRules("i", "a"), cache_bytes)
+    return Authorizer(Authority.of(config, loaded(), RING), limits, HANDLES)
+
+
+def outcome(call: Callable[[], UpstreamRequest]) -> Any:
+    try:
+        return call()
+    except Refusal as refusal:
+        return refusal.code, refusal.detail, refusal.reason
+
+
+def by_the_rules(
+    name: str | None, query: bytes, claims: Claims, policies: PolicySet, limits: RuleLimits
+) -> UpstreamRequest:
+    """The way that caches nothing."""
+    request = parse(name, query, None, limits.request)
+    shape = decide(request, claims, policies, limits.filter)
+    position = trusted(HANDLES, upstream.definition(shape), request.position)
+    return upstream.build(shape, request, position, limits.target_bytes)
+
+
+# Random queries and claims.
+
+VALUES = st.sampled_from(["s-ada", "s-bob", "", " ", "1", 1, True, False, 0, None, 1.0, ["s-ada"], ["a", "b"], {}, 7])
+CLAIMS = st.dictionaries(st.sampled_from(["session_id", "thread_id", "account_id", "open", "sub"]), VALUES, max_size=4)
+GOOD_CLAIMS = st.fixed_dictionaries(
+    {
+        "session_id": st.sampled_from(["s-ada", "s-bob"]),
+        "account_id": st.sampled_from([1, 7, True, "1"]),
+        "open": st.sampled_from([True, False, 1]),
+    },
+    optional={"thread_id": st.sampled_from(["t-1", "t-2", 3]), "sub": st.sampled_from(["ada", "bob"])},
+)
+POSITIONS = st.sampled_from(
+    [
+        b"offset=-1",
+        b"offset=now",
+        b"offset=0_0&handle=1-2",
+        b"offset=0_0&handle=1-2.AAAAAAAAAAAAAAAA&live=true&cursor=5",
+        b"offset=0_inf&handle=1-2&live=true&live_sse=true",
+        b"offset=-1&expired_handle=1-2&cache-buster=b",
+        b"offset=-1&live=true",
+        b"offset=%2d1",
+        b"offset=-1&cursor=1&cursor=2",
+        b"",
+    ]
+)
+WHATS = st.sampled_from(
+    [
+        b"table=notes",
+        b"table=counts",
+        b"table=others",
+        b"table=notes&where=mode%3D%27a%27",
+        b"table=notes&where=mode+%3D+$1&params[1]=x",
+        b"table=notes&where=nonsense",
+        b"table=notes&columns=id",
+        b"table=notes&columns=never",
+        b"table=notes&replica=full&log=changes_only",
+        b"table=notes&off%73et=-1",
+        b"table=notes&c%75rsor=",
+        b"table=notes&subset__limit=5&subset__order_by=id",
+        b"table=notes&",
+        b"table=notes&x",
+        b"",
+    ]
+)
+NAMES = st.sampled_from([None, None, "notes", "counts", "others"])
+REQUESTS = st.tuples(
+    NAMES,
+    st.tuples(st.booleans(), POSITIONS, WHATS).map(
+        lambda said: b"&".join(part for part in (said[1:] if said[0] else said[:0:-1]) if part)
+    ),
+    GOOD_CLAIMS | CLAIMS,
+)
+
+
+@given(st.lists(REQUESTS, max_size=12), st.sampled_from([4_000_000, 40_000, 0]))
+def test_the_cached_way_says_what_parse_decide_and_build_say(
+    requests: list[tuple[str | None, bytes, dict[str, object]]], cache_bytes: int
+) -> None:
+    limits = RuleLimits()
+    judge = authorizer(cache_bytes, limits)
+    for name, query, values in requests:
+        claims = Claims("ada", float("inf"), values)
+        expected = outcome(lambda: by_the_rules(name, query, claims, POLICIES, limits))  # noqa: B023
+        for _ in range(2):
+            trail = Trail(claims)
+            assert outcome(lambda: judge.request(name, query, claims, trail)) == expected  # noqa: B023
+
+
+def ask(judge: Authorizer, values: dict[str, object], query: bytes = b"table=notes&offset=-1") -> UpstreamRequest:
+    return judge.request(None, query, Claims("ada", float("inf"), values), Trail())
+
+
+def test_another_token_with_the_same_claims_finds_the_decision() -> None:
+    judge = authorizer()
+    one = ask(judge, {"session_id": "s-ada", "jti": "1", "sub": "ada"})
+    other = ask(judge, {"session_id": "s-ada", "jti": "2", "sub": "bob"}, b"offset=now&table=notes")
+    assert one.shape is other.shape  # the very same text
+    assert len(judge.authority.decisions) == 1
+
+
+def test_a_handle_that_was_given_out_is_known_on_the_cached_way() -> None:
+    judge = authorizer()
+    defined = ask(judge, {"session_id": "s-ada"}).definition
+    query = b"table=notes&offset=0_0&handle=" + HANDLES.sign(defined, "1-2").encode()
+    assert "&handle=1-2&" in ask(judge, {"session_id": "s-ada"}, query + b"&live=true").target
+    assert "&handle=0-0&" in ask(judge, {"session_id": "s-bob"}, query + b"&live=true").target
+
+
+def test_a_target_that_is_too_long_at_one_position_is_refused_there() -> None:
+    whole = len(ask(authorizer(), {"session_id": "s-ada"}).target)
+    judge = authorizer(limits=RuleLimits(secret_bytes=RuleLimits().request.target_bytes - whole))
+    trail = Trail()
+    assert ask(judge, {"session_id": "s-ada"})
+    with refused(Code.target_too_long):
+        judge.request(
+            None, b"table=notes&offset=0_0&handle=h", Claims("ada", float("inf"), {"session_id": "s-ada"}), trail
+        )
+    assert trail.request is not None
+    assert trail.request.position.offset == "0_0"
+
+
+# What is in force.
+
+CALLER = Caller(Claims("ada", time.time() + 60, {"sub": "ada", "session_id": "s-ada"}), "hash", None, None)
+
+
+def test_other_policies_or_keys_begin_with_empty_caches() -> None:
+    judge = authorizer()
+    assert ask(judge, {"session_id": "s-ada"})
+    judge.authority.callers.store(b"block", CALLER)
+    before = judge.authority
+    judge.replace(loaded(policy_set(policy(columns=["id", "session_id"], client={})), "ba9876543210"), RING)
+    assert judge.authority.loaded.digest == "ba9876543210"
+    assert judge.authority.callers.find(b"block") is None
+    assert ask(judge, {"session_id": "s-ada"}).columns == frozenset({"id", "session_id"})
+    assert before.callers.find(b"block") is CALLER  # what was in force is as it was
+
+
+def test_other_revocations_keep_what_is_cached_and_hold_at_once() -> None:
+    judge = authorizer()
+    assert ask(judge, {"session_id": "s-ada"})
+    judge.authority.callers.store(b"block", CALLER)
+    judge.check(CALLER.claims)
+    judge.revoke(Revoked(frozenset({"ada"})))
+    assert judge.authority.callers.find(b"block") is CALLER
+    assert len(judge.authority.decisions) == 1
+    with refused(Code.token_revoked):
+        judge.check(CALLER.claims)
+    judge.revoke(Revoked())
+    judge.check(CALLER.claims)
+    judge.revoke(Revoked(ids=frozenset({"t-1"})))
+    judge.check(CALLER.claims)
+
+
+def test_revocations_outlive_other_policies() -> None:
+    judge = authorizer()
+    judge.revoke(Revoked(frozenset({"ada"})))
+    judge.replace(loaded(), RING)
+    with refused(Code.token_revoked):
+        judge.check(CALLER.claims)
+
+
+def test_a_caller_whose_token_has_ended_is_refused() -> None:
+    with refused(Code.token_expired):
+        authorizer().check(Claims("ada", time.time() - 1, {}))
+
+
+def test_tokens_are_counted_on_over_a_reload() -> None:
+    judge = authorizer()
+    judge.authority.callers.store(b"block", CALLER)
+    assert judge.authority.callers.find(b"block")
+    judge.replace(loaded(), RING)
+    judge.authority.callers.store(b"block", CALLER)
+    assert judge.authority.callers.find(b"block")
+    assert judge.token_checks() == {"verified": 0, "cached": 2}
+
+
+# Callers.
+
+
+def test_callers_are_bounded_in_bytes_and_the_least_recently_used_gives_way() -> None:
+    callers = Callers(3 * (1536 + 2))
+    for block in (b"a", b"b", b"c"):
+        callers.store(block, CALLER)
+    assert callers.find(b"a")
+    callers.store(b"d", CALLER)
+    callers.store(b"d", CALLER)
+    assert [bool(callers.find(block)) for block in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
+    assert (len(callers), callers.used) == (3, 3 * (1536 + 2))
+    callers.store(b"x" * 2000, CALLER)
+    assert callers.find(b"x" * 2000) is None
+
+
+@pytest.mark.parametrize("other", [b"", b"bloc", b"block ", b"Block"])
+def test_a_caller_is_found_by_the_very_bytes_of_its_block(other: bytes) -> None:
+    callers = Callers()
+    callers.store(b"block", CALLER)
+    assert callers.find(other) is None
