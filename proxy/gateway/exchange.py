@@ -12,9 +12,6 @@ Invariants: an exchange holds a place among the open requests from its admission
 RequestEnded is observed for each; behind its head only a stream ends with its token, a body is let finish.
 """
 
-import asyncio
-import hashlib
-import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -22,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from proxy.audit.decision_log import Decisions
-from proxy.auth.authorizer import Authorizer
 from proxy.auth.callers import Caller
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
@@ -34,17 +29,16 @@ from proxy.core.sse import BOUNDARY
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
-from proxy.gateway.admission import Admission
-from proxy.gateway.open_requests import End, Judgement, OpenRequests
-from proxy.gateway.responses import UNREADABLE, Responses
+from proxy.gateway.context import Context
+from proxy.gateway.open_requests import End, Judgement
+from proxy.gateway.responses import UNREADABLE
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
 from proxy.sharing.fetch import Fetch
 from proxy.sharing.freshness import ReceivedHead
-from proxy.sharing.source import Sharing
-from proxy.telemetry.events import AdmissionRefused, Observe, ProtocolRefused, RequestEnded, RequestOpened
+from proxy.telemetry.events import AdmissionRefused, ProtocolRefused, RequestEnded, RequestOpened
 
 CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
@@ -72,42 +66,6 @@ class Delivery(Protocol):
     def unsubscribe(self, subscriber: "Exchange") -> None:
         """The exchange leaves."""
         ...
-
-
-class Context:
-    """What all exchanges of one process share."""
-
-    def __init__(
-        self,
-        authorizer: Authorizer,
-        sharing: Sharing,
-        open_requests: OpenRequests,
-        admission: Admission,
-        responses: Responses,
-        decisions: Decisions,
-        salt: bytes,
-        observe: Observe,
-    ) -> None:
-        self.authorizer = authorizer
-        self.sharing = sharing
-        self.open_requests = open_requests
-        self.admission = admission
-        self.responses = responses
-        self.decisions = decisions
-        self._salt = salt
-        self.observe = observe
-        self.loop = asyncio.get_running_loop()
-        self._prefix = secrets.token_hex(8)
-        self._count = secrets.randbits(32)
-
-    def hashed(self, subject: str) -> str:
-        """A subject as logs may name it: the same in every replica, and of no use without the salt."""
-        return hashlib.blake2b(subject.encode(), key=self._salt, digest_size=8).hexdigest()
-
-    def request_id(self) -> str:
-        """An id that is nobody else's; its first eight digits are spread evenly, for samples."""
-        self._count += 1
-        return f"{self._count * 0x9E3779B1 & 0xFFFFFFFF:08x}{self._prefix}"
 
 
 class Exchange:

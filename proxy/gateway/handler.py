@@ -16,7 +16,8 @@ from proxy.core.errors import Refusal
 from proxy.core.inbound import Inbound, check_query, shape_name
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
-from proxy.gateway.exchange import RELAYED, Context, Exchange
+from proxy.gateway.context import Context
+from proxy.gateway.exchange import RELAYED, Exchange
 from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Head, Unreadable

@@ -76,11 +76,7 @@ async def create_app(
     metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     authorizer = _authorizer(settings, served)
-    readiness = Readiness(
-        settings.probe_failures,
-        requires_electric=settings.ready_requires_electric,
-        requires_revocations=settings.revocations_required,
-    )
+    readiness = _readiness(settings)
     metrics = Metrics(
         lambda: len(open_requests),
         authorizer.token_checks,
@@ -95,9 +91,7 @@ async def create_app(
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
-        share, sign = settings.share == "on", served.handles.sign
-        placed = PlacedSource(electric, configuration.lanes(settings), tell)
-        sharing = Sharing(placed, configuration.sharing(settings), tell, sign, shared=share)
+        sharing = _sharing(settings, served, electric, tell)
         admission, responses = Admission(configuration.admission(settings)), Responses(configuration.origins(settings))
         salt = configuration.salt(settings)
         handler = Handler(authorizer, sharing, open_requests, admission, responses, decisions, salt, tell)
@@ -106,9 +100,7 @@ async def create_app(
         observe_loaded(served.loaded, tell)
         tell(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
         reload = Reload(partial(configuration.read_rules, settings), authorizer, open_requests, readiness, tell)
-        watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
-        if settings.reload_on_change:
-            watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
+        watchers = [_probe(probe, readiness, settings.probe_seconds, tell), *_reloading(settings, reload, hangup)]
         watchers += _revoking(settings, Revoking(authorizer, open_requests, tell), electric, readiness)
         try:
             async with _running(watchers):
@@ -116,6 +108,28 @@ async def create_app(
         finally:
             sharing.close()
             decisions.close()
+
+
+def _readiness(settings: Settings) -> Readiness:
+    return Readiness(
+        settings.probe_failures,
+        requires_electric=settings.ready_requires_electric,
+        requires_revocations=settings.revocations_required,
+    )
+
+
+def _sharing(settings: Settings, served: Served, source: Source, observe: Observe) -> Sharing:
+    placed = PlacedSource(source, configuration.lanes(settings), observe)
+    share, sign = settings.share == "on", served.handles.sign
+    return Sharing(placed, configuration.sharing(settings), observe, sign, shared=share)
+
+
+def _reloading(settings: Settings, reload: Reload, hangup: asyncio.Event) -> list[Coroutine[None, None, None]]:
+    """What reads policies and keys again, on a signal and when their files change."""
+    watchers = [reload.on(hangup)]
+    if settings.reload_on_change:
+        watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
+    return watchers
 
 
 def _authorizer(settings: Settings, served: Served) -> Authorizer:

@@ -97,7 +97,7 @@ class RevocationFeed:
 
     def __init__(self, revoking: Revoking, table: Table, leeway_seconds: float, readiness: Readiness) -> None:
         self._revoking = revoking
-        self._table = table
+        self._name = f"{table.schema}.{table.name}"
         self._readiness = readiness
         self._rows = RevocationRows(leeway_seconds)
         self._since: float | None = None
@@ -153,7 +153,5 @@ class RevocationFeed:
         faults = self._rows.faults
         new = [key for key, fault in faults.items() if self._reported.get(key) != fault]
         for key in new[:MOST_FAULTS_TOLD]:
-            self._revoking.observe(
-                RevocationFaulty(f"{self._table.schema}.{self._table.name}: row {key}: {faults[key]}")
-            )
+            self._revoking.observe(RevocationFaulty(f"{self._name}: row {key}: {faults[key]}"))
         self._reported = dict(faults)

@@ -209,6 +209,7 @@ async def test_a_membership_that_moves_revokes_and_one_that_changes_otherwise_do
     assert await (await world.database.execute(count)).fetchone() == (0,)
     found = await (await world.database.execute(b"SELECT account_id, session_id FROM session_members")).fetchone()
     assert found is not None
+    await world.sql("INSERT INTO accounts (id, display_name) VALUES ('acc-new', 'New')")
     await world.sql(
         "UPDATE session_members SET account_id = 'acc-new' WHERE account_id = %s AND session_id = %s", *found
     )
