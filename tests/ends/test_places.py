@@ -1,5 +1,4 @@
-"""Places at Electric: who has one, who is next, and what becomes of those who get none. The pure rules as a table and as
-properties; the waiting on a loop, with a source that does as it is told."""
+"""Places at Electric: who has one, who is next, and what becomes of those who get none."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +15,7 @@ from proxy.electric.placed import Lane, PlacedCall, PlacedSource
 from proxy.electric.places import Places
 from proxy.electric.source import Conditions
 from proxy.telemetry.events import AdmissionRefused
-from tests.sharing.asking import request as upstream_request
+from tests.sharing.asking import asking
 
 
 def test_all_have_so_many_and_one_subject_has_fewer() -> None:
@@ -108,7 +107,7 @@ class Source:
         self.events: list[str] = []
         self.fails = False
 
-    def fetch(self, request: Any, conditions: Any, listener: Any) -> "Source":
+    def fetch(self, _: Any, conditions: Any, listener: Any) -> "Source":
         if self.fails:
             raise RuntimeError("a bug")
         self.asked.append((conditions.subject, listener))
@@ -135,7 +134,7 @@ class Listener:
         self.seen: list[Any] = []
         self.ended = asyncio.Event()
 
-    def head(self, status: int, fields: Any) -> None:
+    def head(self, status: int, _: Any) -> None:
         self.seen.append(status)
 
     def data(self, piece: bytes) -> None:
@@ -155,9 +154,9 @@ class Waiting:
         lane = Lane(self.places, seconds, Limit.initial_requests, Limit.subject_initial_requests)
         self.placed = PlacedSource(self.source, {Kind.initial: lane}, self.observed.append)
 
-    def ask(self, subject: str, **position: Any) -> tuple[Any, Listener]:
+    def ask(self, subject: str, kind: Kind = Kind.initial) -> tuple[Any, Listener]:
         listener = Listener()
-        return self.placed.fetch(upstream_request(**position), Conditions(subject=subject), listener), listener
+        return self.placed.fetch(asking(kind=kind), Conditions(subject=subject), listener), listener
 
 
 async def test_a_request_waits_until_another_is_over() -> None:
@@ -179,7 +178,7 @@ async def test_a_request_waits_until_another_is_over() -> None:
 async def test_kinds_without_places_are_asked_at_once() -> None:
     waiting = Waiting()
     for _ in range(3):
-        waiting.ask("a", offset="1_0", handle="1-2")
+        waiting.ask("a", Kind.catch_up)
     assert len(waiting.source.asked) == 3
 
 
