@@ -1,6 +1,5 @@
 """Revocation: from the row's arrival at Electric's reader to the end of the last open request of its subject."""
 
-import json
 import time
 
 from bench import answers, ours
@@ -52,10 +51,3 @@ def revocation(bench: Bench) -> dict[str, Figures]:
         }
 
     return bench.compare("revocation", measure, ours.peer(bench.tree, revocations_table=TABLE))
-
-
-def row(kind: str, value: str) -> bytes:
-    """A row of the table as Electric sends it."""
-    columns = {"id": "1", "kind": kind, "value": value, "not_before": None, "expires_at": None}
-    change = {"key": f'"public"."{TABLE}"/"1"', "value": columns, "headers": {"operation": "insert"}}
-    return json.dumps([change, {"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}]).encode()
