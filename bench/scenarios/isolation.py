@@ -1,5 +1,5 @@
-"""What a flood of one token, or of none, does to its neighbour: small answers of another token, one at a time, without the
-flood, beside it with the limits off, and beside it with the limits of a fresh installation; and what Electric gets of it.
+"""What a flood of one token, or of none, does to its neighbour: small answers of another token, one at a time, without
+the flood, beside it with the limits off, and beside it with the limits of a fresh installation; and what Electric gets.
 
 Electric takes 300 initial requests at a time and needs some time for each new shape; the mock answers after 50 ms.
 """
@@ -51,7 +51,7 @@ def shapes(port: int, bearer: bytes) -> None:
     with load.connect(port) as client:
         for number in itertools.count(time.monotonic_ns()):
             client.sendall(ours.request(bearer, "-1", more=f"&where=id%3D'{number}'"))
-            load.download(client)
+            client.recv(65_536)
 
 
 def dropped(port: int, bearer: bytes) -> None:
@@ -81,7 +81,7 @@ def filters(port: int, bearer: bytes) -> None:
         for number in itertools.count(time.monotonic_ns()):
             text = quote(f"{NESTED} OR id = '{number}'")
             client.sendall(ours.request(bearer, "-1", more=f"&where={text}"))
-            load.download(client)
+            client.recv(65_536)
 
 
 def columns(port: int, bearer: bytes) -> None:
@@ -90,7 +90,7 @@ def columns(port: int, bearer: bytes) -> None:
         for number in itertools.count():
             names = ",".join(["id", "session_id", "body"][: 1 + number % 3] * (1 + number % 200))
             client.sendall(ours.request(bearer, "-1", more=f"&columns={names}"))
-            load.download(client)
+            client.recv(65_536)
 
 
 FLOODS: dict[str, Flood] = {
