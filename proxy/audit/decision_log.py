@@ -60,12 +60,17 @@ class Decisions:
 
     def __init__(self, config: DecisionLogConfig, observe: Observe) -> None:
         self._filter_limits = config.filter_limits
-        self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
+        self._sampled_below: float = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
         self._refusals = Refusals(config.refusals)
         self._file: DecisionFile | None = None
         if config.file is not None:
             self._file = DecisionFile(config.file, config.file_bytes, config.files)
+
+    @property
+    def samples(self) -> bool:
+        """Whether any of what is allowed is told."""
+        return self._sampled_below > 0
 
     def close(self) -> None:
         """Closes the file, if there is one."""
@@ -81,9 +86,7 @@ class Decisions:
         hashed: Hashed,
     ) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if not self._sampled_below or trail.shape is None:
-            return
-        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
+        if trail.shape is not None and int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
             outcome, subject = Outcome.of_shape(trail.shape), _subject(trail, hashed)
             made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
             self._tell(made, inbound(), trail)

@@ -42,6 +42,7 @@ class BoundHandles:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._signed = lru_cache(maxsize=1024)(self._sign)  # one answer goes to many clients
+        self._begun = lru_cache(maxsize=1024)(self._begin)  # and many handles are verified for one definition
 
     def sign(self, definition: str, handle: str) -> str:
         """Electric's handle with its tag."""
@@ -50,16 +51,22 @@ class BoundHandles:
     def verify(self, definition: str, given: str) -> str | None:
         """Electric's handle, if its tag is the right one. Compares in constant time, and remembers nothing: what a
         client sends takes no place from what is signed."""
-        handle, dot, _ = given.rpartition(".")
+        handle, dot, tag = given.rpartition(".")
         if not dot:
             return None
-        expected = self._sign(definition, handle)
-        return handle if compare_digest(_bytes(expected), _bytes(given)) else None
+        return handle if compare_digest(self._tag(definition, handle), _bytes(tag)) else None
 
     def _sign(self, definition: str, handle: str) -> str:
-        mac = blake2b(_bytes(definition), key=self._key, digest_size=_TAG_BYTES, person=_VERSION)
-        mac.update(b"\n" + _bytes(handle))  # a definition is percent-encoded: no line ends in it
-        return f"{handle}.{urlsafe_b64encode(mac.digest()).decode()}"
+        return f"{handle}.{self._tag(definition, handle).decode()}"
+
+    def _tag(self, definition: str, handle: str) -> bytes:
+        mac = self._begun(definition).copy()
+        mac.update(_bytes(handle))
+        return urlsafe_b64encode(mac.digest())
+
+    def _begin(self, definition: str) -> blake2b:
+        """A MAC over the definition, to go on with a handle: a definition is percent-encoded, no line ends in it."""
+        return blake2b(_bytes(definition) + b"\n", key=self._key, digest_size=_TAG_BYTES, person=_VERSION)
 
 
 def trusted(handles: Handles, definition: str, position: Position) -> TrustedPosition:
@@ -69,12 +76,12 @@ def trusted(handles: Handles, definition: str, position: Position) -> TrustedPos
     """
     if position.handle is None and position.expired_handle is None:
         return TrustedPosition(position)
-    handle, expired = position.handle, position.expired_handle
+    offset, handle, live, sse, cursor, expired, buster = position
     if handle is not None:
         handle = None if position.at_start else handles.verify(definition, handle) or UNKNOWN
     if expired is not None:
         expired = handles.verify(definition, expired) or None
-    return TrustedPosition(position._replace(handle=handle, expired_handle=expired))
+    return TrustedPosition(Position(offset, handle, live, sse, cursor, expired, buster))
 
 
 def signed(handles: Handles, definition: str, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

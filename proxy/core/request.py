@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 from proxy.core import subset
 from proxy.core.errors import Code, Refusal
@@ -37,14 +37,18 @@ _KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
 _PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,4})\]", re.ASCII)
 
 
-class Kind(Enum):
-    """What a request waits for: it decides the timeouts, and labels the metrics."""
+class Kind(StrEnum):
+    """What a request waits for: it decides the timeouts, and labels metrics and log lines."""
 
     initial = "initial"
     catch_up = "catch_up"
     live = "live"
     sse = "sse"
     subset = "subset"
+
+
+AT_START: Final = ("-1", "now")
+"""The offsets at which a log is asked for from its beginning, or from now on."""
 
 
 class Position(NamedTuple):
@@ -61,7 +65,7 @@ class Position(NamedTuple):
     @property
     def at_start(self) -> bool:
         """Whether the log is asked for from its beginning, or from now on: then a handle means nothing."""
-        return self.offset in ("-1", "now")
+        return self.offset in AT_START
 
     @property
     def kind(self) -> Kind:
@@ -145,7 +149,7 @@ def _position(given: Mapping[str, str]) -> Position:
         expired_handle=given.get("expired_handle"),
         cache_buster=given.get("cache-buster"),
     )
-    if problem := contradiction(position):
+    if problem := _contradiction(position):
         raise Refusal(Code.malformed_request, problem)
     return position
 
@@ -158,7 +162,7 @@ def _sse(given: Mapping[str, str]) -> bool:
     return said == {"true"}
 
 
-def contradiction(position: Position) -> str | None:
+def _contradiction(position: Position) -> str | None:
     """Electric's own rules, so that nothing is asked that must fail."""
     if position.live and position.at_start:
         return f"live cannot be true at offset={position.offset}."

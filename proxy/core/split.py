@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy.core.query import pairs
-from proxy.core.request import Position
-from proxy.core.request import contradiction as contradiction_of
+from proxy.core.request import AT_START, Position
 
 _HANDLE: Final = re.compile(rb"[A-Za-z0-9._~-]{0,128}")
 _TRUTH: Final = re.compile(rb"true|false")
@@ -50,22 +49,14 @@ def split(query: bytes) -> tuple[bytes, Position] | None:
 
 def _position(given: Mapping[bytes, str]) -> Position | None:
     get = given.get
-    offset = get(b"offset")
-    if offset is None:
-        return None
+    offset, handle, live = get(b"offset"), get(b"handle"), get(b"live") == "true"
     sse, older = get(b"live_sse"), get(b"experimental_live_sse")
-    if sse is not None and older is not None and sse != older:
+    streams = (sse or older) == "true"
+    if offset is None or (older is not None and sse is not None and sse != older) or (streams and not live):
         return None
-    position = Position(
-        offset,
-        get(b"handle"),
-        get(b"live") == "true",
-        (sse or older) == "true",
-        get(b"cursor") or None,
-        get(b"expired_handle"),
-        get(b"cache-buster"),
-    )
-    return None if contradiction_of(position) else position
+    if live if offset in AT_START else handle is None:
+        return None
+    return Position(offset, handle, live, streams, get(b"cursor") or None, get(b"expired_handle"), get(b"cache-buster"))
 
 
 def is_separate(what: bytes, most_bytes: int, most_pairs: int) -> bool:

@@ -138,7 +138,7 @@ class Electric:
 
     def failed(self, request: UpstreamRequest, code: Code, reason: str) -> Refusal:
         """The refusal for an answer that is of no use; observed."""
-        self.observe(UpstreamFailed(request.kind.value, code.name, reason))
+        self.observe(UpstreamFailed(request.kind, code.name, reason))
         return Refusal(code, reason=reason)
 
     def _request_id(self) -> str:
@@ -212,7 +212,7 @@ class Answer:
     @property
     def kind(self) -> str:
         """The kind of its request."""
-        return self._request.kind.value
+        return self._request.kind
 
     def pause(self) -> None:
         """No more data for now."""
@@ -242,7 +242,7 @@ class Answer:
     def head(self, status: int, fields: Headers) -> None:
         """The head is here."""
         request, electric = self._request, self._electric
-        electric.observe(UpstreamAnswered(request.kind.value, status, time.perf_counter() - self._started))
+        electric.observe(UpstreamAnswered(request.kind, status, time.perf_counter() - self._started))
         try:
             self._judge(status, fields)
             known = status != 200 or electric.types.are_known(request, dict(fields).get(b"electric-schema", b""))

@@ -33,15 +33,15 @@ class RowTripwire:
         """The check of an answer, if it can hold rows that a column is bound for."""
         if self._mode == "off" or status != 200 or not (bound := _bound(request.bound)):
             return None
-        events = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+        events = dict(headers).get(b"content-type", b"").startswith(b"text/event-stream")
         partly = self._mode == "live" and request.kind in _SNAPSHOTS
         return RowCheck(bound, events=events, most=SNAPSHOT_BYTES if partly else None)
 
     def refusal(self, request: UpstreamRequest, fault: RowLeakError | UnreadableRowsError) -> Refusal:
         """What an answer is cut with."""
         if isinstance(fault, RowLeakError):
-            self._observe(RowLeak(request.policy, request.kind.value))
+            self._observe(RowLeak(request.policy, request.kind))
             return Refusal(Code.upstream_row_leak, reason="a row has another value in a bound column")
         reason = f"rows_unreadable: {fault}"
-        self._observe(UpstreamFailed(request.kind.value, Code.upstream_failed.name, reason))
+        self._observe(UpstreamFailed(request.kind, Code.upstream_failed.name, reason))
         return Refusal(Code.upstream_failed, reason=reason)

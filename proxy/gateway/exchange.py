@@ -193,13 +193,13 @@ class Exchange:
             self._request = handler.admission.timed(
                 self._trail, partial(handler.authorizer.admit, self._asked(), body, self._trail)
             )
-            self._body = b""
+            self._body, self._inbound = b"", None  # what waits holds no headers
         request, claims = self._request, self._trail.claims
         assert claims is not None  # noqa: S101 - for the type checker
         handler.admission.admit(claims.subject, request)
         handler.open_requests.enter(claims, self)
         self._opened, self._policy = True, request.policy
-        handler.observe(RequestOpened(request.kind.value, request.policy))
+        handler.observe(RequestOpened(request.kind, request.policy))
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         self._subscribe(claims.subject)
 
@@ -208,6 +208,8 @@ class Exchange:
         delivery = self._handler.sharing.subscribe(self, conditions)
         if not self._over:
             self._delivery = delivery
+            if delivery is not None and delivery.fetch.request == self._request:
+                self._request = delivery.fetch.request  # thousands would hold the same text each
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
             delivery.unsubscribe(self)
 
@@ -292,6 +294,8 @@ class Exchange:
         if not self._decided:
             self._decided = True
             handler = self._handler
+            if not handler.decisions.samples:
+                return
             handler.decisions.allowed(self._request_id, self._asked, self._trail, self._loaded, handler.hashed)
 
     # What ends it early.
@@ -442,12 +446,12 @@ class Exchange:
         """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
         that was refused, the policy that there was for it, if any."""
         if self._request is not None:
-            return self._policy or self._request.policy, self._request.kind.value
+            return self._policy or self._request.policy, self._request.kind
         request = self._trail.request
         if request is None:
             return "", ""
         policy = self._loaded.policies.find(request.table, request.name)
-        return ("", "") if policy is None else (policy.name, request.kind.value)
+        return ("", "") if policy is None else (policy.name, request.kind)
 
     def _summary(self) -> RequestEnded:
         policy, kind = self._requested()

@@ -22,6 +22,7 @@ from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Head, Unreadable
 from proxy.http1.response import FieldLines, ResponseHead
+from proxy.sharing.coalescer import Found
 from proxy.sharing.delivery import whole_answer
 from proxy.sharing.fetch import Fetch
 from proxy.telemetry.events import ProtocolRefused, RequestEnded, RequestOpened, Subscribed
@@ -53,19 +54,16 @@ class Handler(Context):
     def reopen(self, target: bytes, known: Caller, connection: Connection) -> Exchange | None:
         """Begins to answer a GET of a caller that is known; None if it is answered already."""
         started, trail = time.perf_counter(), Trail(known.claims)
-        fault: Exception
         try:
             request = self._requested(target, known.claims, trail)
             cached = self.sharing.cached(request)
             if cached is not None:
                 self._answer(cached, target, known, trail, connection, started)
                 return None
-        except Exception as refused:  # a refusal, or a bug of ours
-            fault = refused
-        else:
-            return Exchange(self, connection, known.origin, target, known, request, trail)
-        Exchange(self, connection, known.origin, target, known, trail=trail).refuse(fault)
-        return None
+        except Exception as fault:  # a refusal, or a bug of ours
+            Exchange(self, connection, known.origin, target, known, trail=trail).refuse(fault)
+            return None
+        return Exchange(self, connection, known.origin, target, known, request, trail)
 
     def _requested(self, target: bytes, claims: Claims, trail: Trail) -> UpstreamRequest:
         """What a GET asks for whose caller is known. Raises Refusal: for its path first, then for its token."""
@@ -84,12 +82,12 @@ class Handler(Context):
         request, request_id = cached.request, self.request_id()
         head, body, up_to_date = whole_answer(cached, known.if_none_match)
         connection.respond(head, self.responses.cors(known.origin), request_id.encode(), body)
-        policy, kind, seconds = request.policy, request.kind.value, time.perf_counter() - started
-        self.observe(Subscribed(kind, "cached"))
+        policy, kind, seconds = request.policy, request.kind, time.perf_counter() - started
+        self.observe(Subscribed(kind, Found.cached))
         self.observe(RequestOpened(kind, policy))
-        self.decisions.allowed(
-            request_id, partial(Inbound.again, target), trail, self.authorizer.authority.loaded, self.hashed
-        )
+        if self.decisions.samples:
+            loaded = self.authorizer.authority.loaded
+            self.decisions.allowed(request_id, partial(Inbound.again, target), trail, loaded, self.hashed)
         code, size = RELAYED.get(head.status, "ok"), len(body)
         self.observe(
             RequestEnded(

@@ -95,7 +95,7 @@ class OpenRequests:
             raise Refusal(Code.draining)
         if self._most and len(self._open) >= self._most:
             raise Refusal(Code.overloaded, reason="max_open_requests is reached", limit=Limit.open_requests)
-        if self._most_per_subject and self._by_subject[subject] >= self._most_per_subject:
+        if self._most_per_subject and self._by_subject.get(subject, 0) >= self._most_per_subject:
             limit = Limit.subject_open_requests
             raise Refusal(Code.too_many_streams, reason="max_open_requests_per_subject is reached", limit=limit)
 

@@ -46,6 +46,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_paused",
         "_receiver",
         "_silence",
+        "_spare",
         "_transport",
         "deadline",
         "idle_since",
@@ -67,6 +68,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._parser: ResponseParser | None = None
+        self._spare: ResponseParser | None = None
         self._receiver: Receiver | None = None
         self._silence = 0.0
         self._paused = False
@@ -92,7 +94,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         `silence` is the longest wait for the next byte, in seconds.
         """
         self.uses += 1
-        self._parser = parser = ResponseParser(bodiless=bodiless)
+        self._parser = parser = self._new_parser(bodiless=bodiless)
         self._receiver = receiver
         self._silence = silence
         self._paused = False
@@ -102,6 +104,11 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         self._wait()
         self._transport.write(request)
+
+    def _new_parser(self, *, bodiless: bool) -> ResponseParser:
+        """The parser of the last response, if that has left it as a new one is."""
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and spare.again(bodiless=bodiless) else ResponseParser(bodiless=bodiless)
 
     def pause(self) -> None:
         """Stops reading, and the clock."""
@@ -120,15 +127,16 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def rest(self) -> None:
         """The response is done with: the connection waits for the next request, without a clock of its own."""
-        self._parser = self._receiver = None
+        self._spare, self._parser, self._receiver = self._parser, None, None
         self.resume()
         self._deadlines.set(self, NEVER)
 
     def abandon(self) -> None:
         """Closes at once; nothing of the response is reported after this."""
         if self._parser is not None:
-            self._parser.fail("abandoned")  # which also takes apart what holds each other
-        self._parser = self._receiver = None
+            self._parser.fail("abandoned")
+        self._release()
+        self._receiver = None
         self._deadlines.forget(self)
         if self._transport is not None:
             self._transport.abort()
@@ -167,12 +175,20 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._transport = None
         self._deadlines.forget(self)
         self._end(lambda parser: parser.fail("lost" if exc is None else type(exc).__name__))
+        self._release()
         self._lost(self)
 
     def expire(self) -> None:
         """Nothing has come for too long."""
         self._end(lambda parser: parser.fail(SILENCE))
         self._spoil()
+
+    def _release(self) -> None:
+        """No response follows: parsers and what they call hold each other."""
+        for parser in (self._parser, self._spare):
+            if parser is not None:
+                parser.release()
+        self._parser = self._spare = None
 
     def _go_on(self, parser: ResponseParser) -> None:
         if parser.over:

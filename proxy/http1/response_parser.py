@@ -33,6 +33,7 @@ class ResponseParser:
     __slots__ = (
         "_bodiless",
         "_fresh",
+        "_odd",
         "_parser",
         "_quiet",
         "_reason_bytes",
@@ -48,6 +49,24 @@ class ResponseParser:
     def __init__(self, *, bodiless: bool = False) -> None:
         """`bodiless` is for a response to HEAD."""
         self._parser = HttpResponseParser(self)
+        self._odd = False
+        self._prepare(bodiless=bodiless)
+
+    def again(self, *, bodiless: bool = False) -> bool:
+        """Begins with another response on the same connection; False if a new parser is to be made.
+
+        Only an ordinary response, which has been parsed whole, leaves llhttp where it was at the start.
+        """
+        if self._odd or bodiless or self._parser is _UNUSED or not (self.complete and self.keep):
+            return False
+        self._prepare(bodiless=bodiless)
+        return True
+
+    def release(self) -> None:
+        """No other response follows: takes apart what holds each other."""
+        self._parser = _UNUSED
+
+    def _prepare(self, *, bodiless: bool) -> None:
         self._bodiless = bodiless
         self._quiet = self._reason_bytes = 0
         self._fresh: list[bytes] = []
@@ -73,8 +92,8 @@ class ResponseParser:
             self.keep = False
             self.fail(f"bad response: {fault.__context__ or fault}")
         piece = self._gathered(len(data))
-        if self.over:
-            self._parser = _UNUSED  # it and this object hold each other
+        if self.over and (self._odd or not self.keep):
+            self.release()  # it and this object hold each other
         return piece
 
     def _gathered(self, size: int) -> bytes:
@@ -95,14 +114,14 @@ class ResponseParser:
         """The origin will send no more: the end of a body that has no other (RFC 9112 6.3 rule 8)."""
         if self.status and self.until_close:
             self.complete = True
-            self._parser = _UNUSED
+            self.release()
         self.fail("closed in the body" if self.status else "closed in the head")
 
     def fail(self, why: str) -> None:
         """Nothing more will come, unless all is here."""
         if not self.over:
             self.fault = why
-            self._parser = _UNUSED
+            self.release()
 
     # What the parser calls. An exception stops it, and is the fault.
 
@@ -127,10 +146,12 @@ class ResponseParser:
             if status < 100 or status == 101:  # nobody asked to switch protocols
                 raise _Refused("an odd status")
             self.fields = []
+            self._odd = True
             return
         self.until_close = self._framed(self._parser.get_http_version()) and status not in _BODILESS
         self.keep = not self._bodiless  # llhttp would take what follows an answer to HEAD for its body
         self.complete = self._bodiless
+        self._odd = self._odd or self._bodiless or self.until_close or self._parser.get_http_version() != "1.1"
         self.status = status
 
     def _framed(self, version: str) -> bool:

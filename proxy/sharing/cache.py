@@ -9,6 +9,7 @@ what is over that displaces the subject's own.
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import islice
 
 from proxy.core.handles import UNKNOWN
 from proxy.core.upstream import UpstreamRequest
@@ -21,6 +22,30 @@ MOST_DEAD = 256
 """How many dead handles are remembered. They never come back: a new one has a later time in it."""
 
 
+MOST_SEEN = 16_384
+FULL = 15 / 16
+"""From this part of its budget on, the cache is choosy about newcomers."""
+
+
+class Doorkeeper:
+    """Which keys have been seen lately: some of the last `most` to twice as many. Only hashes are held; that two keys
+    may have one only makes it let in one too many."""
+
+    def __init__(self, most: int = MOST_SEEN) -> None:
+        self._most = most
+        self._seen: set[int] = set()
+        self._before: set[int] = set()
+
+    def has_seen(self, key: Key) -> bool:
+        """Whether this key has been seen before; now it has."""
+        number = hash(key)
+        found = number in self._seen or number in self._before
+        self._seen.add(number)
+        if len(self._seen) >= self._most:
+            self._before, self._seen = self._seen, set()
+        return found
+
+
 class Cache:
     """Completed fetches by their key, oldest use first. `used` is what entries, their readers and fetches hold."""
 
@@ -30,6 +55,7 @@ class Cache:
         self._most_each = most // share if share else most
         self._used_by: dict[str, int] = {}
         self._by_subject: dict[str, OrderedDict[Key, Fetch]] = {}
+        self._doorkeeper = Doorkeeper()
         self._most_entry = most_entry
         self._entries: OrderedDict[Key, Fetch] = OrderedDict()
         self._by_shape: dict[str, set[Key]] = {}
@@ -52,6 +78,13 @@ class Cache:
         self._by_subject[fetch.subject].move_to_end(key)
         return fetch
 
+    def admits(self, fetch: Fetch) -> bool:
+        """Whether an answer is worth a place. Most keys are never asked for again: when the cache is full, it takes
+        only an answer that several wait for, or whose key it has seen before."""
+        if self.used < self._most * FULL or fetch.buffer.readers > 1:
+            return True
+        return self._doorkeeper.has_seen(fetch.request.key)
+
     def reserve(self, fetch: Fetch, size: int) -> bool:
         """Takes this much more from the budget for a fetch, if need be at the cost of what is cached."""
         if fetch.reserved + size > self._most_entry or not self._has_share(fetch, size):
@@ -72,7 +105,6 @@ class Cache:
         if head is None or not fetch.whole or self.is_dead(fetch):
             self.release(fetch)
             return
-        self._let_expire(now)
         if request.key in self._entries:
             self._forget(self._entries[request.key])
         fetch.until = now + head.keep_seconds
@@ -136,9 +168,9 @@ class Cache:
             self._forget(fetch)
         return True
 
-    def _let_expire(self, now: float) -> None:
+    def let_expire(self, now: float) -> None:
         """Forgets up to two that are too old, at the end where the unused are: a little with every new one."""
-        for fetch in [fetch for fetch, _ in zip(self._entries.values(), range(2), strict=False)]:
+        for fetch in list(islice(self._entries.values(), 2)):
             if fetch.until <= now:
                 self._forget(fetch)
 

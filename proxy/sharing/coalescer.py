@@ -1,6 +1,6 @@
 """Who shares what: the cache first, then the one fetch under way for a key, else a new fetch. Pure."""
 
-from enum import Enum
+from enum import StrEnum
 
 from proxy.core.errors import Refusal
 from proxy.core.upstream import UpstreamRequest
@@ -14,7 +14,7 @@ ENTRY_BYTES = 2048
 """What a cached answer costs besides body, head and key."""
 
 
-class Found(Enum):
+class Found(StrEnum):
     """How a request comes by its answer."""
 
     started = "started"
@@ -39,6 +39,7 @@ class Coalescer:
         fetch = self._joinable.get(request.key)
         if fetch is not None and fetch.joinable and not self.cache.is_dead(fetch):
             return fetch, Found.joined
+        self.cache.let_expire(now)
         fetch = self._joinable[request.key] = Fetch(request, self._limit, subject)
         self.in_flight.add(fetch)
         return fetch, Found.started
@@ -47,7 +48,8 @@ class Coalescer:
         """Upstream has answered."""
         request = fetch.request
         self.cache.saw(request, head)
-        fetch.head_arrived(head, cached=head.keep_seconds > 0 and self.cache.reserve(fetch, _overhead(request, head)))
+        admitted = head.keep_seconds > 0 and self.cache.admits(fetch)
+        fetch.head_arrived(head, cached=admitted and self.cache.reserve(fetch, _overhead(request, head)))
 
     def piece_arrived(self, fetch: Fetch, piece: bytes) -> None:
         """A piece of the body has come."""

@@ -94,7 +94,7 @@ class Sharing:
             return self._deliver(subscriber, broadcast, self._broadcasts, how, conditions.subject)
         fetch, how = self._coalescer.find(request, self._loop.time(), conditions.subject)
         if fetch.body is not None:
-            self._observe(Subscribed(request.kind.value, how.value))
+            self._observe(Subscribed(request.kind, how))
             serve_whole(subscriber, fetch)
             return None
         fetch.enter(subscriber)
@@ -127,7 +127,7 @@ class Sharing:
         return fetch, self._unshared
 
     def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found, subject: str) -> Delivery:
-        self._observe(Subscribed(subscriber.request.kind.value, how.value))
+        self._observe(Subscribed(subscriber.request.kind, how))
         delivery = self._deliveries.get(fetch)
         if delivery is None:
             delivery = Delivery(fetch, owner, self._read, self._news)
@@ -142,7 +142,7 @@ class Sharing:
 
     def _news(self, delivery: Delivery, news: News) -> None:
         if news is News.dropped:
-            self._observe(SubscriberDropped(delivery.fetch.request.kind.value))
+            self._observe(SubscriberDropped(delivery.fetch.request.kind))
         else:
             self._deliveries.pop(delivery.fetch, None)
 

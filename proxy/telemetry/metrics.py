@@ -46,7 +46,7 @@ FOLLOWED: Final = ("unknown", "current", "stale")
 JUDGED: Final = ("kept", "changed", "refused")
 KINDS: Final = tuple(kind.value for kind in Kind)
 SHARED_KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.subset)
-CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse.value)
+CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse)
 PROTOCOL_CODES: Final = tuple(
     code.name for code in (Code.malformed_request, Code.headers_too_large, Code.request_timeout, Code.overloaded)
 )
@@ -239,7 +239,7 @@ class Metrics:
         self._subscribers[(kind,)] += 1
         if how == "started":
             self._fetches[(kind,)] += 1
-        if how != "joined" and kind != Kind.sse.value:
+        if how != "joined" and kind != Kind.sse:
             self._lookups[kind, "hit" if how == "cached" else "miss"] += 1
 
     # What is in force, and how Electric is.

@@ -266,7 +266,8 @@ async def test_2000_cancelled_at_every_stage_leave_nothing():
         del calls, call, listeners
         gc.collect()
         left = [found for found in gc.get_objects() if isinstance(found, Call | ResponseParser)]
-        assert not left
+        assert len(left) <= len(client.pool)  # the parser of each connection that waits for its next request
+        assert not [found for found in left if isinstance(found, Call)]
     assert len(client.pool) == 0
     assert len(client.pool._deadlines) == 0
 
@@ -295,5 +296,6 @@ async def test_a_response_leaves_nothing_for_the_collector(stage):
                 left = [found for found in gc.get_objects() if isinstance(found, Call | ResponseParser | Recorder)]
             finally:
                 gc.enable()
-            assert left == []
+            spare = [connection._spare for connection in client.pool._idle]  # each parses the next response, too
+            assert [found for found in left if found not in spare] == []
     assert stage != "whole" or len(running.links) == 1

@@ -154,3 +154,53 @@ def test_any_split_of_any_response_is_that_response(response, data):
 
 def test_many_small_chunks_that_come_at_once_are_one_piece():
     assert ResponseParser().feed(memoryview(CHUNKED + b"1\r\na\r\n" * 100)) == b"a" * 100
+
+
+# A parser that is used again.
+
+SEEN = tuple(said for said, *_ in GOOD.values())
+
+
+def parsed(parser: ResponseParser, said: bytes, size: int) -> tuple[object, ...]:
+    """All that a parser says of one response, which comes in pieces of this size."""
+    body = b""
+    for start in range(0, len(said), size):
+        if parser.over:
+            break
+        body += parser.feed(memoryview(said[start : start + size]))
+    return parser.status, tuple(parser.fields), body, parser.complete, parser.keep, parser.until_close, parser.fault
+
+
+@given(st.lists(st.tuples(st.sampled_from(SEEN), st.integers(1, 400)), min_size=2, max_size=6), st.booleans())
+def test_a_parser_that_is_used_again_reads_as_a_new_one_does(responses: list[tuple[bytes, int]], last: bool) -> None:
+    """Whatever came before on the connection: an odd response is never followed by another in the same parser."""
+    parser = ResponseParser(bodiless=last)
+    for said, size in responses:
+        assert parsed(parser, said, size) == parsed(ResponseParser(bodiless=last), said, size)
+        last = False
+        if not parser.again():
+            parser.release()
+            parser = ResponseParser()
+
+
+ODD = {
+    "the connection closes": b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    "an older version": b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+    "an interim response before it": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    "a second one behind it": b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
+    "junk behind it": b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\njunk",
+    "broken": b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+    "not whole": b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc",
+    "without an end of its own": b"HTTP/1.1 200 OK\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("said", ODD.values(), ids=ODD)
+def test_behind_anything_odd_a_new_parser_is_made(said: bytes) -> None:
+    parser = ResponseParser()
+    parsed(parser, said, 1000)
+    assert not parser.again()
+    ordinary = ResponseParser()
+    parsed(ordinary, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 1000)
+    assert not ordinary.again(bodiless=True)
+    assert ordinary.again()

@@ -4,7 +4,7 @@ from proxy.core.handles import UNKNOWN
 from proxy.core.request import Kind
 from proxy.sharing.bounds import Bounds
 from proxy.sharing.broadcast import Broadcasts
-from proxy.sharing.cache import MOST_DEAD, Cache
+from proxy.sharing.cache import MOST_DEAD, Cache, Doorkeeper
 from proxy.sharing.coalescer import Coalescer, Found
 from proxy.sharing.fetch import Step
 from tests.sharing.asking import Place, asking, head
@@ -89,3 +89,63 @@ def test_an_answer_is_cached_as_long_as_it_may_be():
         if found is Found.started:
             coalescer.head_arrived(fetch, head(keep=60.0))
             coalescer.completed(fetch, now)
+
+
+def full() -> Coalescer:
+    """A coalescer whose cache has no room for one more answer."""
+    coalescer = Coalescer(Bounds(cache_bytes=31_000, cache_entry_bytes=9_000))
+    for number in range(100):
+        if coalescer.cache.used < 29_062:
+            coalescer.leave(*completed(coalescer, f"{number}_9", 500))
+    assert 29_062 <= coalescer.cache.used <= 31_000
+    return coalescer
+
+
+def is_cached(coalescer, offset):
+    return coalescer.find(asking(offset=offset), 1.0)[1] is Found.cached
+
+
+def test_a_full_cache_takes_what_is_asked_for_a_second_time_and_not_before():
+    coalescer = full()
+    for number in range(20):
+        coalescer.leave(*completed(coalescer, f"{number}_0", 500))
+    assert coalescer.cache.evicted == 0
+    assert not is_cached(coalescer, "7_0")
+    coalescer = full()
+    for _ in range(2):
+        coalescer.leave(*completed(coalescer, "7_0", 500))
+    assert is_cached(coalescer, "7_0")
+    assert coalescer.cache.evicted > 0
+
+
+def test_a_full_cache_takes_what_several_wait_for():
+    coalescer = full()
+    fetch, _ = coalescer.find(asking(offset="7_0"), 0.0)
+    readers = [Place(), Place()]
+    for reader in readers:
+        assert coalescer.find(asking(offset="7_0"), 0.0)[0] is fetch
+        fetch.enter(reader)
+    coalescer.head_arrived(fetch, head())
+    coalescer.piece_arrived(fetch, b"x" * 3_000)
+    coalescer.completed(fetch, 0.0)
+    assert is_cached(coalescer, "7_0")
+
+
+def test_what_is_too_old_leaves_a_full_cache_for_newcomers():
+    coalescer = full()
+    for _ in range(4):
+        coalescer.find(asking(offset="8_0", cache_buster="x"), 61.0)
+        coalescer.in_flight.clear()
+        coalescer._joinable.clear()
+    assert coalescer.cache.used < 29_062
+    coalescer.leave(*completed(coalescer, "7_0", 500))
+    assert is_cached(coalescer, "7_0")
+
+
+def test_the_doorkeeper_remembers_a_bounded_number_of_keys():
+    doorkeeper = Doorkeeper(4)
+    keys = [asking(offset=f"{number}_0").key for number in range(100)]
+    assert not any(doorkeeper.has_seen(key) for key in keys)
+    assert doorkeeper.has_seen(keys[-1])
+    assert not doorkeeper.has_seen(keys[0])
+    assert len(doorkeeper._seen) + len(doorkeeper._before) <= 8
