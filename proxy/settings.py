@@ -336,6 +336,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as fault:
         faults += _lines(fault)
     faults += _beyond_types(given)
+    if settings is not None and settings.revocations_required and settings.revocations_table is None:
+        faults.append(f"{variable('revocations_required')}: needs {variable('revocations_table')}")
     if settings is None or faults:
         raise SettingsFault("\n".join(faults))
     return settings
@@ -346,8 +348,6 @@ def _beyond_types(given: Mapping[str, str]) -> Iterator[str]:
     for name in ("token_keys", "revocations"):
         if name in given and not Path(given[name]).is_file():
             yield f"{variable(name)}: there is no file {given[name]}"
-    if "revocations_required" in given and "revocations_table" not in given:
-        yield f"{variable('revocations_required')}: needs {variable('revocations_table')}"
     if "heartbeat_table" in given and "database_url" not in given:
         yield f"{variable('heartbeat_table')}: needs DATABASE_URL"
 

@@ -294,6 +294,7 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
             "PROXY_TOKEN_KEYS": str(tmp_path / "keys.json"),
             "PROXY_TOKEN_ISSUER": "i",
             "PROXY_TOKEN_AUDIENCE": "a",
+            "PROXY_MAX_CPU_MS_PER_SECOND_PER_SUBJECT": "0",
         }
     )
     rules = token_rules(said)
