@@ -147,6 +147,26 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     report(f"a circle of files: {' -> '.join(circle)}" for circle in circles(dependencies()))
 
 
+def graph() -> Iterator[str]:
+    """The floors from the top down, each package with the packages that it imports: `python -m tests.test_architecture`
+    prints them."""
+    below: dict[str, set[str]] = {name: set() for name in FLOORS}
+    for name, imported in dependencies().items():
+        below[row(name)] |= {row(each) for each in imported} - {row(name)}
+    for name, floor in sorted(FLOORS.items(), key=lambda each: (-each[1], each[0])):
+        yield f"{floor} {name:<18} {' '.join(each.removeprefix('proxy.') for each in sorted(below[name]))}".rstrip()
+
+
+def test_the_graph_shows_every_package_below_those_that_import_it() -> None:
+    lines = list(graph())
+    assert [line.split()[1] for line in lines] == sorted(FLOORS, key=lambda name: (-FLOORS[name], name))
+    seen: set[str] = set()
+    for line in lines:
+        _, name, *below = line.split()
+        seen.add(name)
+        assert not {f"proxy.{each}" for each in below} & seen, "an import upwards, or within a floor"
+
+
 def test_a_circle_is_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
     assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
@@ -331,3 +351,7 @@ def test_the_pattern_for_machines_finds_them() -> None:
         assert MACHINE.search(text)
     for text in (b"https://app.example/home/ada", b"/usr/bin/env", b"~/home/x", b"/homes/x", b"/workspace/x"):
         assert not MACHINE.search(text)
+
+
+if __name__ == "__main__":
+    print(*graph(), sep="\n")

@@ -1,7 +1,6 @@
 """Where answers come from: what Electric, and whatever stands in front of it, is to those who ask."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.core.errors import Refusal
 from proxy.core.headers import Headers
@@ -12,8 +11,7 @@ Fault = Refusal | str | None
 what broke its body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """The two headers of a client that may travel on, as raw bytes; `headers.upstream` judges them. And on whose behalf
     the request is made: that never travels."""
 

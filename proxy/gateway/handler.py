@@ -58,7 +58,7 @@ class Handler(Context):
             request = self._requested(target, known.claims, trail)
             cached = self.sharing.cached(request)
             if cached is not None:
-                self._answer(cached, target, known, trail, connection, started)
+                self._answer(cached, request, known, trail, connection, started, target)
                 return None
         except Exception as fault:  # a refusal, or a bug of ours
             Exchange(self, connection, known.origin, target, known, trail=trail).refuse(fault)
@@ -75,11 +75,18 @@ class Handler(Context):
         return self.admission.timed(trail, partial(self.authorizer.request, name, query, claims, trail))
 
     def _answer(
-        self, cached: Fetch, target: bytes, known: Caller, trail: Trail, connection: Connection, started: float
+        self,
+        cached: Fetch,
+        request: UpstreamRequest,
+        known: Caller,
+        trail: Trail,
+        connection: Connection,
+        started: float,
+        target: bytes,
     ) -> None:
         """A cached answer, which takes no place and needs no exchange. Raises Refusal if there is no place."""
         self.open_requests.check(known.claims.subject)
-        request, request_id = cached.request, self.request_id()
+        request_id = self.request_id()
         head, body, up_to_date = whole_answer(cached, known.if_none_match)
         connection.respond(head, self.responses.cors(known.origin), request_id.encode(), body)
         policy, kind, seconds = request.policy, request.kind, time.perf_counter() - started

@@ -1,5 +1,14 @@
 """A shared stream of server-sent events: a fetch that can also be joined at a later message boundary. Pure.
 
+    requested ──head 200──▶ streaming ──┬─ up-to-date ─▶ a position more to join at ─┐
+        │                       ▲       ├─ pieces dropped ─▶ the positions before ───┤
+        │                       │       │                    them are forgotten      │
+        │                       └───────┼────────────────────────────────────────────┘
+        │                               └─ last event, fault, or last reader gone ─▶ off: joined no more
+        └──another status──▶ a fetch like any other ──▶ off
+
+Its deadlines are those of the request to Electric (`silence`) and of each reader's token.
+
 A boundary has a position if its last message is an `up-to-date`: `<global_last_seen_lsn>_0`, which is where a client
 that has read it asks next. Boundaries are forgotten with the pieces in front of them.
 

@@ -1,5 +1,9 @@
 """The replay buffer: pieces of a body that several readers read, each at its own pace. No clock, no waiting, no I/O.
 
+    a piece:   added ──▶ held while a reader needs it, or for those who come later (`history`) ──▶ dropped
+    a reader:  entered ──take──▶ … ──take──▶ waits at the end ──add──▶ …        its piece is dropped ──▶ lost
+                  └────────────────────────────┴──▶ left                                              └──▶ left
+
 The bound: what is held weighs less than `limit` before a piece is added. A reader that lags delays nobody who has read
 everything; it is lost instead. While nobody waits, the slowest sets the pace, as on a connection of its own.
 """

@@ -3,8 +3,8 @@ it reads for one who joins a stream later. Pure."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from proxy.core.headers import ANSWER, Headers
 from proxy.core.request import Kind
@@ -23,8 +23,7 @@ _SHARED = ANSWER - {b"content-length"}
 CURSOR_DIGITS = 15  # honest ones have 8 to 10: seconds since 2024, and up to 3,600 more at every silent poll
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedHead:
+class ReceivedHead(NamedTuple):
     """Status and fields of an answer, the latter narrowed to what may reach a client; the length stands by itself."""
 
     status: int

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http1.request import (
+    PLAIN_GET,
+    Bounds,
     Head,
     MessageParser,
     Refused,
@@ -186,3 +188,23 @@ async def test_a_head_that_was_read_before_does_not_lift_the_bound_of_a_longer_o
         for _ in range(2):
             assert (await raw.ask(request(TARGET))).status == 200
         assert (await raw.ask(request(TARGET + "?" + "a" * 40_000))).status == 431
+
+
+LINES = st.binary(max_size=12).map(lambda more: b"/" + more) | st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=12
+).map(lambda more: b"/" + more.encode())
+
+
+@given(LINES)
+def test_a_plain_get_is_what_the_parser_takes_for_one(target: bytes) -> None:
+    """What is known of a header block is used without parsing the first line, so the two must agree about that."""
+    data = b"GET " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n"
+    found = PLAIN_GET.match(data)
+    try:
+        head = MessageParser().head(data, Bounds(4096, 8))
+    except Refused:
+        assert found is None
+        return
+    assert found is not None
+    assert found[1] == head.target
+    assert head.is_plain
