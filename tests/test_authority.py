@@ -177,7 +177,7 @@ def test_a_target_that_is_too_long_at_one_position_is_refused_there() -> None:
 
 # What is in force.
 
-CALLER = Caller(Claims("ada", time.time() + 60, {"sub": "ada", "session_id": "s-ada"}), "hash", None, None)
+CALLER = Caller(Claims("ada", time.time() + 86_400, {"sub": "ada", "session_id": "s-ada"}), "hash", None, None)
 
 
 def test_other_policies_or_keys_begin_with_empty_caches() -> None:

@@ -49,7 +49,7 @@ class BoundHandles:
         return self._signed(definition, handle)
 
     def verify(self, definition: str, given: str) -> str | None:
-        """Electric's handle, if its tag is the right one. Compares in constant time, and remembers nothing: what a
+        """Electric's handle, if its tag is the right one. Compares in constant time, and remembers no handle: what a
         client sends takes no place from what is signed."""
         handle, dot, tag = given.rpartition(".")
         if not dot:
