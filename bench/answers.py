@@ -3,6 +3,7 @@
 An answer is in two parts: what comes before the value of `x-request-id`, and what comes after it.
 """
 
+import json
 from functools import lru_cache
 
 Answer = tuple[bytes, bytes]
@@ -84,6 +85,27 @@ def change(session: bytes) -> Answer:
     """The answer of a live poll that a change has ended."""
     head = _head("public, max-age=5, stale-while-revalidate=5", electric_up_to_date="", electric_cursor="12345")
     return head, HEAD_END + _chunk(b"[" + b",".join(_messages(7, session)) + b"]") + _chunk(b"")
+
+
+REVOCATIONS: Answer = (
+    _head(
+        "public, max-age=60",
+        electric_schema='{"id":{"type":"int8"}}',
+        electric_up_to_date="",
+    ),
+    HEAD_END + _chunk(b'[{"headers":{"control":"up-to-date","global_last_seen_lsn":"0"}}]') + _chunk(b""),
+)
+"""The empty table of revocations, as the proxy itself follows it."""
+
+
+def revocation(kind: str, value: str) -> Answer:
+    """The answer of the poll on that table when a row has come."""
+    columns = {"id": "1", "kind": kind, "value": value, "not_before": None, "expires_at": None}
+    row = {"key": '"public"."revocations"/"1"', "value": columns, "headers": {"operation": "insert"}}
+    body = json.dumps([row, {"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}]).encode()
+    return _head("public, max-age=5", electric_up_to_date="", electric_cursor="12345"), HEAD_END + _chunk(
+        body
+    ) + _chunk(b"")
 
 
 STREAM: Answer = (

@@ -81,6 +81,8 @@ class Connection(asyncio.Protocol):
             electric.targets[target.decode()] += 1
         if b"live" in target:
             self.wait(target)
+        elif b"revocations" in target:
+            self.write(answers.REVOCATIONS)
         elif electric.delay:
             asyncio.get_running_loop().call_later(electric.delay, self.write, electric.answer(target))
         else:
@@ -144,8 +146,19 @@ class Control:
         at = time.monotonic()
         waiting, self._electric.held = self._electric.held, set()
         for connection in waiting:
+            if b"revocations" in connection.target:
+                self._electric.held.add(connection)
+                continue
             connection.write(answers.change(answers.session_of(connection.target)))
         return {"at": at, "woken": len(waiting)}
+
+    def revoke(self, *, kind: str, value: str) -> dict[str, Any]:
+        """Sends a row to the poll on the table of revocations; says when."""
+        at = time.monotonic()
+        for connection in [each for each in self._electric.held if b"revocations" in each.target]:
+            self._electric.held.discard(connection)
+            connection.write(answers.revocation(kind, value))
+        return {"at": at}
 
     def event(self, *, number: int) -> dict[str, Any]:
         """Sends one event to every stream; says when it began."""

@@ -91,6 +91,13 @@ def environment(tree: Path, place: Place, policies: int, **more: str) -> dict[st
         "drain_seconds": "0.1",
         "max_open_requests": "100000",
         "max_open_requests_per_subject": "100000",
+        # The load is one subject, mostly, and what it is limited to is measured by `isolation`.
+        "max_definitions_per_minute": "0",
+        "max_definitions_per_minute_per_subject": "0",
+        "max_initial_requests": "0",
+        "max_initial_requests_per_subject": "0",
+        "max_cpu_ms_per_second_per_subject": "0",
+        "cache_share": "0",
     } | more
     known = _known(tree)
     named = {name if name in known else RENAMED.get(name, name): value for name, value in settings.items()}
@@ -107,10 +114,10 @@ def _known(tree: Path) -> set[str]:
 
 
 @cache
-def bearers(count: int, shapes: int) -> list[bytes]:
+def bearers(count: int, shapes: int, org: str = "") -> list[bytes]:
     """Tokens of as many subjects, spread over so many sessions: equal sessions share a shape."""
     now = int(time.time())
-    common = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + SECONDS}
+    common = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + SECONDS} | ({"org": org} if org else {})
     headers = {"kid": "bench", "typ": "electric-shape+jwt"}
     claims = [{"sub": f"acc-{number}", "session_id": f"s-{number % shapes}"} for number in range(count)]
     return [jwt.encode(common | each, KEY, "HS256", headers).encode() for each in claims]

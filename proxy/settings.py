@@ -118,8 +118,11 @@ def _long(value: SecretStr) -> SecretStr:
 Listen = Annotated[Address, BeforeValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Bound = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""A limit that 0 turns off."""
 Bytes = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 Elements = Annotated[int, Field(ge=1, le=10_000)]
+Switch = bool
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
@@ -182,27 +185,57 @@ class Settings(BaseModel):
         None, description="A cookie that may hold the token, such as __session, for pages of PROXY_ALLOWED_ORIGINS."
     )
     revocations: Path | None = Field(None, description="A file of revoked subjects and tokens, read when it changes.")
+    revocations_table: Annotated[Table | None, BeforeValidator(_table)] = Field(
+        None, description="The table of revocations, schema.name (deploy/postgres), followed through Electric."
+    )
+    revocations_required: Switch = Field(
+        False, description="Whether requests are refused while Electric cannot be followed; else what was known holds."
+    )
     token_cache: Count = Field(10_000, description="How many verified tokens are cached.")
 
     database_check: Literal["warn", "strict"] = Field(
         "warn", description="Whether a difference between policies and DATABASE_URL is logged, or refused."
     )
-    decision_cache_bytes: Bytes = Field(
-        33_554_432, description="Cached decisions, all together; one subject has an eighth of it. 0 for none."
-    )
+    decision_cache_bytes: Bytes = Field(33_554_432, description="Cached decisions, all together; 0 for none.")
 
     connect_seconds: Seconds = Field(3, description="To connect to Electric.")
     head_seconds: Seconds = Field(30, description="For the head of an answer that is not a live poll's.")
     live_head_seconds: Seconds = Field(35, description="For the head of a live poll, which Electric holds for 20 s.")
     sse_idle_seconds: Seconds = Field(45, description="Between two pieces of a stream; Electric sends one every 21 s.")
     write_seconds: Seconds = Field(25, description="For a client to take a piece; Electric itself waits 30.")
-    drain_seconds: Seconds = Field(25, description="For open polls to end after SIGTERM; streams end at once.")
+    drain_seconds: Seconds = Field(
+        25, description="For open requests to end after SIGTERM; polls and streams are ended spread over it."
+    )
+    reload_on_change: Switch = Field(
+        True, description="Whether policies and keys are read again when their files change; SIGHUP always does it."
+    )
 
     header_bytes: Count = Field(32_768, description="The longest request head.")
     header_count: Count = Field(64, description="The most headers of a request.")
     header_seconds: Seconds = Field(10, description="For a request head to arrive.")
-    max_open_requests: Count = Field(20_000, description="Requests open at once, all clients.")
-    max_open_requests_per_subject: Count = Field(200, description="Requests open at once, one subject.")
+    max_open_requests: Bound = Field(20_000, description="Requests open at once, all clients.")
+    max_open_requests_per_subject: Bound = Field(100, description="Requests open at once, one subject.")
+    dropped_poll_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        20, description="How long a poll that its client dropped counts as open, as it does for Electric."
+    )
+    max_definitions_per_minute: Bound = Field(2_000, description="Shapes that Electric does not have yet, all clients.")
+    max_definitions_per_minute_per_subject: Bound = Field(60, description="The same for one subject.")
+    max_definitions_burst_per_subject: Count = Field(30, description="How many of them at once after a pause.")
+    max_initial_requests: Bound = Field(
+        200, description="Requests to Electric that begin a shape, at once; Electric itself takes 300."
+    )
+    max_initial_requests_per_subject: Bound = Field(10, description="The same for one subject.")
+    max_subsets: Bound = Field(100, description="Requests to Electric for a subset, at once.")
+    max_subsets_per_subject: Bound = Field(5, description="The same for one subject.")
+    max_subsets_per_second_per_subject: Bound = Field(10, description="Requests for a subset in a second, one subject.")
+    max_subsets_burst_per_subject: Count = Field(30, description="How many of them at once after a pause.")
+    queue_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        2, description="How long a request that begins a shape, or for a subset, waits for a place at Electric."
+    )
+    max_cpu_ms_per_second_per_subject: Bound = Field(
+        200, description="Time to read and judge requests of one subject, in milliseconds of each second."
+    )
+    cache_share: Bound = Field(8, description="One subject has this part of each cache: an eighth; 0: no bound.")
 
     keep_alive_seconds: Seconds = Field(
         75, description="For the next request on a connection; longer than load balancers wait, which is 60 s mostly."
@@ -320,6 +353,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as fault:
         faults += _lines(fault)
     faults += _beyond_types(given)
+    if settings is not None and settings.revocations_required and settings.revocations_table is None:
+        faults.append(f"{variable('revocations_required')}: needs {variable('revocations_table')}")
     if settings is None or faults:
         raise SettingsFault("\n".join(faults))
     return settings

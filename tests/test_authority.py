@@ -15,7 +15,7 @@ from proxy.auth.callers import Caller, Callers
 from proxy.auth.issuers import Issuer
 from proxy.auth.keys import Key, KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from proxy.auth.tokens import TokenBounds
 from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core import upstream
@@ -227,20 +227,20 @@ def test_other_revocations_keep_what_is_cached_and_hold_at_once() -> None:
     assert ask(judge, {"session_id": "s-ada"})
     judge.authority.callers.store(b"block", CALLER)
     judge.check(CALLER.claims)
-    judge.revoke(Revoked(frozenset({"ada"})))
+    judge.revoke(Revoked.of([("subject", "ada")]))
     assert judge.authority.callers.find(b"block") is CALLER
     assert len(judge.authority.decisions) == 1
     with refused(Code.token_revoked):
         judge.check(CALLER.claims)
     judge.revoke(Revoked())
     judge.check(CALLER.claims)
-    judge.revoke(Revoked(ids=frozenset({"t-1"})))
+    judge.revoke(Revoked.of([("jti", "t-1")]))
     judge.check(CALLER.claims)
 
 
 def test_revocations_outlive_other_policies() -> None:
     judge = authorizer()
-    judge.revoke(Revoked(frozenset({"ada"})))
+    judge.revoke(Revoked.of([("subject", "ada")]))
     judge.replace(loaded(), TRUST)
     with refused(Code.token_revoked):
         judge.check(CALLER.claims)

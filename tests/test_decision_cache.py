@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.auth.decision_cache import SHARE, Decided, DecisionCache, ReadClaims, What, size_of
+from proxy.auth.decision_cache import Decided, DecisionCache, ReadClaims, What, size_of
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
@@ -14,6 +14,8 @@ from proxy.core.request import parse
 from tests.core.samples import policy_set
 
 POLICIES = policy_set()
+
+SHARE = 8
 
 
 def asked(number: int = 0, width: int = 1) -> tuple[What, ReadClaims, Decided]:
@@ -48,7 +50,7 @@ def kept(cache: DecisionCache, names: str) -> str:
 
 
 def test_a_decision_is_found_by_what_was_asked_alone(decided: Decided) -> None:
-    cache = DecisionCache(800)
+    cache = DecisionCache(800, SHARE)
     store(cache, "ada", "a", decided, 10)
     assert cache.find(("a", b""), {"sub": "bob"}) is decided
     assert cache.find(("b", b""), {}) is None
@@ -57,7 +59,7 @@ def test_a_decision_is_found_by_what_was_asked_alone(decided: Decided) -> None:
 
 
 def test_it_is_found_again_by_the_claims_that_were_read_and_no_others(decided: Decided) -> None:
-    cache, what = DecisionCache(8000), (None, b"")
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
     read = ReadClaims({"session_id": "s-ada", "sub": "ada"})
     assert read["session_id"] == "s-ada"
     assert "thread_id" not in read
@@ -82,7 +84,7 @@ EXACT: dict[str, tuple[object, object]] = {
 
 @pytest.mark.parametrize(("one", "other"), EXACT.values(), ids=EXACT)
 def test_claims_are_told_apart_by_type_and_value(decided: Decided, one: object, other: object) -> None:
-    cache, what = DecisionCache(8000), (None, b"")
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
     cache.store("ada", what, read_of(claim=one), decided, 10)
     assert cache.find(what, {"claim": one}) is decided
     assert cache.find(what, {"claim": other}) is None
@@ -90,13 +92,13 @@ def test_claims_are_told_apart_by_type_and_value(decided: Decided, one: object, 
 
 @pytest.mark.parametrize("value", [1.0, None, {"a": "b"}, [1], [["a"]], float("nan")])
 def test_a_decision_by_a_claim_that_cannot_be_told_apart_is_not_remembered(decided: Decided, value: object) -> None:
-    cache = DecisionCache(8000)
+    cache = DecisionCache(8000, SHARE)
     cache.store("ada", (None, b""), read_of(claim=value), decided, 10)
     assert len(cache) == 0
 
 
 def test_a_decision_that_read_all_claims_is_not_remembered(decided: Decided) -> None:
-    cache = DecisionCache(8000)
+    cache = DecisionCache(8000, SHARE)
     for read_all in (list, len):
         read = ReadClaims({"a": "b"})
         read_all(read)
@@ -105,7 +107,7 @@ def test_a_decision_that_read_all_claims_is_not_remembered(decided: Decided) -> 
 
 
 def test_a_claim_that_is_read_later_counts_from_then_on(decided: Decided) -> None:
-    cache, what = DecisionCache(8000), (None, b"")
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
     cache.store("ada", what, read_of(a="1"), decided, 10)
     cache.store("ada", what, read_of(a="2", b="3"), decided, 10)
     assert cache.find(what, {"a": "1"}) is None  # found by fewer claims than count now
@@ -114,7 +116,7 @@ def test_a_claim_that_is_read_later_counts_from_then_on(decided: Decided) -> Non
 
 
 def test_over_its_share_a_subject_displaces_its_own_least_recently_used(decided: Decided) -> None:
-    cache = DecisionCache(SHARE * 30)
+    cache = DecisionCache(SHARE * 30, SHARE)
     store(cache, "bob", "z", decided, 10)
     for name in "abc":
         store(cache, "ada", name, decided, 10)
@@ -127,7 +129,7 @@ def test_over_its_share_a_subject_displaces_its_own_least_recently_used(decided:
 
 
 def test_over_the_whole_the_least_recently_used_of_all_gives_way(decided: Decided) -> None:
-    cache = DecisionCache(80)
+    cache = DecisionCache(80, SHARE)
     for name in "abcdefgh":
         store(cache, f"of {name}", name, decided, 10)
     assert kept(cache, "a")
@@ -137,16 +139,16 @@ def test_over_the_whole_the_least_recently_used_of_all_gives_way(decided: Decide
 
 
 def test_what_is_larger_than_a_share_is_not_remembered(decided: Decided) -> None:
-    cache = DecisionCache(80)
+    cache = DecisionCache(80, SHARE)
     store(cache, "ada", "a", decided, 11)
     assert (len(cache), cache.used) == (0, 0)
-    nothing = DecisionCache(0)
+    nothing = DecisionCache(0, SHARE)
     store(nothing, "ada", "a", decided, 1)
     assert len(nothing) == 0
 
 
 def test_what_is_forgotten_leaves_nothing_behind(decided: Decided) -> None:
-    cache = DecisionCache(8)
+    cache = DecisionCache(8, SHARE)
     for number in range(100):
         cache.store(f"of {number}", (str(number), b""), read_of(claim=str(number)), decided, 1)
     assert len(cache) == 8
@@ -155,7 +157,7 @@ def test_what_is_forgotten_leaves_nothing_behind(decided: Decided) -> None:
 
 @pytest.mark.parametrize("width", [1, 3000])
 def test_it_holds_no_more_memory_than_it_counts(width: int) -> None:
-    cache = DecisionCache(4_000_000)
+    cache = DecisionCache(4_000_000, SHARE)
     asked(0, width)
     tracemalloc.start()
     try:

@@ -16,6 +16,7 @@ from proxy.auth.keys import KeyRing, new_keys
 from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core.errors import Code
 from proxy.core.handles import BoundHandles
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.gateway.exchange import RELAYED, UPSTREAM_BROKE
 from proxy.gateway.open_requests import End
@@ -43,7 +44,16 @@ from proxy.telemetry.events import (
     UpstreamFailed,
     UpstreamRetried,
 )
-from proxy.telemetry.metrics import FILTER_STATUSES, PROTOCOL_CODES, STATES, STATUSES, UPSTREAM_CODES, Metrics
+from proxy.telemetry.metrics import (
+    FILTER_STATUSES,
+    FOLLOWED,
+    JUDGED,
+    PROTOCOL_CODES,
+    STATES,
+    STATUSES,
+    UPSTREAM_CODES,
+    Metrics,
+)
 from tests.harness.plain import plain
 from tests.tree import ROOT
 
@@ -53,12 +63,14 @@ LABELS: dict[str, set[str]] = {
     "policy": {*POLICIES, "none"},
     "kind": {*KINDS, "none"},
     "code": {*(code.name for code in Code), *(end.value for end in End), "ok", UPSTREAM_BROKE, *RELAYED.values()},
-    "state": set(STATES),
+    "state": {*STATES, *FOLLOWED},
     "status": {*STATUSES, "other"},
     "result": {"verified", "cached", "hit", "miss", "fetched", "failed"},
     "digest": {"0123456789ab"},
     "measure": {"delivery", "replication"},
-    "follower": {"proxy-heartbeat"},
+    "follower": {"proxy-heartbeat", "proxy-revocations"},
+    "limit": {limit.value for limit in Limit},
+    "outcome": set(JUDGED),
 }
 FREE = {"le", "version", "python"}
 """Labels with a fixed value, or of a fixed number of buckets."""
@@ -283,6 +295,7 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
             "PROXY_TOKEN_KEYS": str(tmp_path / "keys.json"),
             "PROXY_TOKEN_ISSUER": "i",
             "PROXY_TOKEN_AUDIENCE": "a",
+            "PROXY_MAX_CPU_MS_PER_SECOND_PER_SUBJECT": "0",
         }
     )
     rules = own_issuer(said)

@@ -1,24 +1,34 @@
-"""SIGHUP: what is judged by is replaced as a whole or not at all, and requests under way go on."""
+"""Reload: what is judged by is replaced as a whole or not at all, and open requests are judged again."""
 
 import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
 from proxy.runtime.configuration import own_issuer
-from proxy.telemetry.events import DecisionMade, KeysLoaded, PoliciesLoaded, PoliciesRejected, ReloadRefused
+from proxy.telemetry.events import (
+    DecisionMade,
+    KeysLoaded,
+    PoliciesLoaded,
+    PoliciesRejected,
+    ReloadRefused,
+    RequestsJudged,
+)
 from proxy.telemetry.logs import members
 from tests.harness.plain import plain
-from tests.harness.raw import Raw, connected, request, until
+from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import POLICIES, Proxy, running
-from tests.harness.upstream import Upstream
-from tests.relay.asking import EVENT, LIVE, SSE, TARGET, Held, get, one_event
+from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
+from tests.relay.asking import EVENT, LIVE, SSE, TARGET, Held, get, half_a_body, one_event
 
 CHAT = "chat_messages.toml"
 
@@ -35,7 +45,12 @@ def policies(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def proxy(upstream: Upstream, tmp_path: Path, policies: Path) -> AsyncIterator[Proxy]:
-    said = {"PROXY_POLICIES": str(policies), "PROXY_SHARE": "off", "PROXY_DECISION_SAMPLE": "1"}
+    said = {
+        "PROXY_POLICIES": str(policies),
+        "PROXY_SHARE": "off",
+        "PROXY_DECISION_SAMPLE": "1",
+        "PROXY_ROW_CHECK": "off",
+    }
     async with running(upstream.url, tmp_path, **said) as proxy:
         yield proxy
 
@@ -124,41 +139,244 @@ async def test_a_decision_names_the_policies_that_it_was_made_by(proxy: Proxy, r
     assert [seen.policies for seen in proxy.seen if isinstance(seen, DecisionMade)] == policies
 
 
-@pytest.mark.parametrize("target", [LIVE, SSE], ids=["a poll", "a stream"])
-async def test_what_is_open_goes_on_though_its_policy_and_its_key_are_gone(
-    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream, target: str
-) -> None:
-    held = Held(upstream, one_event if target == SSE else None)
-    await raw.say(get(proxy, target))
-    await upstream.wait_for(1)
-    if target == SSE:
-        assert (await raw.head()).status == 200
-        assert await raw.piece() == EVENT
-    (policies / CHAT).unlink()
-    proxy.settings.token_keys.write_text(json.dumps(new_keys()))
-    await reloaded(proxy)
-    if target == SSE:
-        await held.connections[0].chunk(EVENT)
-        assert await raw.piece() == EVENT
-    else:
-        held.go.set()
-        assert (await raw.answer()).status == 200
+# What is open is judged again.
 
 
-async def test_a_request_whose_policy_is_gone_ends_as_one_of_that_policy(
-    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+class Open:
+    """A poll or a stream that is open, and what the upstream holds of it."""
+
+    def __init__(self, proxy: Proxy, raw: Raw, upstream: Upstream, target: str) -> None:
+        self.proxy, self.raw, self.upstream, self.target = proxy, raw, upstream, target
+        self.held = Held(upstream, one_event if "live_sse" in target else None)
+
+    async def begin(self) -> None:
+        """Opens it."""
+        await self.raw.say(get(self.proxy, self.target))
+        await self.upstream.wait_for(1)
+        if "live_sse" in self.target:
+            assert (await self.raw.head()).status == 200
+            assert await self.raw.piece() == EVENT
+
+    async def goes_on(self) -> None:
+        """It is answered by what was asked for it in the first place."""
+        assert len(self.upstream.asked) == 1
+        if "live_sse" in self.target:
+            await self.held.connections[0].chunk(EVENT)
+            assert await self.raw.piece() == EVENT
+        else:
+            self.held.go.set()
+            assert (await self.raw.answer()).status == 200
+
+    async def ends(self, code: str) -> None:
+        """It ends: a poll by a refusal, a stream cleanly behind its last event."""
+        if "live_sse" in self.target:
+            assert await self.raw.piece() == b""
+        else:
+            assert_refused(await self.raw.answer(), code)
+        await until(lambda: [seen.code for seen in self.proxy.ended] == [code])
+        await self.held.gone()
+
+
+@pytest.fixture(params=[LIVE, SSE], ids=["a poll", "a stream"])
+async def opened(request: pytest.FixtureRequest, proxy: Proxy, raw: Raw, upstream: Upstream) -> Open:
+    opened = Open(proxy, raw, upstream, request.param)
+    await opened.begin()
+    return opened
+
+
+def outcomes(proxy: Proxy) -> list[RequestsJudged]:
+    return [seen for seen in proxy.seen if isinstance(seen, RequestsJudged)]
+
+
+async def test_what_is_open_goes_on_under_policies_that_mean_the_same_for_it(
+    opened: Open, proxy: Proxy, policies: Path
 ) -> None:
-    held = Held(upstream)
-    await raw.say(get(proxy, LIVE))
-    await upstream.wait_for(1)
-    assert await counted_open(proxy) == ['shape_proxy_open_requests{kind="live",policy="chat_messages"} 1.0']
+    edit(policies / CHAT, "[claims]", "# a comment\n[claims]")
+    (policies / "todos.toml").unlink()
+    keys = json.loads(proxy.settings.token_keys.read_text())["keys"]
+    proxy.settings.token_keys.write_text(json.dumps({"keys": [*keys, {**new_keys()["keys"][0], "kid": "new"}]}))
+    await reloaded(proxy)
+    await until(lambda: outcomes(proxy) == [RequestsJudged(1, 0, 0)])
+    await opened.goes_on()
+    assert 'judged_again_total{outcome="kept"} 1.0' in await metric(proxy, "judged_again_total")
+
+
+async def test_what_is_open_ends_when_its_policy_is_gone(opened: Open, proxy: Proxy, policies: Path) -> None:
     (policies / CHAT).unlink()
     await reloaded(proxy)
-    held.go.set()
-    assert (await raw.answer()).status == 200
-    await until(lambda: len(proxy.ended) == 1)
+    await opened.ends("shape_forbidden")
+    assert outcomes(proxy) == [RequestsJudged(0, 0, 1)]
     assert proxy.ended[0].policy == "chat_messages"
     assert await counted_open(proxy) == []
+
+
+async def test_what_is_open_ends_when_its_key_is_gone(opened: Open, proxy: Proxy) -> None:
+    proxy.settings.token_keys.write_text(json.dumps(new_keys()))
+    await reloaded(proxy)
+    await opened.ends("token_invalid")
+
+
+async def test_a_poll_whose_shape_is_another_now_is_sent_to_the_new_one(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+) -> None:
+    """Electric answers 409 to a handle that is none of the shape's, and names the right one."""
+    opened = Open(proxy, raw, upstream, LIVE)
+    await opened.begin()
+
+    async def must_refetch(connection: Connection, _: Asked) -> None:
+        fields = HEADERS | {"electric-handle": "9-9"}
+        await connection.reply(409, b'[{"headers":{"control":"must-refetch"}}]', fields)
+
+    upstream.script = must_refetch
+    edit(policies / CHAT, '"role", "body", ', '"role", ')
+    await reloaded(proxy)
+    answered = await raw.answer()
+    assert (answered.status, answered.json) == (409, [{"headers": {"control": "must-refetch"}}])
+    assert answered.head["electric-handle"] == proxy_handle(proxy, upstream.asked[-1], "9-9")
+    assert [asked.params["handle"] for asked in upstream.asked] == ["1-2", "0-0"]
+    assert '"body"' not in upstream.asked[-1].params["columns"]
+    await opened.held.gone()
+    assert outcomes(proxy) == [RequestsJudged(0, 1, 0)]
+
+
+def proxy_handle(proxy: Proxy, asked: Asked, raw: str) -> str:
+    """Electric's handle as the proxy gives it out for the shape that was asked for."""
+    names = ("table", "where", "params[1]", "columns", "replica", "log")
+    definition = "".join(f"&{quote(name, safe='')}={quote(asked.params[name], safe='')}" for name in names)
+    return proxy.what.handles.sign(definition, raw)
+
+
+async def test_a_stream_whose_shape_is_another_now_ends_behind_its_last_event(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+) -> None:
+    opened = Open(proxy, raw, upstream, SSE)
+    await opened.begin()
+    edit(policies / CHAT, '"role", "body", ', '"role", ')
+    await reloaded(proxy)
+    await opened.ends("policy_changed")
+    assert outcomes(proxy) == [RequestsJudged(0, 1, 0)]
+    assert len(upstream.asked) == 1
+
+
+async def test_a_snapshot_in_transfer_is_cut_when_its_policy_gives_less(
+    proxy: Proxy, raw: Raw, policies: Path, upstream: Upstream
+) -> None:
+    Held(upstream, half_a_body)
+    await raw.say(get(proxy))
+    assert (await raw.head()).status == 200
+    assert await raw.piece() == b"[1,"
+    edit(policies / CHAT, '"role", "body", ', '"role", ')
+    await reloaded(proxy)
+    with pytest.raises(Broken):
+        await raw.piece()
+    await until(lambda: [seen.code for seen in proxy.ended] == ["policy_changed"])
+
+
+async def test_hundreds_of_open_requests_are_judged_each_by_its_own(
+    proxy: Proxy, policies: Path, upstream: Upstream
+) -> None:
+    Held(upstream)
+    async with AsyncExitStack() as stack:
+        polls = [await stack.enter_async_context(connected(proxy.address)) for _ in range(300)]
+        for number, raw in enumerate(polls):
+            target = LIVE if number % 3 else LIVE.replace("chat_messages", "todos")
+            await raw.say(get(proxy, target, subject=f"acc-{number % 10}"))
+        await upstream.wait_for(300)
+        (policies / CHAT).unlink()
+        await reloaded(proxy)
+        for number, raw in enumerate(polls):
+            if number % 3:
+                assert_refused(await raw.answer(), "shape_forbidden")
+        assert outcomes(proxy) == [RequestsJudged(100, 0, 200)]
+        assert len(upstream.asked) == 300
+
+
+# Files that change by themselves.
+
+
+@pytest.fixture
+async def watching(upstream: Upstream, tmp_path: Path, policies: Path) -> AsyncIterator[Proxy]:
+    said = {"PROXY_POLICIES": str(policies), "PROXY_RELOAD_ON_CHANGE": "true"}
+    async with running(upstream.url, tmp_path, **said) as proxy:
+        await asyncio.sleep(0.3)  # nothing tells that the kernel watches
+        yield proxy
+
+
+async def loads(proxy: Proxy, policies: int) -> None:
+    """Waits until so many policies are in force."""
+    await until(lambda: [len(seen.policies) for seen in proxy.seen if isinstance(seen, PoliciesLoaded)][-1] == policies)
+
+
+async def test_a_policy_file_that_is_written_or_removed_is_read_without_a_signal(
+    watching: Proxy, policies: Path
+) -> None:
+    (policies / "todos.toml").unlink()
+    await loads(watching, 1)
+    shutil.copy(POLICIES / "todos.toml", policies)
+    await loads(watching, 2)
+
+
+async def test_a_key_file_that_is_replaced_is_read_without_a_signal(watching: Proxy) -> None:
+    new = watching.settings.token_keys.with_suffix(".new")
+    new.write_text(json.dumps(keys("one", "two")))
+    new.replace(watching.settings.token_keys)
+    await until(lambda: KeysLoaded(2) in watching.seen)
+
+
+async def test_what_does_not_change_the_files_loads_nothing(watching: Proxy, policies: Path, tmp_path: Path) -> None:
+    (tmp_path / "unrelated").write_text("x")
+    text = (policies / CHAT).read_text()
+    (policies / CHAT).write_text(text)
+    await asyncio.sleep(0.6)  # longer than changes are collected for
+    assert count(watching, PoliciesLoaded) == 1
+    (policies / "todos.toml").unlink()
+    await loads(watching, 1)
+
+
+async def test_a_bad_file_is_told_in_ready_until_it_is_mended(watching: Proxy, policies: Path) -> None:
+    (policies / "x.toml").write_text("x = ")
+    await until(lambda: count(watching, PoliciesRejected) == 1)
+    [fault] = (await ready(watching))["reload_faults"]
+    assert fault.startswith(f"{policies}/x.toml: ")
+    assert (await ready(watching))["ready"] is True
+    (policies / "x.toml").unlink()
+    await until(lambda: count(watching, PoliciesLoaded) == 2)
+    assert (await ready(watching))["reload_faults"] == []
+
+
+async def ready(proxy: Proxy) -> dict[str, Any]:
+    async with plain() as client:
+        answered: dict[str, Any] = (await client.get(f"{proxy.admin_url}/ready")).json()
+    return answered
+
+
+async def test_a_folder_as_kubernetes_mounts_it_is_read_when_its_link_is_swapped(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+
+    def publish(number: int, *names: str) -> None:
+        """As the kubelet does: a new folder, and a link to it that replaces the old one at once."""
+        (folder := mount / f"..{number}").mkdir()
+        for name in names:
+            shutil.copy(POLICIES / name, folder)
+            if not (mount / name).is_symlink():
+                (mount / name).symlink_to(f"..data/{name}")
+        (mount / "..tmp").symlink_to(folder.name)
+        (mount / "..tmp").rename(mount / "..data")
+        for link in mount.glob("*.toml"):
+            if not link.exists():
+                link.unlink()
+
+    publish(1, CHAT, "todos.toml")
+    said = {"PROXY_POLICIES": str(mount), "PROXY_RELOAD_ON_CHANGE": "true"}
+    async with running(upstream.url, tmp_path, **said) as proxy:
+        await asyncio.sleep(0.3)  # nothing tells that the kernel watches
+        publish(2, CHAT)
+        await loads(proxy, 1)
+        publish(3, CHAT, "todos.toml")
+        await loads(proxy, 2)
 
 
 # Policies that must not load.

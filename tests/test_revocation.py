@@ -1,6 +1,7 @@
 """Tokens that are taken back before their time: what the file may say, and what becomes of those who are connected."""
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.auth import revocation
-from proxy.auth.revocation import RevocationFault, Revocations, Revoked
+from proxy.auth.revocation import RevocationFault, Revocations
+from proxy.auth.revoked import Mark, Revoked
 from proxy.cli import main
 from proxy.core.claims import Claims
 from proxy.telemetry.events import RevocationFaulty, RevocationsRead
@@ -46,11 +48,16 @@ FILES: dict[str, tuple[str, set[str], set[str]]] = {
 }
 
 
+def marks(subjects: set[str], ids: set[str] = frozenset()) -> set[Mark]:  # type: ignore[assignment]
+    """What names tokens of these subjects and with these ids."""
+    return {("subject", subject) for subject in subjects} | {("jti", each) for each in ids}
+
+
 @pytest.mark.parametrize(("text", "subjects", "ids"), FILES.values(), ids=FILES)
 def test_a_file_says_subjects_and_tokens(tmp_path: Path, text: str, subjects: set[str], ids: set[str]) -> None:
     (tmp_path / "revoked").write_bytes(text.encode())
     reading = revocation.read(tmp_path / "revoked")
-    assert Revoked.of(reading.entries) == Revoked(frozenset(subjects), frozenset(ids))
+    assert reading.entries == marks(subjects, ids)
     assert reading.faults == ()
 
 
@@ -82,7 +89,7 @@ def test_a_faulty_line_is_told_and_the_others_hold(tmp_path: Path, line: bytes, 
     path = tmp_path / "revoked"
     path.write_bytes(b"sub a\n\n" + line + b"\nsub b\n" + line + b"\njti 1")
     reading = revocation.read(path)
-    assert Revoked.of(reading.entries) == Revoked(frozenset("ab"), frozenset("1"))
+    assert reading.entries == marks({"a", "b"}, {"1"})
     assert reading.faults == (f"{path}: {sentence.format(3)}", f"{path}: {sentence.format(5)}")
 
 
@@ -100,25 +107,31 @@ def test_a_start_with_no_file_at_that_place_is_one_line_and_exit_1(tmp_path: Pat
 # How long it holds.
 
 
-def entries(*subjects: str) -> frozenset[tuple[str, str]]:
-    return frozenset(("sub", subject) for subject in subjects)
+def entries(*subjects: str) -> frozenset[Mark]:
+    return frozenset(marks(set(subjects)))
+
+
+def subjects(revoked: Revoked) -> set[str]:
+    """The subjects all of whose tokens are revoked."""
+    assert set(revoked.before.values()) <= {math.inf}
+    return {value for _, value in revoked.before}
 
 
 def test_what_the_file_no_longer_says_holds_until_the_longest_token_of_then_is_over() -> None:
     kept = Revocations(920)
-    assert kept.read(entries("a"), 100).subjects == {"a"}
-    assert kept.read(entries("a", "b"), 500).subjects == {"a", "b"}
-    assert kept.read(entries(), 600).subjects == {"a", "b"}
-    assert kept.in_force(1019.9).subjects == {"a", "b"}
-    assert kept.in_force(1020).subjects == {"b"}
-    assert kept.in_force(1420).subjects == frozenset()
+    assert subjects(kept.read(entries("a"), 100)) == {"a"}
+    assert subjects(kept.read(entries("a", "b"), 500)) == {"a", "b"}
+    assert subjects(kept.read(entries(), 600)) == {"a", "b"}
+    assert subjects(kept.in_force(1019.9)) == {"a", "b"}
+    assert subjects(kept.in_force(1020)) == {"b"}
+    assert subjects(kept.in_force(1420)) == set()
 
 
 def test_what_the_file_says_holds_for_as_long_as_it_says_so() -> None:
     kept = Revocations(920)
     kept.read(entries("a"), 0)
-    assert kept.in_force(1e9).subjects == {"a"}
-    assert kept.read(entries(), 1e9).subjects == frozenset()
+    assert subjects(kept.in_force(1e9)) == {"a"}
+    assert subjects(kept.read(entries(), 1e9)) == set()
 
 
 def test_what_the_file_says_again_is_revoked_anew() -> None:
@@ -127,8 +140,8 @@ def test_what_the_file_says_again_is_revoked_anew() -> None:
     kept.read(entries(), 100)
     kept.read(entries("a"), 800)
     kept.read(entries(), 900)
-    assert kept.in_force(1719).subjects == {"a"}
-    assert kept.in_force(1720).subjects == frozenset()
+    assert subjects(kept.in_force(1719)) == {"a"}
+    assert subjects(kept.in_force(1720)) == set()
 
 
 # What is in it.
@@ -153,7 +166,7 @@ HELD: dict[str, tuple[str, dict[str, object], bool]] = {
 @pytest.mark.parametrize(("subject", "values", "held"), HELD.values(), ids=HELD)
 def test_a_token_is_revoked_by_its_subject_or_its_id(subject: str, values: dict[str, object], held: bool) -> None:
     ids = {"1"} | ({"None"} if "jti" not in values else set())
-    revoked = Revoked(frozenset({"a"}), frozenset(ids))
+    revoked = Revoked.of(marks({"a"}, ids))
     assert (Claims(subject, 0.0, values) in revoked) is held
 
 

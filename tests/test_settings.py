@@ -120,7 +120,7 @@ WRONG = {
     "PROXY_TOKEN_MAX_BYTES": ["0"],
     "PROXY_TOKEN_CACHE": ["0"],
     "PROXY_HEAD_SECONDS": ["0", "-1", "nan", "inf", "86401", "x"],
-    "PROXY_MAX_OPEN_REQUESTS": ["0", "x"],
+    "PROXY_MAX_OPEN_REQUESTS": ["-1", "x"],
     "PROXY_LIMIT_FILTER_DEPTH": ["0", "65", "x"],
     "PROXY_LIMIT_QUERY_BYTES": ["0", "-1", "x"],
 }

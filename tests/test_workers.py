@@ -258,8 +258,8 @@ async def test_sigterm_drains_every_worker(upstream: Upstream, tmp_path: Path) -
         answers: list[Answered] = await asyncio.gather(*(raw.answer() for raw in raws))
         took = time.monotonic() - begun
         for answer in answers:
-            assert_refused(answer, "draining")
-        assert took >= 4
+            assert_refused(answer, "draining")  # their handles are none of ours
+        assert took > 2  # spread over the time of the drain
         assert await two.running.exit() == 0
         assert not any(worker.is_running() for worker in workers)
         assert two.running.temporary == []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from bench.runs import Bench, Figures
-from bench.scenarios import bodies, rows, small, waits
+from bench.scenarios import bodies, isolation, revocation, rows, small, waits
 
 SCENARIOS: Mapping[str, Callable[[Bench], dict[str, Figures]]] = {
     "small": small.small,
@@ -21,6 +21,8 @@ SCENARIOS: Mapping[str, Callable[[Bench], dict[str, Figures]]] = {
     "slow": bodies.slow,
     "start": waits.start,
     "gone": waits.gone,
+    "revocation": revocation.revocation,
+    "isolation": isolation.isolation,
     "rows-changes": rows.changes,
     "rows-log": rows.log,
     "rows-snapshot": rows.snapshot,

@@ -11,7 +11,7 @@ from proxy.auth.bearer import CookieConfig
 from proxy.auth.callers import Callers
 from proxy.auth.decision_cache import DecisionCache
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from proxy.auth.tokens import TokenBounds, Verifier
 from proxy.auth.trust import Trust
 from proxy.core.policy import PolicySet
@@ -21,10 +21,12 @@ NOTHING_REVOKED: Final = Revoked()
 
 @dataclass(frozen=True, slots=True)
 class AuthorityConfig:
-    """How tokens and decisions are bounded and cached, and the cookie that may hold a token."""
+    """How tokens and decisions are bounded and cached, of which one subject has a part, and the cookie that may hold a
+    token."""
 
     tokens: TokenBounds
     decision_cache_bytes: int
+    cache_share: int = 8
     cookie: CookieConfig | None = None
 
 
@@ -46,7 +48,8 @@ class Authority:
     ) -> "Authority":
         """An authority that has cached nothing yet."""
         verifier = Verifier(trust, config.tokens)
-        return cls(config, loaded, trust, verifier, revoked, DecisionCache(config.decision_cache_bytes), Callers())
+        decisions = DecisionCache(config.decision_cache_bytes, config.cache_share)
+        return cls(config, loaded, trust, verifier, revoked, decisions, Callers())
 
     @property
     def policies(self) -> PolicySet:

@@ -12,7 +12,7 @@ from proxy.auth.decision_cache import Decided, ReadClaims, size_of
 from proxy.auth.jwks import KeySources, Resume
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from proxy.auth.tokens import UnknownKey
 from proxy.auth.trust import Trust
 from proxy.core import listing, upstream
@@ -26,6 +26,7 @@ from proxy.core.request import ShapeRequest, parse
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.split import is_separate, split
 from proxy.core.trail import Trail
+from proxy.core.upstream import UpstreamRequest
 
 READ_BY_CLAIMS: Final = ""
 """The subject and the end of a token are for no rule: a rule reads claims, `sub` and `exp` among them, and what it
@@ -81,8 +82,13 @@ class Authorizer:
         """Raises Refusal unless claims that were verified once are still good."""
         if claims.expires_at <= time.time():
             raise Refusal(Code.token_expired)
-        if claims in self.authority.revoked:
-            raise Refusal(Code.token_revoked)
+        self.authority.revoked.check(claims)
+
+    def check_again(self, claims: Claims) -> None:
+        """Raises Refusal unless claims that were verified under another authority are good under this one: the key that
+        their token was signed with is still in force, and what they say is still accepted."""
+        self.authority.verifier.check_again(claims)
+        self.authority.revoked.check(claims)
 
     def admit(self, inbound: Inbound, body: bytes | None, claims: Claims | None) -> Trail:
         """How far a request comes whose caller is identified: to what it may ask of Electric, or to a refusal. Nothing
@@ -92,6 +98,10 @@ class Authorizer:
                 claims = self._verified(inbound)
             except Refusal as refusal:
                 return Trail(claims, body, refusal=refusal.with_traceback(None))
+        return self.judge(inbound, body, claims)
+
+    def judge(self, inbound: Inbound, body: bytes | None, claims: Claims) -> Trail:
+        """The same for claims that are verified."""
         if body is None:
             return self.ask(inbound.name, inbound.query, claims)
         return self._judged(inbound.name, inbound.query, body, claims)
@@ -127,12 +137,15 @@ class Authorizer:
         if self.sources is not None:
             self.sources.leave(unknown.issuer, resume)
 
+    def handle_of(self, request: UpstreamRequest) -> str:
+        """The handle of a request as its client knows it."""
+        return self._handles.sign(request.definition, request.position.handle or "")
+
     def _verified(self, inbound: Inbound) -> Claims:
         """The claims of the request's token, by the keys, the revocations and the time of now. Raises Refusal."""
         authority = self.authority
         claims = authority.verifier.verify_token(token_of(inbound, authority.config.cookie))
-        if claims in authority.revoked:
-            raise Refusal(Code.token_revoked)
+        authority.revoked.check(claims)
         return claims
 
     def _judged(

@@ -18,9 +18,6 @@ from proxy.core.decision import Decision
 from proxy.core.request import ShapeRequest
 from proxy.core.upstream import Target
 
-SHARE: Final = 8
-"""One subject may hold the budget divided by this."""
-
 _FIXED_BYTES: Final = 3584
 """What an entry costs besides its texts: objects, the rows of the tables here, the parsed request."""
 
@@ -84,8 +81,10 @@ class _Names:
 class DecisionCache:
     """Decisions by what was asked for and the claims that were read. `used` is the bytes of all entries."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int) -> None:
+        """One subject may hold `most` divided by `share`; 0 bounds nothing."""
         self._most = most
+        self._most_each = most // share if share else most
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._by_what: dict[What, _Names] = {}
         self._by_subject: dict[str, OrderedDict[Hashable, None]] = {}
@@ -111,7 +110,7 @@ class DecisionCache:
     def store(self, subject: str, what: What, claims: ReadClaims, decided: Decided, size: int) -> None:
         """Remembers a new decision, unless it is larger than a subject's share, or was made by reading a claim that
         two tokens could be equal in without being the same."""
-        share = self._most // SHARE
+        share = self._most_each
         known = self._by_what.get(what) or _Names(())
         names = tuple(sorted(claims.names.union(known.names)))  # one that more was read for is still the same
         key = None if claims.all_read else _key(what, names, claims)

@@ -1,5 +1,6 @@
 """The keys that tokens are verified with, from a JWKS (RFC 7517), each with its one algorithm (RFC 8725 3.1)."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Set
@@ -18,6 +19,8 @@ _ALGORITHMS: Mapping[tuple[str, str | None], str] = {
     ("OKP", "Ed25519"): "EdDSA",
 }
 _MIN_KEY_BITS = {"oct": 256, "RSA": 2048}  # RFC 7518 3.2, 3.3
+_PUBLIC = {"oct": ("k",), "RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+"""The members that make a key what it is."""
 _OPERATIONS = frozenset({"sign", "verify"})
 
 
@@ -33,7 +36,8 @@ class _Unusable(Exception):
 class Key:
     """A key with the one algorithm that it may be used with; `own` is what the file has, private where it is.
 
-    `operations` are those of `sign` and `verify` that the file permits (RFC 7517 4.3).
+    `operations` are those of `sign` and `verify` that the file permits (RFC 7517 4.3). `thumbprint` is the same for the
+    same key, wherever it is read, and for no other (RFC 7638 3.2).
     """
 
     kid: str | None
@@ -41,6 +45,7 @@ class Key:
     own: Any = field(repr=False)
     public: Any = field(repr=False)
     operations: frozenset[str] = field(default=_OPERATIONS, repr=False)
+    thumbprint: bytes = field(default=b"", repr=False)
 
     @property
     def signs(self) -> bool:
@@ -134,7 +139,12 @@ def _key(member: Mapping[str, Any], algorithms: Set[str]) -> Key:
         raise _Unusable(f"the {kty} key is shorter than {_MIN_KEY_BITS[str(kty)]} bits")
     kid = member.get("kid")
     public = own.public_key() if hasattr(own, "public_key") else own  # PyJWT verifies with no private RSA key
-    return Key(kid if kid is None else str(kid), algorithm, own, public, operations)
+    return Key(kid if kid is None else str(kid), algorithm, own, public, operations, _thumbprint(member))
+
+
+def _thumbprint(member: Mapping[str, Any]) -> bytes:
+    public = {name: str(member[name]) for name in _PUBLIC[str(member["kty"])]}
+    return hashlib.blake2b(json.dumps(public).encode(), digest_size=16).digest()
 
 
 def _operations(member: Mapping[str, Any]) -> frozenset[str]:

@@ -17,14 +17,11 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.core.claims import Claims
+from proxy.auth.revoked import JTI, SUBJECT, Mark, Revoked
 
-KINDS = ("sub", "jti")
+KINDS = {"sub": SUBJECT, "jti": JTI}
 LOOK_SECONDS = 1.0
 _NEITHER = "is neither `sub <subject>` nor `jti <id>`"
-
-Entry = tuple[str, str]
-"""The kind, one of KINDS, and its value."""
 
 
 class RevocationFault(Exception):
@@ -32,33 +29,10 @@ class RevocationFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Revoked:
-    """What is revoked: the subjects, and the ids of single tokens."""
-
-    subjects: frozenset[str] = frozenset()
-    ids: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, entries: Iterable[Entry]) -> "Revoked":
-        """These entries."""
-        listed = list(entries)
-        return cls(
-            frozenset(value for kind, value in listed if kind == "sub"),
-            frozenset(value for kind, value in listed if kind == "jti"),
-        )
-
-    def __contains__(self, claims: Claims) -> bool:
-        return claims.subject in self.subjects or ("jti" in claims.values and str(claims.values["jti"]) in self.ids)
-
-    def __len__(self) -> int:
-        return len(self.subjects) + len(self.ids)
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What a file says: its entries, and one line for each fault in it. No fault says what stands in the file."""
 
-    entries: frozenset[Entry]
+    entries: frozenset[Mark]
     faults: tuple[str, ...] = ()
 
 
@@ -79,10 +53,10 @@ class Revocations:
 
     def __init__(self, longest_seconds: float) -> None:
         self._longest = longest_seconds
-        self._said: frozenset[Entry] = frozenset()
-        self._first_read: dict[Entry, float] = {}
+        self._said: frozenset[Mark] = frozenset()
+        self._first_read: dict[Mark, float] = {}
 
-    def read(self, entries: frozenset[Entry], now: float) -> Revoked:
+    def read(self, entries: frozenset[Mark], now: float) -> Revoked:
         """Takes what the file says now."""
         for entry in entries - self._said:  # also what it says again: it was revoked once more
             self._first_read[entry] = now
@@ -107,7 +81,7 @@ def read(path: Path) -> Reading:
         lines = path.read_bytes().split(b"\n")
     except OSError as fault:
         raise RevocationFault(f"{path}: cannot be read ({type(fault).__name__})") from None
-    entries: set[Entry] = set()
+    entries: set[Mark] = set()
     faults: list[str] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -149,7 +123,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _entry(line: bytes) -> Iterable[Entry]:
+def _entry(line: bytes) -> Iterable[Mark]:
     """The entry of a line, or none. Raises ValueError, which says nothing of the line's text."""
     try:
         text = line.decode("utf-8").strip()
@@ -169,7 +143,7 @@ def _entry(line: bytes) -> Iterable[Entry]:
             value = _json(value)
     if kind not in KINDS or not isinstance(value, str) or not value:
         raise ValueError(_NEITHER)
-    return ((kind, value),)
+    return ((KINDS[kind], value),)
 
 
 def _json(text: str) -> object:

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
@@ -83,16 +83,32 @@ class Verifier:
         if len(self._seen) > self._bounds.cached:
             self._seen.popitem(last=False)
 
-    def _verified(self, token: Compact, digest: bytes, now: float) -> Claims:
-        name = token.payload.get("iss")
+    def check_again(self, claims: Claims) -> None:
+        """Raises Refusal unless these issuers and keys accept the token that other ones read these claims from. The
+        token itself is not needed: a key that is the same would verify it again."""
+        trusted = self._trusted(claims.values)
+        if trusted.ring is None:
+            raise Refusal(Code.keys_unavailable, reason="the keys of the issuer are not known")
+        if all(key.thumbprint != claims.signer for key in trusted.ring.verifying):
+            raise Refusal(Code.token_invalid, reason="the key that the token was signed with is not in force any more")
+        _judged(claims.values, trusted.issuer, claims.key, time.time())
+
+    def _trusted(self, payload: Mapping[str, Any]) -> TrustedIssuer:
+        name = payload.get("iss")
         trusted = self._trust.by_name.get(name) if isinstance(name, str) else None
         if trusted is None:
             raise Refusal(Code.token_invalid, reason="iss is not a trusted issuer")
-        claims = _judged(token, trusted.issuer, digest, now)
+        return trusted
+
+    def _verified(self, token: Compact, digest: bytes, now: float) -> Claims:
+        trusted = self._trusted(token.payload)
+        if token.typ not in trusted.issuer.typs:
+            raise Refusal(Code.token_invalid, reason="the token's typ is another")
+        claims = _judged(token.payload, trusted.issuer, digest, now)
         key = _key(token, trusted, claims.expires_at > now)
         if not token.is_signed_by(key.algorithm, key.public):
             raise Refusal(Code.token_invalid, reason="the signature is not of the issuer's key")
-        return claims
+        return replace(claims, signer=key.thumbprint)
 
 
 def _key(token: Compact, trusted: TrustedIssuer, in_time: bool) -> Key:
@@ -109,11 +125,8 @@ def _key(token: Compact, trusted: TrustedIssuer, in_time: bool) -> Key:
     raise Refusal(Code.token_invalid, reason="no key fits the token's kid and alg")
 
 
-def _judged(token: Compact, issuer: Issuer, digest: bytes, now: float) -> Claims:
+def _judged(payload: Mapping[str, Any], issuer: Issuer, digest: bytes, now: float) -> Claims:
     """The claims as they stand, which fit the issuer; whether it signed them is another question. Raises Refusal."""
-    payload = token.payload
-    if token.typ not in issuer.typs:
-        raise Refusal(Code.token_invalid, reason="the token's typ is another")
     _check_parties(payload, issuer)
     expires = _check_times(payload, issuer, now)
     for name, value in issuer.required.items():

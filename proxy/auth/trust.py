@@ -59,6 +59,11 @@ class Trust:
         return max(issuer.longest_seconds for issuer in self.issuers)
 
     @property
+    def longest_leeway(self) -> float:
+        """The clock difference that is tolerated for an issuer, of all the longest, in seconds."""
+        return max(issuer.leeway_seconds for issuer in self.issuers)
+
+    @property
     def usable(self) -> int:
         """How many keys verify tokens."""
         return sum(len(ring.verifying) for ring in self.rings)

@@ -121,13 +121,15 @@ class ClaimSpec:
 class Claims:
     """A verified token: who it is for, until when (Unix seconds), and everything else that it says.
 
-    `key` is the digest of the token: what is decided for it may be remembered by it.
+    `key` is the digest of the token: what is decided for it may be remembered by it. `signer` is the thumbprint of the
+    key that it was verified with.
     """
 
     subject: str
     expires_at: float
     values: Mapping[str, object] = field(repr=False)
     key: bytes = field(default=b"", compare=False, repr=False)
+    signer: bytes = field(default=b"", compare=False, repr=False)
 
 
 def bind(specs: Iterable[ClaimSpec], claims: Claims) -> dict[str, ClaimValue]:

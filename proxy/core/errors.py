@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from enum import Enum
 
+from proxy.core.limits import Limit
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -53,6 +55,9 @@ class Code(Enum):
     headers_too_large = Fault(431, "The request headers are too large.", "Send fewer and smaller headers.")
 
     too_many_streams = Fault(429, "Too many requests are open for this token.", "Close some, or wait.", 2)
+    rate_limited = Fault(
+        429, "Too much is asked for with this token.", "Wait as retry-after tells, and ask for less.", 2
+    )
 
     internal_error = Fault(500, "The proxy failed.", "Tell the operator the request_id.", 5)
     upstream_unreachable = Fault(502, "Electric cannot be reached.", "Try again.", 2)
@@ -64,6 +69,7 @@ class Code(Enum):
     keys_unavailable = Fault(503, "The keys for this token cannot be fetched now.", "Try again.", 5)
     draining = Fault(503, "The proxy is shutting down.", "Try again: another instance will answer.", 1)
     overloaded = Fault(503, "The proxy is at its limit.", "Try again.", 5)
+    revocations_unknown = Fault(503, "It is not known which tokens are revoked.", "Try again.", 2)
     upstream_timeout = Fault(504, "Electric did not answer in time.", "Try again.", 5)
 
 
@@ -72,12 +78,15 @@ class Refusal(Exception):
 
     `detail` is one sentence for the client, with nothing in it that the client did not say itself;
     `reason` is for the log only and names the rule's exact cause. `about` is the client's own word for what is refused,
-    a parameter or a column: for tools of the operator, and never logged.
+    a parameter or a column: for tools of the operator, and never logged. `limit` is the limit on cost that was reached.
     """
 
-    def __init__(self, code: Code, detail: str = "", *, reason: str = "", about: str = "") -> None:
+    def __init__(
+        self, code: Code, detail: str = "", *, reason: str = "", about: str = "", limit: Limit | None = None
+    ) -> None:
         super().__init__(code.name)
         self.code = code
+        self.limit = limit
         self.detail = detail or code.value.title
         self.reason = reason or self.detail
         self.about = about

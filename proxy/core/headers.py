@@ -125,15 +125,15 @@ def listing() -> Headers:
     return [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store"), *_BASE, _VARY]
 
 
-def refusal(code: Code) -> Headers:
-    """The headers of a refusal, but for CORS and the request id."""
+def refusal(code: Code, retry_after: int | None) -> Headers:
+    """The headers of a refusal, but for CORS and the request id. `retry_after` is in seconds."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *_BASE, _VARY]
     if code is Code.token_missing:  # RFC 6750 3: no error code for a request without a token
         headers.append((b"www-authenticate", b"Bearer"))
     elif code.value.status == 401:
         headers.append((b"www-authenticate", b'Bearer error="invalid_token"'))
-    if code.value.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % code.value.retry_after))
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % retry_after))
     return headers
 
 

@@ -1,6 +1,24 @@
-"""How large a request may be. Electric bounds little of this itself."""
+"""How large a request may be, and what the limits on what clients cost are called. Electric bounds little of this."""
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Limit(Enum):
+    """A limit on what clients cost, as metrics and logs name it; those of one subject begin with `subject`."""
+
+    open_requests = "open_requests"
+    subject_open_requests = "subject_open_requests"
+    subject_bodies = "subject_bodies"
+    subject_live_requests = "subject_live_requests"
+    definitions = "definitions"
+    subject_definitions = "subject_definitions"
+    initial_requests = "initial_requests"
+    subject_initial_requests = "subject_initial_requests"
+    subset_requests = "subset_requests"
+    subject_subset_requests = "subject_subset_requests"
+    subject_subset_rate = "subject_subset_rate"
+    subject_cpu = "subject_cpu"
 
 
 @dataclass(frozen=True, slots=True)

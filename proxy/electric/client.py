@@ -226,6 +226,9 @@ class Answer:
         if self.call is not None and self._asking is None:
             self.call.resume()
 
+    def share(self, subject: str) -> None:
+        """It is under way already."""
+
     def cancel(self) -> None:
         """Gives the request up; the listener is told nothing more."""
         call, self.call, self._listener = self.call, None, None

@@ -59,6 +59,10 @@ class Reader(Protocol):
         """Everything that Electric knows has been told."""
         ...
 
+    def lost(self) -> None:
+        """Electric cannot be followed now: what it knows may be more. It is tried again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Followed:
@@ -106,7 +110,7 @@ class Follower:
         while True:
             try:
                 await self.step()
-            except Refusal as refusal:  # the door has told what failed
+            except Refusal as refusal:  # the client of Electric has reported what failed
                 await self._pause(refusal.code.value.retry_after or 0)
             except FollowFault as fault:
                 self._observe(FollowerFailed(self._name, str(fault)))
@@ -157,6 +161,7 @@ class Follower:
             raise FollowFault("restarted_in_vain", _retry_after(said))
 
     async def _pause(self, least: float) -> None:
+        self._reader.lost()
         longest = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2**self._faults)
         self._faults = min(self._faults + 1, 16)
         await asyncio.sleep(max(least, _RANDOM.uniform(longest / 2, longest)))

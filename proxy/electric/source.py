@@ -12,10 +12,12 @@ what broke its body."""
 
 
 class Conditions(NamedTuple):
-    """The two headers of a client that may travel on, as raw bytes; `headers.upstream` judges them."""
+    """The two headers of a client that may travel on, as raw bytes; `headers.upstream` judges them. And on whose behalf
+    the request is made: that never travels."""
 
     if_none_match: bytes | None = None
     traceparent: bytes | None = None
+    subject: str = ""
 
 
 class Listener(Protocol):
@@ -47,6 +49,10 @@ class Call(Protocol):
 
     def cancel(self) -> None:
         """Gives the request up; the listener is told nothing more."""
+        ...
+
+    def share(self, subject: str) -> None:
+        """Another subject waits for the answer, too."""
         ...
 
 

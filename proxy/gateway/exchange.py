@@ -12,9 +12,6 @@ Invariants: an exchange holds a place among the open requests from its admission
 RequestEnded is observed for each; behind its head only a stream ends with its token, a body is let finish.
 """
 
-import asyncio
-import hashlib
-import secrets
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -22,29 +19,28 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from proxy.audit.decision_log import Decisions
-from proxy.auth.authorizer import Authorizer
 from proxy.auth.callers import Caller
 from proxy.auth.tokens import UnknownKey
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
+from proxy.core.handles import UNKNOWN
 from proxy.core.inbound import Inbound
 from proxy.core.request import Kind
 from proxy.core.sse import BOUNDARY
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
+from proxy.gateway.context import Context
 from proxy.gateway.key_wait import KEY_SECONDS, KeyWait
-from proxy.gateway.open_requests import End, OpenRequests
-from proxy.gateway.responses import UNREADABLE, Responses
+from proxy.gateway.open_requests import End, Judgement
+from proxy.gateway.responses import UNREADABLE
 from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
 from proxy.sharing.fetch import Fetch
 from proxy.sharing.freshness import ReceivedHead
-from proxy.sharing.source import Sharing
-from proxy.telemetry.events import Observe, ProtocolRefused, RequestEnded, RequestOpened
+from proxy.telemetry.events import AdmissionRefused, ProtocolRefused, RequestEnded, RequestOpened
 
 CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
@@ -77,40 +73,6 @@ class Delivery(Protocol):
         ...
 
 
-class Context:
-    """What all exchanges of one process share."""
-
-    def __init__(
-        self,
-        authorizer: Authorizer,
-        sharing: Sharing,
-        open_requests: OpenRequests,
-        responses: Responses,
-        decisions: Decisions,
-        salt: bytes,
-        observe: Observe,
-    ) -> None:
-        self.authorizer = authorizer
-        self.sharing = sharing
-        self.open_requests = open_requests
-        self.responses = responses
-        self.decisions = decisions
-        self._salt = salt
-        self.observe = observe
-        self.loop = asyncio.get_running_loop()
-        self._prefix = secrets.token_hex(8)
-        self._count = secrets.randbits(32)
-
-    def hashed(self, subject: str) -> str:
-        """A subject as logs may name it: the same in every replica, and of no use without the salt."""
-        return hashlib.blake2b(subject.encode(), key=self._salt, digest_size=8).hexdigest()
-
-    def request_id(self) -> str:
-        """An id that is nobody else's; its first eight digits are spread evenly, for samples."""
-        self._count += 1
-        return f"{self._count * 0x9E3779B1 & 0xFFFFFFFF:08x}{self._prefix}"
-
-
 class Exchange:
     """One request. `place`, `taken` and `started` are its state as a subscriber."""
 
@@ -131,6 +93,7 @@ class Exchange:
         "_method",
         "_opened",
         "_over",
+        "_policy",
         "_reason",
         "_request",
         "_request_id",
@@ -174,7 +137,7 @@ class Exchange:
         self._subject_arriving: str | None = None
         self._delivery: Delivery | None = None
         self._status = self._sent_bytes = 0
-        self._code, self._reason = "ok", ""
+        self._code, self._reason, self._policy = "ok", "", ""
         self._up_to_date = self._opened = self._over = self._decided = False
         self._at_boundary = True
         self._key_wait: KeyWait | None = None
@@ -226,6 +189,7 @@ class Exchange:
             subject = ""  # the key may be known when the request is whole; all such bodies count as one subject's
         else:
             self._trail, subject = Trail(claims), claims.subject
+            self._handler.admission.check(subject)
         if inbound.method == "POST":
             inbound.check_media_type()
             self._handler.open_requests.arriving(subject)
@@ -239,18 +203,24 @@ class Exchange:
             if self._asked().listing:
                 self._list()
                 return
-            self._trail = handler.authorizer.admit(self._asked(), body, self._trail.claims)
+            judge = partial(handler.authorizer.admit, self._asked(), body, self._trail.claims)
+            self._trail = handler.admission.timed(judge)
         claims, request = self._trail.admitted()
         self._arrived()  # until here its body takes room
         self._body, self._inbound, self._request = b"", None, request  # what waits holds no headers
+        handler.admission.admit(claims.subject, request)
         handler.open_requests.enter(claims, self)
-        self._opened = True
+        self._opened, self._policy = True, request.policy
         handler.observe(RequestOpened(request.kind, request.policy))
         self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
-        delivery = handler.sharing.subscribe(self, Conditions(self.if_none_match, self._traceparent))
+        self._subscribe(claims.subject)
+
+    def _subscribe(self, subject: str) -> None:
+        conditions = Conditions(self.if_none_match, self._traceparent, subject)
+        delivery = self._handler.sharing.subscribe(self, conditions)
         if not self._over:
             self._delivery = delivery
-            if delivery is not None and delivery.fetch.request == request:
+            if delivery is not None and delivery.fetch.request == self._request:
                 self._request = delivery.fetch.request  # thousands would hold the same text each
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
             delivery.unsubscribe(self)
@@ -363,6 +333,11 @@ class Exchange:
         """Whether the answer is a stream, which has no end of its own."""
         return self.started and self._status == 200 and self.request.kind is Kind.sse
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for changes."""
+        return self.endless or (not self.started and self.request.kind in (Kind.live, Kind.sse))
+
     def stop(self, end: End) -> None:
         """The token is over or revoked, the server drains, or the client does not read."""
         if self._over:
@@ -370,8 +345,43 @@ class Exchange:
         self._leave()
         if self.started or end not in REFUSED:
             self._close(end.value, clean=end in REFUSED)
+        elif end is End.draining and self.request.kind is Kind.live and self.request.position.handle != UNKNOWN:
+            self._unchanged(end)
         else:
             self._refuse(Refusal(REFUSED[end]))
+
+    def _unchanged(self, end: End) -> None:
+        """Answers a poll before there is anything new, as Electric does when the time of a poll is over."""
+        handler = self._handler
+        head, body = handler.responses.unchanged(self.request.position, handler.authorizer.handle_of(self.request))
+        self._code = end.value
+        self.whole(head, body, up_to_date=False)
+
+    def judge_again(self) -> Judgement:
+        """Applies the rules in force now: with the same outcome it goes on. With another one, what has not begun is
+        asked for again, and Electric answers 409 to who was elsewhere; what has begun ends."""
+        handler, claims = self._handler, self._trail.claims
+        assert claims is not None  # noqa: S101 - for the type checker
+        loaded, trail = handler.authorizer.authority.loaded, Trail(claims)
+        try:
+            handler.authorizer.check_again(claims)
+            trail = handler.authorizer.judge(self._asked(), self._trail.body, claims)
+            _, request = trail.admitted()
+        except Exception as fault:  # a refusal, or a bug of ours: fail closed
+            self._leave()
+            self._trail, self._loaded = trail, loaded
+            self.refuse(fault)
+            return Judgement.refused
+        if request.key == self.request.key:
+            return Judgement.kept
+        self._leave()
+        if self.started:
+            self._close(End.policy_changed.value)
+        else:
+            self._trail, self._loaded, self._request = trail, loaded, request
+            self.place = self.taken = 0
+            self._guarded(partial(self._subscribe, claims.subject))
+        return Judgement.changed
 
     def lost(self) -> None:
         """The client is gone."""
@@ -428,7 +438,7 @@ class Exchange:
             return
         if self.started:
             self._leave()
-            self._close(refusal.code.name, refusal.reason, clean=False)
+            self._close(refusal.code.name, refusal.reason)
             return
         handler = self._handler
         self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
@@ -436,6 +446,8 @@ class Exchange:
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
+        if refusal.limit is not None:
+            handler.observe(AdmissionRefused(refusal.limit.value))
         handler.decisions.refused(self._request_id, self._asked(), self._trail, refusal, self._loaded, handler.hashed)
         self._finish()
 
@@ -482,7 +494,7 @@ class Exchange:
         """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
         that was refused, the policy that there was for it, if any."""
         if self._request is not None:
-            return self._request.policy, self._request.kind
+            return self._policy or self._request.policy, self._request.kind
         request = self._trail.request
         if request is None:
             return "", ""

@@ -16,7 +16,8 @@ from proxy.core.errors import Refusal
 from proxy.core.inbound import LISTING, Inbound, check_listing, check_query, shape_name
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
-from proxy.gateway.exchange import RELAYED, Context, Exchange
+from proxy.gateway.context import Context
+from proxy.gateway.exchange import RELAYED, Exchange
 from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Head, Unreadable
@@ -75,7 +76,8 @@ class Handler(Context):
         name = shape_name(path)
         check_query(query, self.authorizer.limits)
         self.authorizer.check(claims)
-        return self.authorizer.ask(name, query, claims)
+        self.admission.check(claims.subject)
+        return self.admission.timed(partial(self.authorizer.ask, name, query, claims))
 
     def _answer(
         self,

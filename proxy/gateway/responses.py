@@ -1,6 +1,7 @@
 """Every response that is ours: refusals and preflights, with the headers that all clients get (CORS, request ids). What
 Electric answers is rendered in `sharing`, from the same tables of headers."""
 
+import random
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -9,6 +10,7 @@ from proxy.core import errors, headers
 from proxy.core.errors import Code, Refusal
 from proxy.core.headers import Origins
 from proxy.core.inbound import METHODS
+from proxy.core.request import Kind, Position
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, FieldLines, ResponseHead
 
@@ -20,6 +22,10 @@ UNREADABLE: Final = {
 }
 """What bytes that never became a request are refused as."""
 
+JITTERED: Final = frozenset({Code.rate_limited, Code.too_many_streams, Code.overloaded, Code.revocations_unknown})
+"""Refusals whose `retry-after` is one to two times what the table has."""
+
+_UNCHANGED: Final = b'[{"headers":{"control":"up-to-date","global_last_seen_lsn":"%b"}}]'
 _ORIGIN: Final = b"\r\norigin:"
 _MOST_ORIGINS: Final = 1024
 
@@ -44,12 +50,33 @@ class Responses:
         """The head of a list of shapes."""
         return ResponseHead(200, headers.listing(), len(body))
 
+    def unchanged(self, position: Position, handle: str) -> tuple[ResponseHead, bytes]:
+        """The answer to a poll that nothing new is there: the client stays where it is, and asks again.
+
+        It is up to date as far as the change that its offset names, if no further; a cursor is only there to tell
+        caches one poll from the next.
+        """
+        body = _UNCHANGED % position.offset.partition("_")[0].encode()
+        received = [
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"electric-handle", handle.encode("latin-1")),
+            (b"electric-offset", position.offset.encode()),
+            (b"electric-cursor", (position.cursor or "0").encode()),
+            (b"electric-has-data", b"false"),
+            (b"electric-up-to-date", b""),
+        ]
+        return ResponseHead(200, headers.response_fields(received, 200, Kind.live), len(body)), body
+
     def refusal(
         self, refusal: Refusal, request_id: str, methods: Iterable[str] = METHODS
     ) -> tuple[ResponseHead, bytes]:
-        """Head and body of a refusal of a request whose path takes these methods."""
+        """Head and body of a refusal of a request whose path takes these methods. Where many may be refused at once, each
+        is asked to come back at another time."""
         body = errors.body(refusal, request_id)
-        fields = headers.refusal(refusal.code)
+        wait = refusal.code.value.retry_after
+        if wait is not None and refusal.code in JITTERED:
+            wait += random.randrange(wait + 1)  # noqa: S311 - no secret
+        fields = headers.refusal(refusal.code, wait)
         if refusal.code is Code.method_not_allowed:
             fields.append((b"allow", ", ".join(methods).encode()))
         return ResponseHead(refusal.code.value.status, fields, len(body)), body

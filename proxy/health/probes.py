@@ -110,6 +110,9 @@ class Heartbeat:
     def up_to_date(self) -> None:
         """Nothing to do: a beat that is not among the rows is not there yet."""
 
+    def lost(self) -> None:
+        """Nothing to do: a beat that waits says so by itself."""
+
     def _tell(self, lags: tuple[float, ...] = ()) -> None:
         self._observe(DeliveryMeasured(lags, self._beats.waiting_since))
 

@@ -13,11 +13,17 @@ class Readiness:
     while its shapes are not (it is `active` without PostgreSQL), so their answers are counted in the same way.
     """
 
-    def __init__(self, failures: int, *, requires_electric: bool = False) -> None:
+    def __init__(self, failures: int, *, requires_electric: bool = False, requires_revocations: bool = False) -> None:
         self._most = failures
         self._failed = failures
         self._shapes_failed = 0
         self._requires_electric = requires_electric
+        self.requires_revocations = requires_revocations
+        self.revocations = ""
+        """How well the table of revocations is known: `unknown`, `current`, or `stale` while Electric cannot be
+        followed; empty without one."""
+        self.reload_faults: tuple[str, ...] = ()
+        """Why the files of policies and keys as they are now are not in force."""
         self._state = "unknown"
         self.policies = 0
         self.draining = False
@@ -54,6 +60,9 @@ class Readiness:
         """Each condition, and whether it is met."""
         required = {"electric_active": self.electric_active} if self._requires_electric else {}
         keys = {"keys_known": not self.missing_keys()} if self.keys() else {}
+        if self.revocations:
+            unfit = ("unknown", "stale") if self.requires_revocations else ("unknown",)
+            required["revocations_known"] = self.revocations not in unfit
         return {"policies_loaded": self.policies > 0, **keys, **required, "not_draining": not self.draining}
 
     @property
@@ -72,6 +81,8 @@ class Readiness:
             "shapes_available": self.shapes_available,
             "lag": self.lag,
             "keys": self.keys(),
+            **({"revocations": self.revocations} if self.revocations else {}),
+            "reload_faults": self.reload_faults,
         }
 
     def _why(self, check: str) -> str:
@@ -79,6 +90,7 @@ class Readiness:
             "policies_loaded": "no policy is in force",
             "keys_known": f"the keys of {', '.join(self.missing_keys())} are not known",
             "electric_active": f"{self._failed} of {self._most} probes in a row found Electric {self._state}",
+            "revocations_known": f"the table of revocations is {self.revocations}",
             "not_draining": "the process ends when its open requests have",
         }[check]
 

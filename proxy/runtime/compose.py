@@ -5,14 +5,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
 from proxy.audit.shadow import Shadow
-from proxy.auth import revocation
 from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.jwks import KeySources
@@ -21,6 +19,10 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.trust import Trust
 from proxy.core.handles import Handles
 from proxy.electric.client import Electric
+from proxy.electric.follower import Follower
+from proxy.electric.placed import PlacedSource
+from proxy.electric.source import Source
+from proxy.gateway.admission import Admission
 from proxy.gateway.handler import Handler
 from proxy.gateway.open_requests import OpenRequests
 from proxy.gateway.responses import Responses
@@ -30,6 +32,7 @@ from proxy.health.readiness import Readiness
 from proxy.http1.listener import Listener
 from proxy.runtime import configuration
 from proxy.runtime.admin import admin
+from proxy.runtime.revocations import RevocationFeed, Revoking, followed
 from proxy.runtime.watchers import Reload, observe_keys, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
@@ -41,16 +44,12 @@ from proxy.telemetry.events import (
     Observe,
     Only,
     ReadinessChanged,
-    RevocationFaulty,
-    RevocationsRead,
     ShapesChanged,
     UpstreamAnswered,
     UpstreamFailed,
     both,
 )
 from proxy.telemetry.metrics import Metrics
-
-MOST_FAULTS_TOLD = 20
 
 
 class Served(NamedTuple):
@@ -81,7 +80,7 @@ async def create_app(
     metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     authorizer = _authorizer(settings, served)
-    readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
+    readiness = _readiness(settings)
     metrics = Metrics(
         lambda: len(open_requests),
         authorizer.token_checks,
@@ -98,17 +97,21 @@ async def create_app(
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
-        share, sign = settings.share == "on", served.handles.sign
-        sharing = Sharing(electric, configuration.sharing(settings), tell, sign, shared=share)
-        responses = Responses(configuration.origins(settings))
-        handler = Handler(authorizer, sharing, open_requests, responses, decisions, configuration.salt(settings), tell)
+        sharing = _sharing(settings, served, electric, tell)
+        admission, responses = Admission(configuration.admission(settings)), Responses(configuration.origins(settings))
+        salt = configuration.salt(settings)
+        handler = Handler(authorizer, sharing, open_requests, admission, responses, decisions, salt, tell)
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
-        sources = _sources(authorizer, readiness, tell)
-        reload = Reload(partial(configuration.read_rules, settings), authorizer, sources, readiness, tell, shadow)
-        watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
-        watchers += [sources.run(), *_revoking(settings, authorizer, open_requests, tell)]
+        sources = _sources(authorizer, open_requests, readiness, tell)
+        read = partial(configuration.read_rules, settings)
+        reload = Reload(read, authorizer, sources, open_requests, readiness, tell, shadow)
+        watchers = [_probe(probe, readiness, settings.probe_seconds, tell), *_reloading(settings, reload, hangup)]
+        watchers += [
+            sources.run(),
+            *_revoking(settings, Revoking(authorizer, open_requests, tell), electric, readiness),
+        ]
         try:
             async with _running(watchers):
                 yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
@@ -126,17 +129,41 @@ async def _shadow(settings: Settings, observe: Observe) -> Shadow | None:
     return shadow
 
 
+def _readiness(settings: Settings) -> Readiness:
+    return Readiness(
+        settings.probe_failures,
+        requires_electric=settings.ready_requires_electric,
+        requires_revocations=settings.revocations_required,
+    )
+
+
+def _sharing(settings: Settings, served: Served, source: Source, observe: Observe) -> Sharing:
+    placed = PlacedSource(source, configuration.lanes(settings), observe)
+    share, sign = settings.share == "on", served.handles.sign
+    return Sharing(placed, configuration.sharing(settings), observe, sign, shared=share)
+
+
+def _reloading(settings: Settings, reload: Reload, hangup: asyncio.Event) -> list[Coroutine[None, None, None]]:
+    """What reads policies and keys again, on a signal and when their files change."""
+    watchers = [reload.on(hangup)]
+    if settings.reload_on_change:
+        watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
+    return watchers
+
+
 def _authorizer(settings: Settings, served: Served) -> Authorizer:
     authority = Authority.of(configuration.authority(settings), served.loaded, served.trust)
     return Authorizer(authority, settings.rule_limits, served.handles)
 
 
-def _sources(authorizer: Authorizer, readiness: Readiness, observe: Observe) -> KeySources:
-    """What fetches the keys of issuers that have an address for them, and puts them in force."""
+def _sources(authorizer: Authorizer, open_requests: OpenRequests, readiness: Readiness, observe: Observe) -> KeySources:
+    """What fetches the keys of issuers that have an address for them, and puts them in force. A key that is withdrawn
+    ends what is open by it."""
 
     def changed(issuer: str, ring: KeyRing | None) -> None:
         authorizer.replace_keys(issuer, ring)
         observe_keys(authorizer.authority.trust, observe)
+        open_requests.judge_again(partial(observe_judged, observe))
 
     def ended(issuer: str, fault: str) -> None:
         observe(KeysNotFetched(issuer, fault) if fault else KeysFetched(issuer))
@@ -161,28 +188,17 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
 
 
 def _revoking(
-    settings: Settings, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
+    settings: Settings, revoking: Revoking, source: Source, readiness: Readiness
 ) -> list[Coroutine[None, None, None]]:
-    """What keeps the revocations, if there is a file of them."""
-    if settings.revocations is None:
-        return []
-    longest = authorizer.authority.trust.longest_seconds
-    return [_revocations(settings.revocations, longest, authorizer, open_requests, observe)]
-
-
-async def _revocations(
-    path: Path, longest_seconds: float, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
-) -> None:
-    """Keeps what is revoked as the file says; each fault in it is told once, and only so many of them."""
-    told: frozenset[str] = frozenset()
-    async for came in revocation.watched(path, longest_seconds):
-        authorizer.revoke(came.revoked)
-        open_requests.revoke(came.revoked)
-        observe(RevocationsRead(len(came.revoked), len(came.faults)))
-        for fault in came.faults[:MOST_FAULTS_TOLD]:
-            if fault not in told:
-                observe(RevocationFaulty(fault))
-        told = frozenset(came.faults)
+    """What keeps the revocations, if there is a file or a table of them."""
+    watchers, trust = [], revoking.authorizer.authority.trust
+    if settings.revocations_table is not None:
+        feed = RevocationFeed(revoking, settings.revocations_table, trust.longest_leeway, readiness)
+        follower = Follower(source, followed(settings.revocations_table), feed, revoking.observe)
+        watchers += [follower.run(), feed.expire()]
+    if settings.revocations is not None:
+        watchers.append(revoking.watch(settings.revocations, trust.longest_seconds))
+    return watchers
 
 
 def _shapes(readiness: Readiness, observe: Observe) -> Observe:

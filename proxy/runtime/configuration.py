@@ -1,6 +1,7 @@
 """What each part gets of the settings: the few values that it needs, as a small frozen value of its own."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from proxy.auth.issuers import TYP, TYPS, Issuer
 from proxy.auth.tokens import TokenBounds
 from proxy.auth.trust import Trust
 from proxy.core.headers import Origins
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.electric.client import ElectricConfig
+from proxy.electric.placed import Lane, PlacedCall
+from proxy.electric.places import Places
+from proxy.gateway.admission import AdmissionConfig
 from proxy.health.probes import LagConfig
 from proxy.http1.exchange import ServerConfig
 from proxy.http1.request import Bounds
@@ -34,6 +39,12 @@ def read_rules(settings: Settings) -> Rules:
     strict = settings.database_check == "strict"
     loaded = policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
     return loaded, Trust.read(issuers(settings))
+
+
+def rule_files(settings: Settings) -> tuple[Path, ...]:
+    """The files and folders that hold policies, issuers and keys. Raises IssuersFault, SettingsFault."""
+    shadow = () if settings.shadow_policies is None else (settings.shadow_policies,)
+    return (settings.policies, *shadow, *issuer_files(settings))
 
 
 def issuers(settings: Settings) -> tuple[Issuer, ...]:
@@ -73,7 +84,9 @@ def token_bounds(settings: Settings) -> TokenBounds:
 
 def authority(settings: Settings) -> AuthorityConfig:
     """How tokens and decisions are judged and cached."""
-    return AuthorityConfig(token_bounds(settings), settings.decision_cache_bytes, cookie(settings))
+    return AuthorityConfig(
+        token_bounds(settings), settings.decision_cache_bytes, settings.cache_share, cookie(settings)
+    )
 
 
 def cookie(settings: Settings) -> CookieConfig | None:
@@ -113,6 +126,34 @@ def electric(settings: Settings) -> ElectricConfig:
         row_check=settings.row_check,
         echoes_request_id=settings.check_request_id,
     )
+
+
+def admission(settings: Settings) -> AdmissionConfig:
+    """How often what may be asked for."""
+    return AdmissionConfig(
+        definitions_per_minute=settings.max_definitions_per_minute,
+        subject_definitions_per_minute=settings.max_definitions_per_minute_per_subject,
+        subject_definitions_burst=settings.max_definitions_burst_per_subject,
+        subject_subsets_per_second=settings.max_subsets_per_second_per_subject,
+        subject_subsets_burst=settings.max_subsets_burst_per_subject,
+        subject_cpu_ms_per_second=settings.max_cpu_ms_per_second_per_subject,
+    )
+
+
+def lanes(settings: Settings) -> Mapping[Kind, Lane]:
+    """The places at Electric. Polls and streams never wait: their bound is that of open requests, which those that were
+    dropped count towards."""
+    initial = Places[PlacedCall](settings.max_initial_requests, settings.max_initial_requests_per_subject)
+    subsets = Places[PlacedCall](settings.max_subsets, settings.max_subsets_per_subject)
+    live = Places[PlacedCall](0, settings.max_open_requests_per_subject, settings.dropped_poll_seconds)
+    waits = Lane(live, 0, Limit.open_requests, Limit.subject_live_requests)
+    seconds = settings.queue_seconds
+    return {
+        Kind.initial: Lane(initial, seconds, Limit.initial_requests, Limit.subject_initial_requests),
+        Kind.subset: Lane(subsets, seconds, Limit.subset_requests, Limit.subject_subset_requests),
+        Kind.live: waits,
+        Kind.sse: waits,
+    }
 
 
 def sharing(settings: Settings) -> bounds.Bounds:

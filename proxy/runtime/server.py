@@ -116,13 +116,11 @@ async def _listen(
 
 
 async def drain(parts: Parts, seconds: float) -> None:
-    """Refuses newcomers, ends the streams at once and the polls when they are due, at the latest after `seconds`."""
+    """Refuses newcomers, and ends what waits for changes, spread over `seconds`, and then whatever else is open."""
     parts.readiness.draining = True
     parts.observe(Lifecycle("draining", f"{len(parts.open_requests)} open"))
     parts.listener.drain()
-    parts.open_requests.drain(everything=False)
-    await _within(seconds, parts.open_requests.empty())
-    parts.open_requests.drain(everything=True)
+    await parts.open_requests.drain(seconds)
 
 
 async def _within(seconds: float, condition: Awaitable[None]) -> None:

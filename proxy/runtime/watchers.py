@@ -1,7 +1,11 @@
-"""SIGHUP: new policies and keys are read beside the old ones, and put in force only if they are whole."""
+"""Reload: new policies and keys are read beside the old ones, and put in force only if they are whole, and then all at
+once. Open requests are judged again by them."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 
 from proxy.audit.shadow import Shadow
 from proxy.auth.authorizer import Authorizer
@@ -9,11 +13,30 @@ from proxy.auth.jwks import KeySources
 from proxy.auth.keys import KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.auth.trust import Trust
+from proxy.gateway.open_requests import Judgement, OpenRequests
 from proxy.health.readiness import Readiness
-from proxy.telemetry.events import KeysLoaded, Observe, PoliciesLoaded, PoliciesRejected, PolicyWarned, ReloadRefused
+from proxy.runtime.file_changes import changes
+from proxy.telemetry.events import (
+    KeysLoaded,
+    Observe,
+    PoliciesLoaded,
+    PoliciesRejected,
+    PolicyWarned,
+    ReloadRefused,
+    RequestsJudged,
+)
+
+MOST_FAULTS_SHOWN = 20
+"""Faults that /ready shows; all are logged."""
 
 Rules = tuple[LoadedPolicies, Trust]
 """Policies, and issuers with their keys, as they were read together."""
+
+
+def observe_judged(observe: Observe, counts: Counter[Judgement]) -> None:
+    """Reports what became of the open requests under another authority."""
+    kept, changed, refused = (counts[each] for each in Judgement)
+    observe(RequestsJudged(kept, changed, refused))
 
 
 def observe_keys(trust: Trust, observe: Observe) -> None:
@@ -29,13 +52,14 @@ def observe_loaded(loaded: LoadedPolicies, observe: Observe) -> None:
 
 
 class Reload:
-    """Replaces what a running process judges by. Requests under way go on as they were admitted."""
+    """Replaces what a running process judges by."""
 
     def __init__(
         self,
         read: Callable[[], Rules],
         authorizer: Authorizer,
         sources: KeySources,
+        open_requests: OpenRequests,
         readiness: Readiness,
         observe: Observe,
         shadow: Shadow | None = None,
@@ -45,15 +69,21 @@ class Reload:
         self._read = read
         self._authorizer = authorizer
         self._sources = sources
+        self._open_requests = open_requests
         self._readiness = readiness
         self._observe = observe
 
     async def on(self, hangup: asyncio.Event) -> None:
-        """Reloads whenever the event is set, for ever."""
+        """Reloads whenever the event is set, forever."""
         while True:
             await hangup.wait()
             hangup.clear()
             await self.now()
+
+    async def on_changes(self, paths: Iterable[Path], hangup: asyncio.Event) -> None:
+        """Sets the event whenever these files have changed, forever."""
+        async for _ in changes(paths):
+            hangup.set()
 
     async def now(self) -> None:
         """Reads policies and keys in a thread; a fault in either leaves both as they are, and is observed.
@@ -65,14 +95,19 @@ class Reload:
         try:
             loaded, trust = await asyncio.to_thread(self._read)
         except (PoliciesFault, KeysFault) as fault:
-            lines = str(fault).splitlines()
-            self._observe(PoliciesRejected(len(lines)))
-            for line in lines:
-                self._observe(ReloadRefused(line))
+            self._refuse(tuple(str(fault).splitlines()))
             return
         self._sources.follow(trust.issuers)
         trust = self._sources.completed(trust)
         self._authorizer.replace(loaded, trust)
         self._readiness.policies = len(loaded.policies.by_name)
+        self._readiness.reload_faults = ()
         observe_loaded(loaded, self._observe)
         observe_keys(trust, self._observe)
+        self._open_requests.judge_again(partial(observe_judged, self._observe))
+
+    def _refuse(self, lines: tuple[str, ...]) -> None:
+        self._readiness.reload_faults = lines[:MOST_FAULTS_SHOWN]
+        self._observe(PoliciesRejected(len(lines)))
+        for line in lines:
+            self._observe(ReloadRefused(line))

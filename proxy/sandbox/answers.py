@@ -2,6 +2,7 @@
 
 import base64
 import os
+import random
 import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ def refusal(inbound: Inbound, status: int, body: dict[str, Any], extra: Iterable
         return Answer(status, [*heading(inbound, "no-cache"), *extra], orjson.dumps(body))
     headers = [*heading(inbound, "no-store"), ("surrogate-control", "no-store"), *extra]
     return Answer(status, headers, orjson.dumps(body))
+
+
+def too_many(inbound: Inbound) -> Answer:
+    """503 for a request beyond the places that there are."""
+    body = {"code": "concurrent_request_limit_exceeded", "message": "Concurrent request limit exceeded"}
+    retry = [("retry-after", str(random.randint(6, 10))), ("electric-internal-known-error", "true")]  # noqa: S311
+    return refusal(inbound, 503, body, retry)
 
 
 def invalid(inbound: Inbound, errors: dict[str, Any]) -> Answer:

@@ -7,6 +7,7 @@ import orjson
 import psycopg
 
 from . import answers, query, request, snapshot
+from .admission import Admission
 from .answers import Answer, Inbound
 from .connect import NotReady
 from .definition import Resolved
@@ -28,6 +29,7 @@ class Service:
     def __init__(self, stack: Stack, settings: StandInSettings) -> None:
         self._stack = stack
         self._settings = settings
+        self.admission = Admission(settings)
 
     async def answer(self, inbound: Inbound) -> Answer:
         """The answer to any request. Paths are matched decoded and with slashes collapsed, as Electric does."""
@@ -74,6 +76,11 @@ class Service:
         await self._stack.until_ready()
         if inbound.method == "DELETE":
             return await self._delete(inbound, values)
+        async with self.admission.place(values) as admitted:
+            return await self._admitted(inbound, values) if admitted else answers.too_many(inbound)
+
+    async def _admitted(self, inbound: Inbound, values: Values) -> Answer:
+        """Answer a request that has a place."""
         if inbound.method == "POST":
             values = query.merge_body(values, inbound.body)
         return await self._shape(inbound, request.parse(values))

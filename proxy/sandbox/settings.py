@@ -44,5 +44,13 @@ class StandInSettings:
     """How much of a definition's hash is in its handle, and compared. Tests that search for two definitions with the
     same hash take fewer bits, so that the search is over in a second; nothing else depends on the width."""
 
+    max_initial_requests: int = 300
+    max_existing_requests: int = 10_000
+    """How many requests without and with a handle are answered at once; more get a 503
+    (ELECTRIC_MAX_CONCURRENT_REQUESTS)."""
+
+    snapshot_seconds: float = 0
+    """By how much making a shape takes longer: a large table's snapshot does."""
+
     slot_name: str = ""
     """The name of the replication slot and of the publication; empty for one that is not taken."""

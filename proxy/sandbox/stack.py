@@ -114,6 +114,7 @@ class Stack:
         self._shapes[shape.handle] = shape
 
         async def fill(connection: Connection) -> None:
+            await asyncio.sleep(self._settings.snapshot_seconds)
             await self.replication.include(connection, wanted.tables)
             if wanted.differs_live:
                 shape.live_schema = self.replication.name

@@ -1,5 +1,6 @@
 """The stand-in for Electric, running: HTTP on 127.0.0.1 over a database."""
 
+from .admission import Admission
 from .answers import Answer, Inbound
 from .http import Server
 from .service import Service
@@ -31,6 +32,11 @@ class StandIn:
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def admission(self) -> Admission:
+        """Who has a place, and how many were refused one."""
+        return self._service.admission
 
     @property
     def slot_name(self) -> str:

@@ -13,6 +13,7 @@ class Bounds:
     cache_live_seconds: float = 5
     fetch_bytes: int = 262_144
     broadcast_bytes: int = 262_144
+    cache_share: int = 8
 
     @property
     def ages(self) -> tuple[float, float]:

@@ -2,9 +2,13 @@
 
 A fetch takes from the budget what is to be cached, while it is under way; the least recently used answer that
 nobody reads gives way. What somebody still reads counts until its last reader has left.
+
+What is cached is on account of the subject that asked first. No subject holds more than its share, or else one answer:
+what is over that displaces the subject's own.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import islice
 
 from proxy.core.handles import UNKNOWN
@@ -45,8 +49,12 @@ class Doorkeeper:
 class Cache:
     """Completed fetches by their key, oldest use first. `used` is what entries, their readers and fetches hold."""
 
-    def __init__(self, most: int, most_entry: int) -> None:
+    def __init__(self, most: int, most_entry: int, share: int = 0) -> None:
+        """One subject may hold `most` divided by `share`; 0 bounds nothing."""
         self._most = most
+        self._most_each = most // share if share else most
+        self._used_by: dict[str, int] = {}
+        self._by_subject: dict[str, OrderedDict[Key, Fetch]] = {}
         self._doorkeeper = Doorkeeper()
         self._most_entry = most_entry
         self._entries: OrderedDict[Key, Fetch] = OrderedDict()
@@ -67,6 +75,7 @@ class Cache:
             self._forget(fetch)
             return None
         self._entries.move_to_end(key)
+        self._by_subject[fetch.subject].move_to_end(key)
         return fetch
 
     def admits(self, fetch: Fetch) -> bool:
@@ -78,17 +87,17 @@ class Cache:
 
     def reserve(self, fetch: Fetch, size: int) -> bool:
         """Takes this much more from the budget for a fetch, if need be at the cost of what is cached."""
-        if fetch.reserved + size > self._most_entry or not self._make_room(self.used + size - self._most):
+        if fetch.reserved + size > self._most_entry or not self._has_share(fetch, size):
             return False
-        fetch.reserved += size
-        self.used += size
+        if not self._make_room(self._entries, self.used + size - self._most):
+            return False
+        self._account(fetch, size)
         return True
 
     def release(self, fetch: Fetch) -> None:
         """Gives back what was taken for a fetch, once it is neither cached nor read."""
         if not fetch.listed and not fetch.buffer.readers:
-            self.used -= fetch.reserved
-            fetch.reserved = 0
+            self._account(fetch, -fetch.reserved)
 
     def store(self, fetch: Fetch, now: float) -> None:
         """Keeps a completed fetch, if it is whole and its handle is alive."""
@@ -101,6 +110,7 @@ class Cache:
         fetch.until = now + head.keep_seconds
         fetch.listed = True
         self._entries[request.key] = fetch
+        self._by_subject.setdefault(fetch.subject, OrderedDict())[request.key] = fetch
         self._by_shape.setdefault(request.shape, set()).add(request.key)
 
     def saw(self, request: UpstreamRequest, head: ReceivedHead) -> None:
@@ -124,12 +134,28 @@ class Cache:
         """Whether a 409 has ended the handle that this answer has."""
         return (fetch.request.shape, _handle(fetch)) in self._dead
 
-    def _make_room(self, needed: int) -> bool:
-        """Whether that many bytes could be freed; nothing is forgotten in vain."""
+    def _account(self, fetch: Fetch, size: int) -> None:
+        fetch.reserved += size
+        self.used += size
+        used = self._used_by.get(fetch.subject, 0) + size
+        if used:
+            self._used_by[fetch.subject] = used
+        else:
+            self._used_by.pop(fetch.subject, None)
+
+    def _has_share(self, fetch: Fetch, size: int) -> bool:
+        """Whether the fetch may have so much more of its subject's share, if need be at the cost of its other answers.
+        An answer that is all that its subject holds may be larger than the share."""
+        used = self._used_by.get(fetch.subject, 0)
+        over = min(used + size - self._most_each, used - fetch.reserved)
+        return over <= 0 or self._make_room(self._by_subject.get(fetch.subject, {}), over)
+
+    def _make_room(self, entries: Mapping[Key, Fetch], needed: int) -> bool:
+        """Whether that many bytes of these could be freed; nothing is forgotten in vain."""
         victims: list[Fetch] = []
         if needed <= 0:
             return True
-        for fetch in self._entries.values():
+        for fetch in entries.values():
             if not fetch.buffer.readers:
                 victims.append(fetch)
                 needed -= fetch.reserved
@@ -151,6 +177,10 @@ class Cache:
     def _forget(self, fetch: Fetch) -> None:
         key, shape = fetch.request.key, fetch.request.shape
         del self._entries[key]
+        own = self._by_subject[fetch.subject]
+        del own[key]
+        if not own:
+            del self._by_subject[fetch.subject]
         keys = self._by_shape[shape]
         keys.discard(key)
         if not keys:

@@ -27,12 +27,12 @@ class Coalescer:
 
     def __init__(self, bounds: Bounds) -> None:
         self._limit = bounds.fetch_bytes
-        self.cache = Cache(bounds.cache_bytes, bounds.cache_entry_bytes)
+        self.cache = Cache(bounds.cache_bytes, bounds.cache_entry_bytes, bounds.cache_share)
         self._joinable: dict[Key, Fetch] = {}
         self.in_flight: set[Fetch] = set()
 
-    def find(self, request: UpstreamRequest, now: float) -> tuple[Fetch, Found]:
-        """The fetch that answers this request; a started one is to be asked for."""
+    def find(self, request: UpstreamRequest, now: float, subject: str = "") -> tuple[Fetch, Found]:
+        """The fetch that answers this request; a started one is to be asked for, and is on account of its subject."""
         cached = self.cache.find(request.key, now)
         if cached is not None:
             return cached, Found.cached
@@ -40,7 +40,7 @@ class Coalescer:
         if fetch is not None and fetch.joinable and not self.cache.is_dead(fetch):
             return fetch, Found.joined
         self.cache.let_expire(now)
-        fetch = self._joinable[request.key] = Fetch(request, self._limit)
+        fetch = self._joinable[request.key] = Fetch(request, self._limit, subject)
         self.in_flight.add(fetch)
         return fetch, Found.started
 

@@ -145,6 +145,11 @@ class Delivery:
         except Exception as bug:  # of ours: fail closed
             self.fail(_bug(bug, "a fetch"))
 
+    def share(self, subject: str) -> None:
+        """Another subject waits for the answer, too: a call that waits for its turn may have this one's."""
+        if self._call is not None:
+            self._call.share(subject)
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Serves one more subscriber, which has entered the fetch."""
         self.subscribers[subscriber] = None

@@ -36,7 +36,8 @@ class Step(Enum):
 class Fetch:
     """One upstream request. `body` is there once a short one is complete: the answer in one piece.
 
-    `reserved` is what the cache's budget holds for it, `until` when its body is too old."""
+    `reserved` is what the cache's budget holds for it, on account of `subject`, who asked first; `until` is when its
+    body is too old."""
 
     __slots__ = (
         "_response",
@@ -48,12 +49,14 @@ class Fetch:
         "listed",
         "request",
         "reserved",
+        "subject",
         "until",
         "whole",
     )
 
-    def __init__(self, request: UpstreamRequest, limit: int) -> None:
+    def __init__(self, request: UpstreamRequest, limit: int, subject: str = "") -> None:
         self.request = request
+        self.subject = subject
         self.buffer = ReplayBuffer(limit)
         self.head: ReceivedHead | None = None
         self.fault: Refusal | str | None = None

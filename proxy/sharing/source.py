@@ -90,14 +90,15 @@ class Sharing:
             return self._alone(subscriber, conditions)
         if request.kind is Kind.sse:
             broadcast, started = self._broadcasts.enter(subscriber, request)
-            return self._deliver(subscriber, broadcast, self._broadcasts, Found.started if started else Found.joined)
-        fetch, how = self._coalescer.find(request, self._loop.time())
+            how = Found.started if started else Found.joined
+            return self._deliver(subscriber, broadcast, self._broadcasts, how, conditions.subject)
+        fetch, how = self._coalescer.find(request, self._loop.time(), conditions.subject)
         if fetch.body is not None:
             self._observe(Subscribed(request.kind, how))
             serve_whole(subscriber, fetch)
             return None
         fetch.enter(subscriber)
-        return self._deliver(subscriber, fetch, self._coalescer, how)
+        return self._deliver(subscriber, fetch, self._coalescer, how, conditions.subject)
 
     def rest(self, subscriber: Subscriber, fetch: Fetch, head: ReceivedHead, taken: int) -> "Rest":
         """The rest of a body for a subscriber that its fetch has dropped, by a request of its own."""
@@ -125,7 +126,7 @@ class Sharing:
         fetch.enter(subscriber)
         return fetch, self._unshared
 
-    def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found) -> Delivery:
+    def _deliver(self, subscriber: Subscriber, fetch: Fetch, owner: Owner, how: Found, subject: str) -> Delivery:
         self._observe(Subscribed(subscriber.request.kind, how))
         delivery = self._deliveries.get(fetch)
         if delivery is None:
@@ -134,7 +135,9 @@ class Sharing:
                 self._deliveries[fetch] = delivery
         delivery.subscribe(subscriber)
         if how is Found.started:
-            delivery.start(self._source, _sent(fetch.request), NO_CONDITIONS)
+            delivery.start(self._source, _sent(fetch.request), Conditions(subject=subject))
+        elif how is Found.joined:
+            delivery.share(subject)
         return delivery
 
     def _news(self, delivery: Delivery, news: News) -> None:

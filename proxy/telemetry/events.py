@@ -203,8 +203,40 @@ class RevocationsRead:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationsFollowed:
+    """How well the table of revocations is known: `unknown`, `current` or `stale`."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsRevoked:
+    """So many open requests ended because their tokens were revoked; the last so many seconds after the news."""
+
+    ended: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRefused:
+    """A request was refused by one of the limits on what clients may cost."""
+
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsJudged:
+    """New policies or keys were applied to the open requests: how many went on, asked again, and were refused."""
+
+    kept: int
+    changed: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class RevocationFaulty:
-    """A line of the file of revocations, or the whole file, cannot be used; what it revokes is not revoked."""
+    """A line of the file of revocations, the whole file, or a row of the table cannot be used; what it revokes is not
+    revoked."""
 
     detail: str
 
@@ -348,6 +380,10 @@ Observation = (
     | ReloadRefused
     | RevocationsRead
     | RevocationFaulty
+    | RevocationsFollowed
+    | RequestsRevoked
+    | RequestsJudged
+    | AdmissionRefused
     | DecisionsDropped
     | DecisionMade
     | ShadowCompared

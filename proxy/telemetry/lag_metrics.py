@@ -9,7 +9,7 @@ from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown
 from proxy.telemetry.series import Series
 
 MEASURES: Final = ("delivery", "replication")
-FOLLOWERS: Final = ("proxy-heartbeat",)
+FOLLOWERS: Final = ("proxy-heartbeat", "proxy-revocations")
 SLOT: Final = ("replication_lag_bytes", "replication_retained_bytes", "replication_slot_active")
 NAN: Final = float("nan")
 

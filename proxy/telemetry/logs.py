@@ -9,6 +9,7 @@ import orjson
 import structlog
 
 from proxy.telemetry.events import (
+    AdmissionRefused,
     ClientFilterRefused,
     DecisionMade,
     DecisionsDropped,
@@ -34,7 +35,10 @@ from proxy.telemetry.events import (
     ReplicationMeasured,
     RequestEnded,
     RequestOpened,
+    RequestsJudged,
+    RequestsRevoked,
     RevocationFaulty,
+    RevocationsFollowed,
     RevocationsRead,
     RowLeak,
     SchemaLeak,
@@ -78,6 +82,10 @@ _LEVELS: Mapping[type, str] = {
     ReloadRefused: "error",
     RevocationsRead: "info",
     RevocationFaulty: "error",
+    RevocationsFollowed: "warning",
+    RequestsRevoked: "info",
+    RequestsJudged: "info",
+    AdmissionRefused: "",  # its RequestEnded is the line
     DecisionMade: "info",
     DecisionsDropped: "",
     ShadowCompared: "",
@@ -113,6 +121,9 @@ _EVENTS: Mapping[type, str] = {
     ReloadRefused: "reload_refused",
     RevocationsRead: "revocations",
     RevocationFaulty: "revocation_faulty",
+    RevocationsFollowed: "revocations_followed",
+    RequestsRevoked: "requests_revoked",
+    RequestsJudged: "requests_judged",
     DecisionMade: "decision",
     ShadowDiffered: "shadow_difference",
     ShadowLoaded: "shadow_policies_loaded",

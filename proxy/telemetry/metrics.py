@@ -9,8 +9,10 @@ from itertools import product
 from typing import Any, Final
 
 from proxy.core.errors import Code
+from proxy.core.limits import Limit
 from proxy.core.request import Kind
 from proxy.telemetry.events import (
+    AdmissionRefused,
     ClientFilterRefused,
     DecisionsDropped,
     ElectricSeen,
@@ -26,6 +28,9 @@ from proxy.telemetry.events import (
     ReadinessChanged,
     RequestEnded,
     RequestOpened,
+    RequestsJudged,
+    RequestsRevoked,
+    RevocationsFollowed,
     RevocationsRead,
     RowLeak,
     SchemaLeak,
@@ -41,6 +46,8 @@ from proxy.telemetry.lag_metrics import LagMetrics
 from proxy.telemetry.series import Labels, Series
 
 STATES: Final = ("active", "starting", "waiting", "unreachable")
+FOLLOWED: Final = ("unknown", "current", "stale")
+JUDGED: Final = ("kept", "changed", "refused")
 KINDS: Final = tuple(kind.value for kind in Kind)
 SHARED_KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.subset)
 CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse)
@@ -64,6 +71,9 @@ STARTED: Final[Mapping[str, tuple[Labels, ...]]] = {
     "subscribers_dropped": tuple(product(SHARED_KINDS)),
     "cache_lookups": tuple(product(CACHED_KINDS, ("hit", "miss"))),
     "electric_state": tuple(product(STATES)),
+    "limit_refusals": tuple((limit.value,) for limit in Limit),
+    "judged_again": tuple(product(JUDGED)),
+    "revoked_requests": ((),),
     "protocol_refusals": tuple(product(PROTOCOL_CODES)),
     "key_fetches": (("fetched",), ("failed",)),
     "requests": tuple(("none", "none", refusal.name) for refusal in Code),  # before the rules: no policy, no kind
@@ -184,6 +194,10 @@ class Metrics:
             RowLeak: self._counting("row_leaks", lambda seen: (seen.policy,)),
             ShadowCompared: self._counting("shadow_decisions", lambda seen: (seen.policy, seen.outcome)),
             DecisionsDropped: self._counting("decisions_dropped", lambda seen: (seen.code,), lambda seen: seen.count),
+            AdmissionRefused: self._counting("limit_refusals", lambda seen: (seen.limit,)),
+            RequestsJudged: self._requests_judged,
+            RequestsRevoked: self._requests_revoked,
+            RevocationsFollowed: self._revocations_followed,
             ReadinessChanged: self._setting("ready", lambda seen: seen.ready),
             ShapesChanged: self._setting("shapes_available", lambda seen: seen.available),
             PoliciesRejected: self._setting("policies_rejected", lambda _: 1),
@@ -249,6 +263,18 @@ class Metrics:
     def _revocations_read(self, seen: RevocationsRead) -> None:
         self._series.values("revocations")[()] = seen.entries
         self._series.values("revocation_faults")[()] = seen.faults
+
+    def _revocations_followed(self, seen: RevocationsFollowed) -> None:
+        for state in FOLLOWED:
+            self._series.values("revocations_followed")[(state,)] = state == seen.state
+
+    def _requests_revoked(self, seen: RequestsRevoked) -> None:
+        self._series.values("revoked_requests")[()] += seen.ended
+        self._series.times("revocation_seconds")[()].add(seen.seconds)
+
+    def _requests_judged(self, seen: RequestsJudged) -> None:
+        for outcome in JUDGED:
+            self._series.values("judged_again")[(outcome,)] += getattr(seen, outcome)
 
     def _policies_loaded(self, seen: PoliciesLoaded) -> None:
         self._policies = tuple(dict.fromkeys((*self._policies, *seen.policies)))

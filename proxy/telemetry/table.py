@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 PREFIX: Final = "shape_proxy_"
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+REVOCATION_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 Type = Literal["counter", "gauge", "histogram"]
@@ -86,8 +87,18 @@ METRICS: Final = (
     _counter("key_fetches", "Fetches of key sets by their result.", "result"),
     _counter("token_checks", "Tokens verified, and found verified.", "result"),
     _gauge("revocations", "Subjects and tokens that are revoked.", merge="most"),
-    _gauge("revocation_faults", "Faults in the file of revocations.", merge="most"),
+    _gauge("revocation_faults", "Faults in the file and the table of revocations.", merge="most"),
     _gauge("build_info", "The running version.", "version", "python", merge="most"),
+    _gauge("revocations_followed", "1 for how well the table of revocations is known.", "state", merge="most"),
+    # What new revocations, policies and keys did to open requests, and what limits refused.
+    _counter("revoked_requests", "Open requests ended by a revocation."),
+    _times(
+        "revocation_seconds",
+        "From the arrival of a revocation to the end of the last open request that it ends.",
+        buckets=REVOCATION_SECONDS,
+    ),
+    _counter("judged_again", "Open requests that new policies or keys were applied to.", "outcome"),
+    _counter("limit_refusals", "Requests refused by a limit on cost.", "limit"),
     # Lag.
     _times(
         "delivery_lag_seconds",

@@ -17,12 +17,12 @@ STATUSES = {
     413: "body_too_large",
     414: "target_too_long",
     415: "media_type_unsupported",
-    429: "too_many_streams",
+    429: "too_many_streams rate_limited",
     431: "headers_too_large",
     500: "internal_error",
     502: "upstream_unreachable upstream_failed upstream_refused_secret upstream_schema_leak upstream_row_leak"
     " policy_type_unsafe",
-    503: "draining keys_unavailable overloaded",
+    503: "draining keys_unavailable overloaded revocations_unknown",
     504: "upstream_timeout",
 }
 

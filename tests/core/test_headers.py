@@ -159,7 +159,7 @@ def test_only_a_stream_asks_not_to_be_buffered(status: int, kind: Kind) -> None:
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.name)
 def test_a_refusal_is_json_that_nobody_keeps(code: Code) -> None:
-    came = headers.refusal(code)
+    came = headers.refusal(code, code.value.retry_after)
     assert (b"content-type", b"application/json") in came
     assert (b"cache-control", b"no-store") in came
     assert VARY in came
@@ -173,7 +173,7 @@ CHALLENGES = {code: b'Bearer error="invalid_token"' for code in Code if code.val
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.name)
 def test_a_refusal_says_what_to_do_next(code: Code) -> None:
-    came = dict(headers.refusal(code))
+    came = dict(headers.refusal(code, code.value.retry_after))
     assert came.get(b"www-authenticate") == CHALLENGES.get(code)
     wait = code.value.retry_after
     assert came.get(b"retry-after") == (None if wait is None else str(wait).encode())

@@ -105,6 +105,23 @@ class Proxy:
         return [seen for seen in self.seen if isinstance(seen, RequestEnded)]
 
 
+UNLIMITED = dict.fromkeys(
+    (
+        "PROXY_MAX_DEFINITIONS_PER_MINUTE",
+        "PROXY_MAX_DEFINITIONS_PER_MINUTE_PER_SUBJECT",
+        "PROXY_MAX_INITIAL_REQUESTS",
+        "PROXY_MAX_INITIAL_REQUESTS_PER_SUBJECT",
+        "PROXY_MAX_SUBSETS",
+        "PROXY_MAX_SUBSETS_PER_SUBJECT",
+        "PROXY_MAX_SUBSETS_PER_SECOND_PER_SUBJECT",
+        "PROXY_MAX_CPU_MS_PER_SECOND_PER_SUBJECT",
+        "PROXY_DROPPED_POLL_SECONDS",
+    ),
+    "0",
+)
+"""Tests ask more, and drop more, for one subject than clients do; the limits have tests of their own."""
+
+
 def environment(upstream_url: str, keys: Path) -> dict[str, str]:
     """The settings of a proxy under test, by their names in the environment."""
     return {
@@ -118,8 +135,9 @@ def environment(upstream_url: str, keys: Path) -> dict[str, str]:
         "PROXY_ADMIN_LISTEN": "127.0.0.1:0",
         "PROXY_POLICIES": str(POLICIES),
         "PROXY_DRAIN_SECONDS": "2",
+        "PROXY_RELOAD_ON_CHANGE": "false",  # tests that write files say when they are read
         "PROXY_CONNECT_SECONDS": "30",  # a busy machine is no outage of Electric
-    }
+    } | UNLIMITED
 
 
 @asynccontextmanager

@@ -46,6 +46,10 @@ class Notes:
         """All is told."""
         self.told.append("up to date")
 
+    def lost(self) -> None:
+        """It cannot be followed for now."""
+        self.lost_times += 1
+
 
 Starting = Callable[[], AbstractAsyncContextManager[Notes]]
 

@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -164,26 +166,79 @@ async def test_a_drain_ends_streams_at_once_and_between_two_events(starting, ups
         assert await ended(proxy) == ["draining"]
 
 
-@DRAINING
-async def test_a_drain_lets_a_poll_be_answered(starting, upstream):
-    held = Held(upstream)
-    async with starting(PROXY_DRAIN_SECONDS="60") as proxy, connected(proxy.address) as raw:
-        await raw.say(get(proxy, LIVE))
-        await upstream.wait_for(1)
-        proxy.stop.set()
-        await until(lambda: [seen for seen in proxy.seen if getattr(seen, "event", "") == "draining"])
-        held.go.set()
-        assert (await raw.answer()).status == 200
-
-
-async def test_a_poll_that_is_not_answered_in_time_is_told_to_go_elsewhere(starting, upstream):
+async def test_a_poll_that_waits_when_a_drain_begins_is_answered_that_nothing_is_new(starting, upstream):
     held = Held(upstream)
     async with starting(PROXY_DRAIN_SECONDS="0.2") as proxy, connected(proxy.address) as raw:
-        await raw.say(get(proxy, LIVE, ALLOWED_ORIGIN))
+        await raw.say(get(proxy, LIVE + "&cursor=41", ALLOWED_ORIGIN))
+        await upstream.wait_for(1)
+        proxy.stop.set()
+        answered = await raw.answer()
+        assert answered.status == 200
+        assert answered.json == [{"headers": {"control": "up-to-date", "global_last_seen_lsn": "0"}}]
+        said = {name: answered.head.all(f"electric-{name}") for name in ("offset", "handle", "cursor", "up-to-date")}
+        assert said == {"offset": ["0_0"], "handle": [proxy.handle("1-2")], "cursor": ["41"], "up-to-date": [""]}
+        assert answered.head["content-type"] == "application/json; charset=utf-8"
+        assert answered.head["cache-control"] == "private, no-cache"
+        assert answered.head.all("access-control-allow-origin") == [ORIGIN]
+        await held.gone()
+        assert await ended(proxy) == ["draining"]
+        assert proxy.ended[0].status == 200
+
+
+async def test_a_poll_of_a_handle_that_is_not_ours_is_told_to_go_elsewhere(starting, upstream):
+    """Electric would have answered 409: nobody may tell it that it is up to date."""
+    held = Held(upstream)
+    async with starting(PROXY_DRAIN_SECONDS="0.2") as proxy, connected(proxy.address) as raw:
+        await raw.say(request(LIVE, f"authorization: Bearer {proxy.token()}", ALLOWED_ORIGIN))
         await upstream.wait_for(1)
         proxy.stop.set()
         assert_refused(await raw.answer(), "draining", origin=ORIGIN)
         await held.gone()
+
+
+@DRAINING
+async def test_polls_are_answered_spread_over_the_drain(starting, upstream):
+    Held(upstream)
+    async with starting(PROXY_DRAIN_SECONDS="2") as proxy, AsyncExitStack() as stack:
+        polls = [await stack.enter_async_context(connected(proxy.address)) for _ in range(20)]
+        for number, raw in enumerate(polls):
+            await raw.say(get(proxy, LIVE.replace("0_0", f"{number}_0")))
+        await upstream.wait_for(20)
+        began = time.monotonic()
+
+        async def answered(raw):
+            assert (await raw.answer()).status == 200
+            return time.monotonic() - began
+
+        proxy.stop.set()
+        times = sorted(await asyncio.gather(*map(answered, polls)))
+        gaps = [after - before for before, after in pairwise(times)]
+        assert times[-1] > 1.5  # a tenth of a second after the other, however late this machine is
+        assert sum(gap > 0.05 for gap in gaps) > 10
+
+
+@DRAINING
+async def test_a_stream_that_waits_for_its_head_when_a_drain_begins_is_told_to_go_elsewhere(starting, upstream):
+    Held(upstream)
+    async with starting(PROXY_DRAIN_SECONDS="60") as proxy, connected(proxy.address) as raw:
+        await raw.say(get(proxy, SSE))
+        await upstream.wait_for(1)
+        proxy.stop.set()
+        assert_refused(await raw.answer(), "draining")
+
+
+@DRAINING
+async def test_a_drain_lets_a_snapshot_be_answered(starting, upstream):
+    held = Held(upstream)
+    async with starting(PROXY_DRAIN_SECONDS="60") as proxy, connected(proxy.address) as raw:
+        await raw.say(get(proxy))
+        await upstream.wait_for(1)
+        proxy.stop.set()
+        await until(lambda: [seen for seen in proxy.seen if getattr(seen, "event", "") == "draining"])
+        held.go.set()
+        answered = await raw.answer()
+        assert answered.status == 200
+        assert answered.head.all("connection") == ["close"]
 
 
 async def test_a_body_that_is_not_over_in_time_is_cut(starting, upstream):
@@ -208,12 +263,14 @@ async def test_who_comes_during_a_drain_is_sent_away_and_ready_says_no(starting,
     ):
         assert_refused(await kept.ask(request(TARGET)), "token_missing")
         assert await ready(proxy) == 200
-        await waiting.say(get(proxy, LIVE))
+        await waiting.say(get(proxy))
         await upstream.wait_for(1)
         proxy.stop.set()
         await until(lambda: [seen for seen in proxy.seen if getattr(seen, "event", "") == "draining"])
         assert await kept.is_closed()
-        assert_refused(await new.ask(get(proxy)), "draining")
+        refused = await new.ask(get(proxy))
+        assert_refused(refused, "draining")
+        assert (refused.head["retry-after"], refused.head["connection"]) == ("1", "close")
         assert await ready(proxy) == 503
         held.go.set()
         assert (await waiting.answer()).status == 200

@@ -38,6 +38,9 @@ class Asked:
         assert not self.over, "nothing is asked of a call that is over"
         self.paused = False
 
+    def share(self, subject: str) -> None:
+        """It is under way: another subject changes nothing."""
+
     def cancel(self) -> None:
         """Gives it up."""
         assert not self.over, "a call is given up once, and not behind its end"

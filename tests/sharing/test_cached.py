@@ -125,7 +125,7 @@ async def test_a_stream_that_is_refused_ends_it_too(proxy, upstream):
 async def test_a_small_cache_forgets_what_was_used_least(upstream, starting):
     large = b"[" + b"1," * 20_000 + b"1]"
     Scripted(upstream, lambda connection: connection.reply(body=large)).go.set()
-    async with starting(PROXY_CACHE_BYTES="100000") as proxy, clients(proxy, 1) as (subscriber,):
+    async with starting(PROXY_CACHE_BYTES="100000", PROXY_CACHE_SHARE="0") as proxy, clients(proxy, 1) as (subscriber,):
         targets = [CATCH_UP.replace("0_0", f"{number}_0") for number in range(3)]
         for target in (targets[0], targets[1], targets[0], targets[2], targets[0], targets[1]):
             assert (await subscriber.ask(get(proxy, target))).body == large

@@ -23,7 +23,7 @@ def completed(coalescer, offset, size=3_000):
 
 
 def test_what_somebody_reads_does_not_give_way():
-    coalescer = Coalescer(Bounds(cache_bytes=12_000, cache_entry_bytes=9_000))
+    coalescer = Coalescer(Bounds(cache_bytes=12_000, cache_entry_bytes=9_000, cache_share=0))
     read, reader = completed(coalescer, "0_0")
     unread, other = completed(coalescer, "1_0")
     coalescer.leave(unread, other)
@@ -35,7 +35,7 @@ def test_what_somebody_reads_does_not_give_way():
 
 
 def test_if_all_is_read_nothing_gives_way():
-    coalescer = Coalescer(Bounds(cache_bytes=12_000, cache_entry_bytes=9_000))
+    coalescer = Coalescer(Bounds(cache_bytes=12_000, cache_entry_bytes=9_000, cache_share=0))
     completed(coalescer, "0_0")
     completed(coalescer, "1_0")
     third, _ = completed(coalescer, "2_0")

@@ -1,0 +1,205 @@
+"""Everything at once, for SOAK_SECONDS: streams and polls with tokens of a minute, keys rotated, policies reloaded,
+tokens revoked by rows, Electric restarted. No wrong row, no answer that cannot be explained, memory flat."""
+
+import asyncio
+import gc
+import json
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from proxy.auth import tokens
+from proxy.auth.keys import KeyRing, new_keys
+from proxy.runtime.configuration import token_rules
+from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
+from proxy.telemetry.events import RevocationsFollowed
+from tests.harness.raw import Broken, Raw, connected, request
+from tests.harness.running import POLICIES, SECRET, Proxy, running
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "1200"))
+CLIENTS = int(os.environ.get("SOAK_CLIENTS", "500"))
+SESSIONS = 20
+TABLE = "public.shape_proxy_revocations"
+SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "revocations.sql"
+EXPLAINED = {200, 304, 401, 409, 429, 502, 503, 504}
+"""What a client may get here: 401 for a token that is over, revoked, or of a key that is gone; 409 and 5xx around the
+restarts of Electric."""
+GROWTH_MIB = 96
+INSERT = (
+    "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body)"
+    " VALUES (gen_random_uuid(), %s, %s, 'general', 'user', %s)"
+)
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS + 300)]
+
+
+class Soak:
+    """What runs, and what was seen."""
+
+    def __init__(self, proxy: Proxy, keys: Path, end: float) -> None:
+        self.proxy, self.keys, self.end = proxy, keys, end
+        self.statuses: Counter[int] = Counter()
+        self.codes: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.rows = 0
+
+    def token(self, session: int, number: int) -> str:
+        ring = KeyRing.read(self.keys)
+        claims = {"session_id": f"s-{session}", "account_id": f"acc-{number}", "jti": f"{number}-{time.time()}"}
+        return tokens.mint(ring, token_rules(self.proxy.settings), f"acc-{number}", claims, min(60, int(SECONDS)))
+
+    async def client(self, number: int) -> None:
+        """One client: from the beginning, then live; a new token on 401, from the beginning on 409."""
+        session, position, token, sse = (
+            number % SESSIONS,
+            "offset=-1",
+            self.token(number % SESSIONS, number),
+            number % 3,
+        )
+        while time.monotonic() < self.end:
+            try:
+                async with connected(self.proxy.address) as raw:
+                    while time.monotonic() < self.end:
+                        more = "&live_sse=true" if "live=true" in position and not sse else ""
+                        target = f"/v1/shape?table=chat_messages&{position}{more}"
+                        await raw.say(request(target, f"authorization: Bearer {token}"))
+                        status, position = await self.read(raw, session, position)
+                        if status == 401:
+                            token = self.token(session, number)
+                        if status not in (200, 304, 409):
+                            await asyncio.sleep(random.uniform(0.2, 1))  # noqa: S311
+            except (Broken, OSError):
+                self.codes["broken"] += 1
+                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311
+
+    async def read(self, raw: Raw, session: int, position: str) -> tuple[int, str]:
+        head = await raw.head()
+        streaming = (head.status == 200 and "live_sse" in head.all("content-type")) or "event-stream" in (
+            head.all("content-type") or [""]
+        )[0]
+        body = await raw.rest(head)
+        self.statuses[head.status] += 1
+        if head.status >= 400 and head.status != 409:
+            self.codes[json.loads(body)["code"] if head.all("via") and b'"code"' in body else "electric"] += 1
+        if head.status == 409:
+            return 409, "offset=-1"
+        if head.status == 200:
+            self.judge(body, session)
+            if streaming:
+                return 200, position
+            live = "&live=true" if "electric-up-to-date" in head.names else ""
+            return 200, f"offset={head['electric-offset']}&handle={head['electric-handle']}{live}"
+        return head.status, position
+
+    def judge(self, body: bytes, session: int) -> None:
+        """Every row must be of the session."""
+        for line in body.split(b"\n\n") if body.startswith((b"data:", b":")) else [body]:
+            text = line.removeprefix(b"data: ")
+            if not text or text.startswith(b":"):
+                continue
+            messages = json.loads(text)
+            for message in messages if isinstance(messages, list) else [messages]:
+                value: dict[str, Any] = message.get("value", {})
+                self.rows += bool(value)
+                if "session_id" in value and value["session_id"] != f"s-{session}":
+                    self.wrong.append(value["session_id"])
+
+
+async def write(database: psycopg.AsyncConnection[Any], end: float) -> None:
+    """Rows for every session, and revocations."""
+    number = 0
+    while time.monotonic() < end:
+        session = number % SESSIONS
+        await database.execute(INSERT.encode(), (f"s-{session}", f"t-{session}", f"body {number}"))
+        if number % 40 == 39:
+            values = ("subject", f"acc-{random.randrange(CLIENTS)}")  # noqa: S311
+            await database.execute(f"INSERT INTO {TABLE} (kind, value) VALUES (%s, %s)".encode(), values)
+        if number % 400 == 399:
+            await database.execute(b"DELETE FROM chat_messages WHERE body LIKE 'body %'")
+        number += 1
+        await asyncio.sleep(0.05)
+
+
+async def prepare(database: psycopg.AsyncConnection[Any]) -> None:
+    await database.execute(SQL.read_bytes())
+    for session in range(SESSIONS):
+        await database.execute(
+            b"INSERT INTO sessions (id, owner_account_id) VALUES (%s, 'acc-ada') ON CONFLICT DO NOTHING",
+            (f"s-{session}",),
+        )
+        await database.execute(
+            b"INSERT INTO chat_threads (id, session_id, account_id) VALUES (%s, %s, 'acc-ada') ON CONFLICT DO NOTHING",
+            (f"t-{session}", f"s-{session}"),
+        )
+
+
+async def test_nothing_goes_wrong_in_the_long_run(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    dsn = postgres.create_database(sql=app_schema())
+    policies, keys = tmp_path / "policies", tmp_path / "soak-keys.json"
+    shutil.copytree(POLICIES, policies)
+    keys.write_text(json.dumps(new_keys()))
+    settings = StandInSettings(secret=SECRET, long_poll_seconds=5, sse_seconds=10, poll_seconds=0.02)
+    said = {
+        "PROXY_TOKEN_KEYS": str(keys),
+        "PROXY_POLICIES": str(policies),
+        "PROXY_REVOCATIONS_TABLE": TABLE,
+        "PROXY_RELOAD_ON_CHANGE": "true",
+    }
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as database, AsyncExitStack() as stack:
+        await prepare(database)
+        electric = AsyncExitStack()
+        stand_in = await electric.enter_async_context(StandIn(dsn, settings))
+        port = int(stand_in.url.rpartition(":")[2])
+        proxy = await stack.enter_async_context(running(stand_in.url, tmp_path, **said))
+        while RevocationsFollowed("current") not in proxy.seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        soak = Soak(proxy, keys, time.monotonic() + SECONDS)
+        work = [asyncio.create_task(soak.client(number)) for number in range(CLIENTS)]
+        work.append(asyncio.create_task(write(database, soak.end)))
+        part = SECONDS / 8
+        await asyncio.sleep(part)
+        memory = resident(proxy)
+        for event in ("keys", "policies", "electric", "keys", "policies", "memory"):
+            if event == "keys":  # both for a while, as issuers do, and then the new one
+                old, new = json.loads(keys.read_text())["keys"], new_keys()["keys"]
+                new[0]["kid"] = f"key {time.time()}"
+                keys.write_text(json.dumps({"keys": [*new, *old]}))
+                await asyncio.sleep(part / 2)
+                keys.write_text(json.dumps({"keys": new}))
+            elif event == "policies":
+                with (policies / "chat_messages.toml").open("a") as file:
+                    file.write(f"# {time.time()}\n")
+            elif event == "electric":
+                await electric.aclose()
+                await asyncio.sleep(min(3, part / 4))
+                await electric.enter_async_context(StandIn(dsn, settings, port))
+            await asyncio.sleep(part / 2 if event == "keys" else part)
+        grown = resident(proxy) - memory
+        await asyncio.gather(*work)
+        await stack.aclose()
+        await electric.aclose()
+    report = f"{soak.rows} rows, {dict(soak.statuses)}, {dict(soak.codes)}, {grown:.0f} MiB more"
+    print(report)
+    assert soak.wrong == [], report
+    assert soak.rows > 0, report
+    assert set(soak.statuses) <= EXPLAINED, report
+    assert "internal_error" not in soak.codes, report
+    assert soak.codes["token_revoked"] > 0, report
+    assert soak.statuses[200] > 0.5 * soak.statuses.total(), report
+    assert grown < GROWTH_MIB, report
+
+
+def resident(proxy: Proxy) -> float:
+    """MiB of this process, without what the tests keep of what they have seen."""
+    proxy.seen[:] = [seen for seen in proxy.seen if isinstance(seen, RevocationsFollowed)]
+    gc.collect()
+    return psutil.Process().memory_info().rss / 2**20
