@@ -22,6 +22,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.audit": 3,
     "proxy.health": 3,
     "proxy.sharing": 3,
+    "proxy.console": 4,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
     "proxy.demo": 6,

@@ -2,11 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
 
@@ -16,9 +16,15 @@ from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.tokens import Verifier, rules
+from proxy.console.access import Access, is_loopback
+from proxy.console.app import Console, Data
+from proxy.console.explanation import explained
+from proxy.console.recorder import Recorder
+from proxy.console.sections import OpenStream, Process, Sections
 from proxy.core.handles import Handles
 from proxy.core.headers import Origins
 from proxy.core.request import Kind
+from proxy.core.rule_limits import RuleLimits
 from proxy.electric.client import Electric, ElectricConfig
 from proxy.gateway.handler import Handler
 from proxy.gateway.open_requests import OpenRequests
@@ -90,7 +96,8 @@ async def create_app(
         lambda: sharing.figures(),
         lambda: listener.figures(),
     )
-    tell = both(metrics, observe, lambda seen: _shapes_seen(seen, readiness, tell))
+    recorder = Recorder()
+    tell = both(metrics, recorder, observe, lambda seen: _shapes_seen(seen, readiness, tell))
     decisions = Decisions(settings, loaded, tell)
     async with (
         Electric(_electric_config(settings), settings.electric_secret.get_secret_value(), tell) as electric,
@@ -105,15 +112,50 @@ async def create_app(
         observe_loaded(loaded, tell)
         tell(KeysLoaded(len(ring.verifying), ring.skipped))
         reload = Reload(settings, authorizer, decisions, readiness, tell)
-        watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
+        watchers = [
+            reload.on(hangup),
+            recorder.run(lambda: len(open_requests)),
+            _probe(probe, readiness, settings.probe_seconds, tell),
+        ]
         if settings.revocations is not None:
             watchers.append(_revocations(settings.revocations, _longest(settings), authorizer, open_requests, tell))
+        process = Process(
+            recorder,
+            readiness.report,
+            lambda: len(open_requests),
+            settings.max_open_requests,
+            lambda: _open_streams(sharing),
+            lambda: decisions.loaded,
+        )
+        console = Console(access(settings), _console_data(process, settings.rule_limits))
         try:
             async with _running(watchers):
-                yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
+                private = admin(readiness, metrics.text, console)
+                yield Parts(handler, listener, private, open_requests, readiness, tell)
         finally:
             sharing.close()
             decisions.close()
+
+
+def access(settings: Settings) -> Access:
+    """Who may see the console."""
+    token = "" if settings.admin_token is None else settings.admin_token.get_secret_value()
+    return Access(token, is_loopback(settings.admin_listen.host))
+
+
+def _console_data(process: Process, limits: RuleLimits) -> Data:
+    async def sections() -> Sections:
+        return process.sections()
+
+    async def explain(form: object) -> dict[str, Any]:
+        return explained(form, process.loaded(), limits)
+
+    return Data(sections, explain)
+
+
+def _open_streams(sharing: Sharing) -> Iterator[OpenStream]:
+    for request, seconds, subscribers in sharing.open():
+        yield OpenStream(request.policy, request.kind.value, seconds, subscribers)
 
 
 def _electric_config(settings: Settings) -> ElectricConfig:

@@ -20,7 +20,7 @@ from proxy.auth.keys import KeyRing
 from proxy.core.handles import BoundHandles
 from proxy.runtime import watchers as reload
 from proxy.runtime import workers
-from proxy.runtime.compose import Parts, Served, create_app
+from proxy.runtime.compose import Parts, Served, access, create_app
 from proxy.runtime.descriptors import backlog, check_connections, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
@@ -161,7 +161,7 @@ def run(settings: Settings) -> int:
     gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
     if settings.workers > 1:
         publics, private = _shared(settings.listen, settings.workers), bound("admin_listen", settings.admin_listen)
-        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
+        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds, access(settings))
     _work(settings, what, (bound("listen", settings.listen), bound("admin_listen", settings.admin_listen)))
     return 0
 

@@ -118,6 +118,7 @@ class Delivery:
         "_read",
         "_report",
         "fetch",
+        "started_at",
         "subscribers",
     )
 
@@ -129,6 +130,7 @@ class Delivery:
         self._read = read
         self._report = report
         self._loop = asyncio.get_running_loop()
+        self.started_at = self._loop.time()
         self._call: Call | None = None
         self._held: asyncio.TimerHandle | None = None
         self._open = self._over = fetch.over
