@@ -3,6 +3,7 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY proxy ./proxy
+COPY policies ./policies
 RUN python -m venv /opt/shape-proxy \
  && /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[postgres]'
 
