@@ -66,22 +66,30 @@ class Process:
 
 
 def _streams(streams: Iterable[OpenStream]) -> list[dict[str, Any]]:
-    """The streams by policy and kind, the most subscribers first."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for stream in streams:
-        row = rows.setdefault((stream.policy, stream.kind), _row(stream.policy, stream.kind))
-        row["requests"] += 1
-        row["subscribers"] += stream.subscribers
-        row["oldest_seconds"] = max(row["oldest_seconds"], int(stream.seconds))
-    return _first_rows(rows.values())
+    return _added(
+        {
+            "policy": stream.policy,
+            "kind": stream.kind,
+            "requests": 1,
+            "subscribers": stream.subscribers,
+            "oldest_seconds": int(stream.seconds),
+        }
+        for stream in streams
+    )
 
 
-def _row(policy: str, kind: str) -> dict[str, Any]:
-    return {"policy": policy, "kind": kind, "requests": 0, "subscribers": 0, "oldest_seconds": 0}
-
-
-def _first_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: (-row["subscribers"], row["policy"], row["kind"]))[:STREAMS]
+def _added(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each policy and kind, the most subscribers first."""
+    sums: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = row["policy"], row["kind"]
+        if key not in sums:
+            sums[key] = dict(row)
+            continue
+        sums[key]["requests"] += row["requests"]
+        sums[key]["subscribers"] += row["subscribers"]
+        sums[key]["oldest_seconds"] = max(sums[key]["oldest_seconds"], row["oldest_seconds"])
+    return sorted(sums.values(), key=lambda row: (-row["subscribers"], row["policy"], row["kind"]))[:STREAMS]
 
 
 def merged(workers: list[Sections], silent: list[dict[str, Any]]) -> Sections:
@@ -96,7 +104,7 @@ def merged(workers: list[Sections], silent: list[dict[str, Any]]) -> Sections:
     return {
         "status": status | {"workers": [*status["workers"], *silent]},
         "series": _merged_series([worker["series"] for worker in workers]),
-        "streams": _merged_streams(row for worker in workers for row in worker["streams"]),
+        "streams": _added(row for worker in workers for row in worker["streams"]),
         "refusals": sorted(
             (refusal for worker in workers for refusal in worker["refusals"]), key=lambda one: -one["at"]
         )[:REFUSALS],
@@ -137,13 +145,3 @@ def _merged_series(series: list[list[list[Any]]]) -> list[list[Any]]:
 
 def _greater(one: float | None, other: float | None) -> float | None:
     return max((value for value in (one, other) if value is not None), default=None)
-
-
-def _merged_streams(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in found:
-        row = rows.setdefault((one["policy"], one["kind"]), _row(one["policy"], one["kind"]))
-        row["requests"] += one["requests"]
-        row["subscribers"] += one["subscribers"]
-        row["oldest_seconds"] = max(row["oldest_seconds"], one["oldest_seconds"])
-    return _first_rows(rows.values())

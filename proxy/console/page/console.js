@@ -4,7 +4,7 @@ import { chart } from "./chart.js";
 import { byId, chip, clock, fill, h, keep, span, terms } from "./dom.js";
 
 const MINUTES = 15;
-const words = { true: ["met", "good"], false: ["not met", "bad"] };
+const words = { true: ["yes", "good"], false: ["no", "bad"] };
 
 const sections = {
   status(status) {

@@ -1,6 +1,6 @@
 // A person of the demo: a token that renews itself, a chat that is followed, a box to write in.
 
-import { h, chip, clock, fill, terms } from "./dom.js";
+import { chip, clock, fill, h, keep, terms } from "./dom.js";
 import { passed } from "./passes.js";
 import { claimsOf, Follower } from "./shapes.js";
 
@@ -53,8 +53,10 @@ export class Person {
   #build() {
     this.status = h("span", { class: "row", role: "status" });
     this.timer = h("span", { class: "muted small" });
-    this.list = h("ol", { class: "messages", role: "log", tabindex: 0, "aria-label": `Messages of ${this.label}` });
-    this.input = h("input", { id: `write-${this.name}`, autocomplete: "off", maxlength: 2000, placeholder: "Write a message" });
+    this.list = h("ol", {});
+    this.log = h("div", { class: "messages", role: "log", tabindex: 0, "aria-label": `Messages of ${this.label}` }, this.list);
+    const named = { "aria-label": `Message of ${this.label}`, placeholder: "Write a message" };
+    this.input = h("input", { id: `write-${this.name}`, autocomplete: "off", maxlength: 2000, ...named });
     this.revoke = h("button", { class: "danger", onclick: () => this.#signOutOrIn() }, `Revoke ${this.label}`);
     this.said = h("div", {});
     this.element = h(
@@ -68,18 +70,16 @@ export class Person {
         h("span", { class: "muted small" }, `${this.account} in ${this.session}`),
         h("span", { class: "end" }, this.status),
       ),
-      this.list,
+      this.log,
       h(
         "form",
         { class: "write", onsubmit: (event) => this.#write(event) },
-        h("label", { for: this.input.id, hidden: true }, `Message of ${this.label}`),
         this.input,
         h("button", { class: "main" }, "Send"),
       ),
       h("div", { class: "row" }, this.timer, h("span", { class: "end" }, this.revoke)),
       h("details", {}, h("summary", { class: "small" }, "The token"), h("div", { class: "inside" }, this.said)),
     );
-    this.input.setAttribute("aria-label", `Message of ${this.label}`);
     this.#state("reading", "");
   }
 
@@ -130,14 +130,14 @@ export class Person {
 
   #take(messages, restarted) {
     if (restarted) this.rows.clear();
-    const bottom = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
+    const bottom = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
     for (const { key, value, headers } of messages) {
       if (headers.operation === "delete") this.rows.delete(key);
       else this.rows.set(key, { ...this.rows.get(key), ...value });
       this.#measure(value);
     }
     this.#draw();
-    if (bottom || messages.length > 5) this.list.scrollTop = this.list.scrollHeight;
+    if (bottom || messages.length > 5) this.log.scrollTop = this.log.scrollHeight;
   }
 
   #measure({ id, client_message_id: written }) {
@@ -150,8 +150,8 @@ export class Person {
     const rows = [...this.rows.values()].sort((one, other) => (one.created_at < other.created_at ? -1 : 1));
     const ticks = rows.filter(isTick);
     const old = new Set(ticks.slice(0, -TICKS));
-    const known = new Map([...this.list.children].map((child) => [child.dataset.key, child]));
-    fill(this.list, rows.filter((row) => !old.has(row)).map((row) => known.get(row.id) ?? this.#message(row)));
+    const shown = rows.filter((row) => !old.has(row));
+    keep(this.list, shown, (row) => row.id, (row) => this.#message(row));
   }
 
   #message(row) {
@@ -159,7 +159,7 @@ export class Person {
     const note = row.took === undefined ? "" : `arrived ${Math.round(row.took)} ms after Send`;
     return h(
       "li",
-      { class: `arrives ${isTick(row) ? "tick" : mine ? "mine" : ""}`, "data-key": row.id },
+      { class: `arrives ${isTick(row) ? "tick" : mine ? "mine" : ""}` },
       row.body ?? "(no text)",
       note && h("small", {}, note),
     );

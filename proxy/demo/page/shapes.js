@@ -61,6 +61,7 @@ export class Follower {
     const live = this.position.live ? { live: "true", live_sse: "true" } : {};
     const { live: _, ...position } = this.position;
     const parameters = { table: this.table, ...position, ...live };
+    this.on.state(live.live ? "live" : "reading", ""); // a stream's head comes with its first event, perhaps much later
     const { response, exchange } = await ask(this.proxy, parameters, token, this.on.seen, this.controller.signal);
     if (response.status === 409) return this.#restart(exchange.headers["electric-handle"]);
     if (response.status === 401 && exchange.refusal.code === "token_expired") return true;
@@ -68,10 +69,9 @@ export class Follower {
       if (response.status === 429 || response.status >= 500) return false;
       throw Object.assign(new Error(exchange.refusal?.code ?? String(response.status)), { final: true });
     }
-    this.on.state(live.live ? "live" : "reading", "");
     this.#advance(response.headers);
     if (response.headers.get("content-type").startsWith("text/event-stream")) await this.#stream(response.body);
-    else this.#take(await response.json());
+    else this.#take(await response.json(), false);
     return true;
   }
 
@@ -98,18 +98,19 @@ export class Follower {
       rest = events.pop();
       for (const event of events) {
         const data = event.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
-        if (data) this.#take([JSON.parse(data)].flat());
+        if (data) this.#take([JSON.parse(data)].flat(), true);
       }
     }
   }
 
-  #take(messages) {
+  // In a stream the position is in the messages, else in the head.
+  #take(messages, streamed) {
     const rows = messages.filter((message) => message.value !== undefined);
     if (rows.length) this.on.rows(rows, false);
     for (const { headers } of messages) {
       if (headers.control !== "up-to-date") continue;
       this.position.live = true;
-      if (headers.global_last_seen_lsn) this.position.offset = `${headers.global_last_seen_lsn}_0`;
+      if (streamed && headers.global_last_seen_lsn) this.position.offset = `${headers.global_last_seen_lsn}_0`;
     }
   }
 }
