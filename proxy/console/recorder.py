@@ -74,10 +74,10 @@ class Recorder:
             reader(observation)
 
     async def run(self, open_requests: Callable[[], int]) -> None:
-        """Takes a sample every few seconds, without end."""
+        """Takes a sample every few seconds, without end: at full multiples, so that several workers' samples fit."""
         while True:
             self.sample(open_requests())
-            await asyncio.sleep(SAMPLE_SECONDS)
+            await asyncio.sleep(SAMPLE_SECONDS - self._clock() % SAMPLE_SECONDS)
 
     def sample(self, open_requests: int) -> None:
         """Takes one sample: the highest lag since the last one, or that of a beat that is still out."""

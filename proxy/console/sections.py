@@ -137,7 +137,7 @@ def _merged_series(series: list[list[list[Any]]]) -> list[list[Any]]:
     slots: dict[int, list[Any]] = {}
     for points in series:
         for at, open_requests, lag, replication in points:
-            slot = slots.setdefault(int(at // SAMPLE_SECONDS), [at, 0, None, None])
+            slot = slots.setdefault(round(at / SAMPLE_SECONDS), [at, 0, None, None])
             slot[1] += open_requests
             slot[2], slot[3] = _greater(slot[2], lag), _greater(slot[3], replication)
     return [slots[number] for number in sorted(slots)][-SAMPLES:]
