@@ -6,7 +6,8 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 /** A context with axe in each page: pages with a strict policy take no other script. */
 export async function contextFor(browser, { scheme = "light", width = 1280, height = 900, axe = false, clock = false }) {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, colorScheme: scheme, viewport: { width, height } });
+  const look = { colorScheme: scheme, viewport: { width, height }, reducedMotion: axe ? "reduce" : "no-preference" };
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, ...look });
   if (axe) await context.addInitScript({ path: AXE });
   if (clock) await context.clock.install();
   return context;
@@ -18,7 +19,7 @@ const looking = {
   press: ({ page }, { key }) => page.keyboard.press(key),
   wait: ({ page }, { selector, text }) => page.locator(selector).filter({ hasText: text }).first().waitFor(),
   later: ({ context }, { seconds }) => context.clock.fastForward(seconds * 1000),
-  reload: ({ page }) => page.reload(),
+  exists: ({ page }, { selector }) => page.locator(selector).first().waitFor({ state: "attached" }),
   async screenshot({ context, page }, { path }) {
     const format = path.endsWith("webp") ? { format: "webp", quality: 80 } : { format: "png" };
     const { width, height } = page.viewportSize();
@@ -32,7 +33,7 @@ const reading = {
   text: ({ page }, { selector }) => page.locator(selector).allInnerTexts(),
   url: ({ page }) => page.url(),
   focused: ({ page }) => page.evaluate(() => document.activeElement.textContent.trim() || document.activeElement.id),
-  width: ({ page }) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+  overflow: ({ page }) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
   async violations({ page }) {
     const { violations } = await page.evaluate(() => window.axe.run());
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
