@@ -23,6 +23,7 @@ from proxy.auth.revocation import RevocationFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Refusal
 from proxy.core.rule_limits import RuleLimits
+from proxy.runtime import configuration
 from proxy.settings import SettingsFault
 
 
@@ -166,7 +167,7 @@ def _claims(token: str | None, claims: str | None) -> Claims:
         text = Path(claims[1:]).read_text("utf-8") if claims.startswith("@") else claims
         return Claims("explain", float("inf"), _object("--claims", text))
     said = settings.load()
-    verifier = tokens.Verifier(KeyRing.read(said.token_keys), tokens.rules(said))
+    verifier = tokens.Verifier(KeyRing.read(said.token_keys), configuration.token_rules(said))
     return verifier.verify([_bytes(f"Bearer {token}")])
 
 
@@ -202,7 +203,7 @@ def mint(subject: str, claims: tuple[str, ...], json_claims: str, seconds: int |
         if wanted > used.token_max_seconds:
             most = f"{settings.variable('token_max_seconds')} permits {used.token_max_seconds}"
             raise click.UsageError(f"--seconds {wanted} would make a token that is refused: {most}")
-        click.echo(tokens.mint(ring, tokens.rules(used), subject, said, wanted))
+        click.echo(tokens.mint(ring, configuration.token_rules(used), subject, said, wanted))
 
 
 @main.command()

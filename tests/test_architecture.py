@@ -17,12 +17,12 @@ FLOORS: Mapping[str, int] = {
     "proxy.sandbox": 0,
     "proxy.settings": 1,
     "proxy.telemetry": 1,
-    "proxy.auth": 2,
+    "proxy.auth": 1,
+    "proxy.audit": 2,
     "proxy.electric": 2,
-    "proxy.audit": 3,
     "proxy.health": 3,
     "proxy.sharing": 3,
-    "proxy.console": 4,
+    "proxy.console": 3,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
     "proxy.demo": 6,
@@ -63,11 +63,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tomllib": frozenset({"proxy.auth.policy_loader"}),
     "prometheus_client": frozenset(
         {
-            "proxy.telemetry.metrics",
-            "proxy.telemetry.lag_metrics",
-            "proxy.telemetry.share_metrics",
             "proxy.telemetry.aggregation",
-            "proxy.telemetry.children",
+            "proxy.telemetry.series",
         }
     ),
     "structlog": frozenset({"proxy.telemetry.logs"}),
@@ -75,16 +72,11 @@ DOORS: Mapping[str, frozenset[str]] = {
     "os.getenv": frozenset(),
     "proxy.settings": frozenset(
         {
-            "proxy.audit.decision_log",
-            "proxy.auth.handle_key",
-            "proxy.auth.tokens",
             "proxy.cli",
-            "proxy.health.probes",
             "proxy.runtime.compose",
-            "proxy.runtime.descriptors",
+            "proxy.runtime.configuration",
             "proxy.runtime.embedded",
             "proxy.runtime.server",
-            "proxy.runtime.watchers",
         }
     ),
     "proxy.sandbox": frozenset({"proxy.cli"}),

@@ -28,7 +28,7 @@ def loaded() -> LoadedPolicies:
 def decision(number: int, *, allowed: bool = False) -> seen.DecisionMade:
     code = "ok" if allowed else "column_forbidden"
     rules = ("token: ok", f"columns: {code}")
-    return seen.DecisionMade(str(number), allowed, code, "todos", "d", "hash", "the column x", rules, "")
+    return seen.DecisionMade(str(number), allowed, code, "todos", "members", "d", "hash", "the column x", rules, "")
 
 
 class Clocks:
@@ -171,9 +171,10 @@ def test_policies_are_listed_with_what_they_grant_and_their_cases(loaded: Loaded
     by_name = {one["name"]: one for one in listed(loaded)["policies"]}
     assert by_name.keys() == loaded.policies.by_name.keys()
     uploads = by_name["session_uploads"]
-    grants = {grant["what"]: grant["value"] for grant in uploads["grants"]}
-    assert grants["claims"] == "session_id (text)"
-    assert grants["never"] == "content"
+    (grant,) = uploads["grants"]
+    assert grant["facts"]["claims"] == "session_id"
+    assert grant["facts"]["rows"] == '("session_id" = {session_id})'
+    assert uploads["facts"]["never leave"] == "content"
     assert {case["expect"] for case in uploads["cases"]} >= {"allow", "column_forbidden"}
     assert all(case["passed"] for case in uploads["cases"])
     assert uploads["proof"]["proven"] is True

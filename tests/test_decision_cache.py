@@ -7,7 +7,7 @@ import pytest
 from proxy.auth.decision_cache import SHARE, DecisionCache, size_of
 from proxy.core import upstream
 from proxy.core.claims import Claims
-from proxy.core.decision import AuthorizedShape, decide
+from proxy.core.decision import Decision, decide
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import ShapeRequest, parse
 from tests.core.samples import policy_set
@@ -15,16 +15,15 @@ from tests.core.samples import policy_set
 POLICIES = policy_set()
 
 
-def decided(number: int = 0, width: int = 1) -> tuple[ShapeRequest, AuthorizedShape]:
-    """A request with a filter of so many characters, and its shape."""
+def decided(number: int = 0, width: int = 1) -> tuple[ShapeRequest, Decision]:
+    """A request with a filter of so many characters, and its decision."""
     where = f"mode%3D'{number}-{'x' * width}'"
     request = parse(None, f"table=notes&offset=-1&where={where}".encode())
-    shape = decide(request, Claims("ada", 0.0, {"session_id": "s-ada"}), POLICIES)
-    return request, shape
+    return request, decide(request, Claims("ada", 0.0, {"session_id": "s-ada"}), POLICIES)
 
 
 @pytest.fixture
-def shape() -> AuthorizedShape:
+def decision() -> Decision:
     return decided()[1]
 
 
@@ -33,44 +32,44 @@ def kept(cache: DecisionCache, names: str) -> str:
     return "".join(name for name in names if cache.find(name))
 
 
-def test_a_decision_is_found_by_its_key_alone(shape: AuthorizedShape) -> None:
+def test_a_decision_is_found_by_its_key_alone(decision: Decision) -> None:
     cache = DecisionCache(800)
-    cache.store("ada", "a", shape, 10)
-    assert cache.find("a") is shape
+    cache.store("ada", "a", decision, 10)
+    assert cache.find("a") is decision
     assert cache.find("b") is None
     cache.clear()
     assert (cache.find("a"), len(cache), cache.used) == (None, 0, 0)
 
 
-def test_over_its_share_a_subject_displaces_its_own_least_recently_used(shape: AuthorizedShape) -> None:
+def test_over_its_share_a_subject_displaces_its_own_least_recently_used(decision: Decision) -> None:
     cache = DecisionCache(SHARE * 30)
-    cache.store("bob", "z", shape, 10)
+    cache.store("bob", "z", decision, 10)
     for name in "abc":
-        cache.store("ada", name, shape, 10)
+        cache.store("ada", name, decision, 10)
     assert cache.find("a")
-    cache.store("ada", "d", shape, 10)
+    cache.store("ada", "d", decision, 10)
     assert kept(cache, "abcdz") == "acdz"
-    cache.store("ada", "e", shape, 30)
+    cache.store("ada", "e", decision, 30)
     assert kept(cache, "abcdez") == "ez"
     assert cache.used == 40
 
 
-def test_over_the_whole_the_least_recently_used_of_all_gives_way(shape: AuthorizedShape) -> None:
+def test_over_the_whole_the_least_recently_used_of_all_gives_way(decision: Decision) -> None:
     cache = DecisionCache(80)
     for name in "abcdefgh":
-        cache.store(f"of {name}", name, shape, 10)
+        cache.store(f"of {name}", name, decision, 10)
     assert cache.find("a")
-    cache.store("of i", "i", shape, 10)
+    cache.store("of i", "i", decision, 10)
     assert kept(cache, "abcdefghi") == "acdefghi"
     assert cache.used == 80
 
 
-def test_what_is_larger_than_a_share_is_not_remembered(shape: AuthorizedShape) -> None:
+def test_what_is_larger_than_a_share_is_not_remembered(decision: Decision) -> None:
     cache = DecisionCache(80)
-    cache.store("ada", "a", shape, 11)
+    cache.store("ada", "a", decision, 11)
     assert (len(cache), cache.used) == (0, 0)
     nothing = DecisionCache(0)
-    nothing.store("ada", "a", shape, 1)
+    nothing.store("ada", "a", decision, 1)
     assert len(nothing) == 0
 
 
@@ -82,11 +81,11 @@ def test_it_holds_no_more_memory_than_it_counts(width: int) -> None:
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(1500):
-            request, shape = decided(number, width)
-            upstream.build(shape, request, TrustedPosition(request.position), 99_999)
+            request, decision = decided(number, width)
+            upstream.build(decision.authorized(), request, TrustedPosition(request.position), 99_999)
             key = (b"d" * 32, request.what)
-            cache.store(f"subject {number % 16}", key, shape, size_of(request, shape))
-        del request, shape, key
+            cache.store(f"subject {number % 16}", key, decision, size_of(request, decision.authorized()))
+        del request, decision, key
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

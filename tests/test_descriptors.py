@@ -9,7 +9,7 @@ import pytest
 
 from proxy import settings
 from proxy.auth.keys import new_keys
-from proxy.runtime import descriptors
+from proxy.runtime import configuration, descriptors
 from proxy.settings import Settings, SettingsFault
 from tests.harness.running import environment
 
@@ -38,7 +38,7 @@ def given(folder: Path, **variables: str) -> Settings:
 @pytest.mark.parametrize(("files", "fitting"), FITTING.items())
 def test_what_may_be_open_at_once_fits_into_the_limit(tmp_path: Path, files: int, fitting: tuple[int, int]) -> None:
     limit(files)
-    waiting, clients = descriptors.backlog(), descriptors.most_connections(given(tmp_path))
+    waiting, clients = descriptors.backlog(), descriptors.most_connections(given(tmp_path).max_connections)
     assert (waiting, clients) == fitting
     assert descriptors.KEPT_BACK + waiting + 2 * clients <= files
 
@@ -46,14 +46,14 @@ def test_what_may_be_open_at_once_fits_into_the_limit(tmp_path: Path, files: int
 def test_a_setting_is_taken_as_it_is(tmp_path: Path) -> None:
     limit(1024)
     said = given(tmp_path, PROXY_MAX_CONNECTIONS="896")
-    descriptors.check_connections(said)
-    assert descriptors.most_connections(said) == 896
+    configuration.check_descriptors(said)
+    assert descriptors.most_connections(said.max_connections) == 896
 
 
 def test_a_setting_that_leaves_no_descriptors_is_a_fault_that_says_how_many_it_needs(tmp_path: Path) -> None:
     limit(1024)
     with pytest.raises(SettingsFault, match=r"^PROXY_MAX_CONNECTIONS: needs 1025 open files or more; .* is 1024$"):
-        descriptors.check_connections(given(tmp_path, PROXY_MAX_CONNECTIONS="897"))
+        configuration.check_descriptors(given(tmp_path, PROXY_MAX_CONNECTIONS="897"))
 
 
 def test_a_process_takes_all_the_files_that_it_may_open() -> None:

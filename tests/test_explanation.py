@@ -15,11 +15,12 @@ def told(body: bytes | None = None, who: Claims | None = None, **params: object)
 def test_an_allowed_request_shows_what_goes_upstream() -> None:
     lines = list(told(where="mode = 'a'", columns="id").lines())
     assert lines[0] == "ok       shape: notes"
-    assert [line.split(":")[0] for line in lines[:7]] == [
-        *["ok       shape", "ok       columns", "ok       queryable", "ok       replica", "ok       log"],
+    assert lines[1:4] == ["ok       claims: session_id", "ok       grant: the only one", "ok       narrow: none"]
+    assert [line.split(":")[0] for line in lines[4:10]] == [
+        *["ok       columns", "ok       queryable", "ok       replica", "ok       log"],
         *["ok       predicate", "ok       subset"],
     ]
-    assert lines[7:13] == [
+    assert lines[10:16] == [
         "upstream GET /v1/shape",
         '         table = "public"."notes"',
         '         where = ("session_id" = $1) AND ("mode" = $2)',
@@ -34,7 +35,7 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
     assert not came.allowed
     refused = [line for line in came.lines() if line.startswith("refused")]
     assert refused == [
-        "refused  columns: column_forbidden: a column that is not in the policy",
+        "refused  columns: column_forbidden: a column that is not in the grant",
         "refused  predicate: filter_column_forbidden: where, at 0: the filter uses a column that it may not use",
     ]
     assert not any(line.startswith("upstream") for line in came.lines())
@@ -42,7 +43,7 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
 
 def test_what_a_rule_decided_is_told_in_words() -> None:
     lines = list(told(columns="id", subset__where="mode = 'a'", subset__order_by="id", subset__limit=5).lines())
-    assert lines[1:7] == [
+    assert lines[4:10] == [
         "ok       columns: id",
         f"ok       queryable: {', '.join(DOCUMENT['columns'])}",
         "ok       replica: default",
@@ -50,28 +51,30 @@ def test_what_a_rule_decided_is_told_in_words() -> None:
         'ok       predicate: ("session_id" = $1) AND (TRUE); $1 = s-ada',
         'ok       subset: where: ("session_id" = $1) AND ("mode" = $2); $1 = s-ada; $2 = a; order_by: "id"; limit: 5',
     ]
-    assert list(told().lines())[6] == "ok       subset: none"
+    assert list(told().lines())[9] == "ok       subset: none"
 
 
 def test_a_rule_that_allows_after_a_refusal_does_not_say_ok() -> None:
     lines = list(told(columns="content").lines())
     assert [line.split(":")[0] for line in lines] == [
-        *["ok       shape", "refused  columns", "passes   queryable", "passes   replica", "passes   log"],
+        *["ok       shape", "ok       claims", "ok       grant", "ok       narrow"],
+        *["refused  columns", "passes   queryable", "passes   replica", "passes   log"],
         *["passes   predicate", "passes   subset"],
     ]
 
 
 def test_what_a_rule_decided_is_data_in_json() -> None:
     members = told(columns="id", subset__where="mode = 'a'").members()["rules"]
-    assert members[1] == {"rule": "columns", "verdict": "ok", "value": ["id"]}
-    assert members[5]["value"] == {"where": '("session_id" = $1) AND (TRUE)', "params": ["s-ada"]}
-    assert members[6]["value"] == {
+    assert members[2]["value"] == {"grant": "", "passed_over": {}}
+    assert members[4] == {"rule": "columns", "verdict": "ok", "value": ["id"]}
+    assert members[8]["value"] == {"where": '("session_id" = $1) AND (TRUE)', "params": ["s-ada"]}
+    assert members[9]["value"] == {
         "where": {"where": '("session_id" = $1) AND ("mode" = $2)', "params": ["s-ada", "a"]},
         "order_by": None,
         "limit": None,
         "offset": None,
     }
-    assert told().members()["rules"][6]["value"] is None
+    assert told().members()["rules"][9]["value"] is None
 
 
 def test_a_request_that_cannot_be_read_ends_before_the_rules() -> None:
@@ -117,13 +120,14 @@ def test_a_refusal_as_json_has_its_public_and_its_private_words() -> None:
     assert members == {
         "allowed": False,
         "rules": [
+            {"rule": "shape", "verdict": "ok", "value": "notes"},
             {
-                "rule": "shape",
+                "rule": "claims",
                 "verdict": "refused",
                 "code": "claim_missing",
                 "detail": "The token lacks the claim session_id.",
                 "reason": "claim session_id is missing",
-            }
+            },
         ],
         "upstream": None,
     }

@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from proxy.auth.handle_key import handle_key, is_guessable
 from proxy.auth.keys import new_keys
 from proxy.runtime import server as serve
+from proxy.runtime.configuration import handle_key_is_guessable, key_of_handles
 from proxy.settings import Settings, SettingsFault, load
 from proxy.telemetry.events import Lifecycle
 from tests.harness.running import environment, running
@@ -29,25 +29,27 @@ def given(tmp_path: Path):
 
 
 def test_a_key_of_its_own_goes_before_electrics_secret(given):
-    assert handle_key(given(PROXY_HANDLE_KEY=OWN)) == handle_key(given(PROXY_HANDLE_KEY=OWN, ELECTRIC_SECRET="x"))
-    assert handle_key(given(PROXY_HANDLE_KEY=OWN)) != handle_key(given())
+    assert key_of_handles(given(PROXY_HANDLE_KEY=OWN)) == key_of_handles(
+        given(PROXY_HANDLE_KEY=OWN, ELECTRIC_SECRET="x")
+    )
+    assert key_of_handles(given(PROXY_HANDLE_KEY=OWN)) != key_of_handles(given())
 
 
 def test_either_is_made_into_a_key_of_this_one_purpose(given):
     for settings, secret in ((given(ELECTRIC_SECRET=OWN), OWN), (given(PROXY_HANDLE_KEY=OWN), OWN)):
         derived = HKDF(SHA256(), 32, None, b"shape-proxy handles v1").derive(secret.encode())
-        assert handle_key(settings) == derived
+        assert key_of_handles(settings) == derived
         assert derived != secret.encode()
 
 
 @pytest.mark.parametrize("other", [OWN + "x", OWN.upper(), "ü" * 32, "k" * 500])
 def test_another_secret_is_another_key(given, other):
-    assert handle_key(given(PROXY_HANDLE_KEY=other)) != handle_key(given(PROXY_HANDLE_KEY=OWN))
+    assert key_of_handles(given(PROXY_HANDLE_KEY=other)) != key_of_handles(given(PROXY_HANDLE_KEY=OWN))
 
 
 def test_without_either_nothing_is_served(given):
     settings = given(ELECTRIC_SECRET="")
-    for starting in (handle_key, serve.load):
+    for starting in (key_of_handles, serve.load):
         with pytest.raises(SettingsFault, match="PROXY_HANDLE_KEY: is required where ELECTRIC_SECRET is empty"):
             starting(settings)
 
@@ -68,7 +70,7 @@ def test_a_process_that_starts_again_takes_its_handles(given):
     ],
 )
 def test_a_key_of_a_short_secret_can_be_guessed(given, variables, guessable):
-    assert is_guessable(given(**variables)) is guessable
+    assert handle_key_is_guessable(given(**variables)) is guessable
 
 
 @pytest.mark.parametrize(("key", "lines"), [("", 1), (OWN, 0)])

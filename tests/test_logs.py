@@ -3,10 +3,13 @@
 import io
 import json
 import logging
-from dataclasses import fields
-from typing import Any, get_args
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args, get_type_hints
 
 import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
@@ -17,6 +20,7 @@ from proxy.telemetry.events import (
     ElectricSeen,
     Lifecycle,
     Observation,
+    Only,
     OwnFilterRefused,
     ReadinessChanged,
     ReloadRefused,
@@ -29,6 +33,7 @@ from proxy.telemetry.events import (
 )
 from proxy.telemetry.log_writer import Outlet
 from proxy.telemetry.logs import logger, members
+from proxy.telemetry.request_line import Timestamps, request_line
 from tests.core.samples import claims, outcome, policy_set, query
 
 KINDS: tuple[type, ...] = get_args(Observation)
@@ -46,7 +51,8 @@ ENDED = RequestEnded("r-1", "notes", "initial", "ok", 200, 0.01, 0.02, 17, "8c1f
 
 def sample(kind: type) -> Any:
     """An observation of this kind, with a value of its type in every field."""
-    names = {field.name: field.type.__name__ if type(field.type) is type else str(field.type) for field in fields(kind)}
+    types = get_type_hints(kind)
+    names = {name: one.__name__ if type(one) is type else str(one) for name, one in types.items()}
     return kind(**{name: VALUES[type_] for name, type_ in names.items()})
 
 
@@ -174,7 +180,7 @@ HOSTILE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("params", HOSTILE.values(), ids=HOSTILE)
 def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), policy_set()))
+    refusal = outcome(lambda: decide(parse(None, query(**params)), claims(), policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
     assert MARK not in refusal.detail
@@ -184,7 +190,8 @@ def test_no_reason_repeats_what_a_client_said(params: dict[str, object]) -> None
     "value", [f"{MARK}\n", [MARK], {MARK: MARK}, 1], ids=["text", "a list", "an object", "a number"]
 )
 def test_no_reason_repeats_what_a_token_said(value: object) -> None:
-    refusal = outcome(lambda: decide(parse(None, query()), claims(session_id=value, thread_id=MARK), policy_set()))
+    who = claims(session_id=value, thread_id=MARK)
+    refusal = outcome(lambda: decide(parse(None, query()), who, policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 
@@ -193,7 +200,7 @@ def test_no_reason_repeats_what_a_token_said(value: object) -> None:
     "body", [f'{{"{MARK}":1}}', f'{{"where":"{MARK}"}}', MARK, f'{{"where":"true","params":["{MARK}"]}}']
 )
 def test_no_reason_repeats_what_a_body_said(body: str) -> None:
-    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), policy_set()))
+    refusal = outcome(lambda: decide(parse(None, query(), body.encode()), claims(), policy_set()).authorized())
     assert isinstance(refusal, Refusal)
     assert MARK not in refusal.reason
 
@@ -208,5 +215,78 @@ def test_several_readers_hear_the_same_in_order() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_observation_is_frozen_and_explained(kind: type) -> None:
     assert kind.__doc__
-    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    seen = sample(kind)
+    with pytest.raises(AttributeError):
+        setattr(seen, next(iter(get_type_hints(kind))), 1)
     assert hasattr(observe, kind.__name__)
+
+
+# --- the line of a request, by template
+
+TEXTS = st.one_of(st.just(""), st.text(st.characters(codec="utf-8"), max_size=8), st.from_regex(r"\A[a-z0-9_]{1,9}\Z"))
+TIMES = st.one_of(st.floats(0, 1e6), st.just(0))
+REQUESTS = st.builds(
+    RequestEnded,
+    request_id=TEXTS.filter(bool),
+    policy=TEXTS,
+    kind=TEXTS,
+    code=TEXTS.filter(bool),
+    status=st.integers(0, 999),
+    head_seconds=TIMES,
+    total_seconds=TIMES,
+    sent_bytes=st.integers(0, 2**53),
+    subject=TEXTS,
+    reason=TEXTS,
+    opened=st.booleans(),
+    up_to_date=st.booleans(),
+)
+
+
+def by_structlog(seen: RequestEnded, timestamp: str) -> bytes:
+    """The line as the processors of all other lines render it."""
+    lines: list[bytes] = []
+
+    class Kept:
+        info = staticmethod(lines.append)
+
+    def stamped(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {**event, "timestamp": timestamp}
+
+    structlog.wrap_logger(
+        Kept(),
+        processors=[
+            structlog.processors.add_log_level,
+            stamped,
+            structlog.processors.JSONRenderer(serializer=logs._serialized),
+        ],
+    ).info("request", **members(seen))
+    return lines[0]
+
+
+@given(REQUESTS, st.integers(0, 2**52))
+def test_the_line_of_a_request_is_what_structlog_renders(seen: RequestEnded, microseconds: int) -> None:
+    timestamp = Timestamps().at(microseconds)
+    assert request_line(seen, timestamp) == by_structlog(seen, timestamp)
+
+
+@given(st.lists(st.integers(0, 2**52), min_size=1, max_size=4))
+def test_a_timestamp_is_what_structlog_renders(times: list[int]) -> None:
+    stamps, epoch = Timestamps(), datetime(1970, 1, 1, tzinfo=UTC)
+    for microseconds in times:
+        expected = (epoch + timedelta(microseconds=microseconds)).isoformat()[:-6] + "Z"
+        assert stamps.at(microseconds) == expected
+
+
+def test_the_time_of_a_line_is_the_time_of_now() -> None:
+    before = datetime.now(UTC)
+    (line,) = written(ENDED)
+    assert before <= datetime.fromisoformat(line["timestamp"]) <= datetime.now(UTC)
+
+
+def test_a_reader_of_some_types_is_told_of_no_others() -> None:
+    seen: list[Observation] = []
+    only = Only((UpstreamAnswered,), seen.append)
+    for tell in (both(only), only):
+        tell(UpstreamAnswered("live", 200, 0.1))
+        tell(ElectricSeen("active"))
+    assert seen == [UpstreamAnswered("live", 200, 0.1)] * 2

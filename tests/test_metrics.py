@@ -21,6 +21,7 @@ from proxy.gateway.open_requests import End
 from proxy.http1.request import Head
 from proxy.http1.response import FieldLines, ResponseHead
 from proxy.runtime import compose as wiring
+from proxy.runtime.configuration import token_rules
 from proxy.runtime.server import Parts
 from proxy.settings import load
 from proxy.telemetry.events import (
@@ -283,7 +284,7 @@ async def test_ten_thousand_hostile_requests_add_no_series_and_no_word(tmp_path:
             "PROXY_TOKEN_AUDIENCE": "a",
         }
     )
-    rules = tokens.rules(said)
+    rules = token_rules(said)
 
     def bearer(subject: str) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + tokens.mint(ring, rules, subject, {"session_id": "s-evil"}, 60).encode()

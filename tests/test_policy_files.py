@@ -69,7 +69,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "an unknown member": (changed("colums = []"), "colums: there is no such member"),
     "an unknown member of client": (changed("client = { filters = [] }"), "client.filters: there is no such member"),
     "an unknown member of a case": (GOOD + CASES + 'token = "x"', "case.1.token: there is no such member"),
-    "a member that is missing": (WITHOUT_WHERE + CASES, "where: Field required"),
+    "a member that is missing": (
+        WITHOUT_WHERE + CASES,
+        "there is no where: say which rows leave, at the top or in a [[grant]]",
+    ),
     "a member of a wrong type": (changed('key = "id"'), "key: Input should be a valid list"),
     "a table without a schema": (
         changed('table = "notes"'),

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
+from proxy.runtime.configuration import token_rules
 from proxy.telemetry.events import DecisionMade, KeysLoaded, PoliciesLoaded, PoliciesRejected, ReloadRefused
 from proxy.telemetry.logs import members
 from tests.harness.plain import plain
@@ -233,7 +234,7 @@ def token_by(proxy: Proxy, jwks: object, folder: Path) -> bytes:
     path = folder / "signing.json"
     path.write_text(json.dumps(jwks))
     claims = {"session_id": "s-ada", "account_id": "acc-ada"}
-    token = tokens.mint(KeyRing.read(path), tokens.rules(proxy.settings), "acc-ada", claims, 300)
+    token = tokens.mint(KeyRing.read(path), token_rules(proxy.settings), "acc-ada", claims, 300)
     return request(TARGET, f"authorization: Bearer {token}")
 
 

@@ -21,6 +21,7 @@ from proxy.auth.keys import Key, KeyRing, KeysFault, new_keys
 from proxy.auth.tokens import TokenRules, Verifier
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
+from proxy.runtime.configuration import token_rules
 from proxy.settings import load
 from tests.core.samples import outcome, refused
 
@@ -734,4 +735,4 @@ def test_the_rules_come_from_the_settings(tmp_path: Path) -> None:
             "PROXY_TOKEN_CACHE": "7",
         }
     )
-    assert tokens.rules(said) == TokenRules("i", "a", 60, 1.5, True, 1000, 7)
+    assert token_rules(said) == TokenRules("i", "a", 60, 1.5, True, 1000, 7)

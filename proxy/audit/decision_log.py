@@ -4,17 +4,16 @@ which it can be decided again, go to a file of the operator's, if there is one."
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from proxy.audit.decision_file import DecisionFile
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.core.errors import Code, Refusal
+from proxy.core.errors import Refusal
 from proxy.core.inbound import Inbound
-from proxy.core.outcome import AFTER_RULES, Outcome
+from proxy.core.outcome import Outcome
 from proxy.core.trail import Trail
-from proxy.settings import Settings
 from proxy.telemetry.events import DecisionMade, DecisionsDropped, Observe
 
 MOST_INPUT_BYTES = 65_536
@@ -41,63 +40,77 @@ class Refusals:
         return told
 
 
-class Decisions:
-    """Tells of decisions. `loaded` are the policies in force."""
+@dataclass(frozen=True, slots=True)
+class DecisionLogConfig:
+    """The share of allowed requests that is logged, the most refusals of one code in a minute, and the decision file,
+    if there is one, with its bounds."""
 
-    def __init__(self, settings: Settings, loaded: LoadedPolicies, observe: Observe) -> None:
-        self.loaded = loaded
-        self._filter_limits = settings.filter_limits
-        self._sampled_below = settings.decision_sample * 16**_SAMPLE_DIGITS
+    sample: float = 0
+    refusals: int = 600
+    file: Path | None = None
+    file_bytes: int = 67_108_864
+    files: int = 4
+
+
+class Decisions:
+    """Tells of decisions. Each is told with the policies that it was made by."""
+
+    def __init__(self, config: DecisionLogConfig, observe: Observe) -> None:
+        self._sampled_below = config.sample * 16**_SAMPLE_DIGITS
         self._observe = observe
-        self._refusals = Refusals(settings.decision_refusals)
+        self._refusals = Refusals(config.refusals)
         self._file: DecisionFile | None = None
-        if settings.decision_file is not None:
-            self._file = DecisionFile(settings.decision_file, settings.decision_file_bytes, settings.decision_files)
+        if config.file is not None:
+            self._file = DecisionFile(config.file, config.file_bytes, config.files)
 
     def close(self) -> None:
         """Closes the file, if there is one."""
         if self._file is not None:
             self._file.close()
 
-    def allowed(self, request_id: str, inbound: Inbound, trail: Trail, hashed: Hashed) -> None:
+    def allowed(self, request_id: str, inbound: Inbound, trail: Trail, loaded: LoadedPolicies, hashed: Hashed) -> None:
         """A request was allowed; told if its id, which is random, falls into the sample."""
-        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.shape is not None:
-            made = self._event(request_id, ALLOWED, "", Outcome.of_shape(trail.shape), _subject(trail, hashed))
+        if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below and trail.decision is not None:
+            outcome, subject = Outcome.of(trail), _subject(trail, hashed)
+            made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
             self._tell(made, inbound, trail)
 
-    def refused(self, request_id: str, inbound: Inbound, trail: Trail, refusal: Refusal, hashed: Hashed) -> None:
+    def refused(
+        self,
+        request_id: str,
+        inbound: Inbound,
+        trail: Trail,
+        refusal: Refusal,
+        loaded: LoadedPolicies,
+        hashed: Hashed,
+    ) -> None:
         """A request was refused, by a rule or after them all; told unless too many are of its code."""
         if not self._refusals.may_be_told(refusal.code.name, time.monotonic()):
             self._observe(DecisionsDropped(refusal.code.name))
             return
-        outcome = self._refusal(trail, refusal)
-        made = self._event(request_id, refusal.code.name, refusal.reason, outcome, _subject(trail, hashed))
+        outcome, subject = Outcome.of(trail, refusal), _subject(trail, hashed)
+        made = _event(request_id, refusal.code.name, refusal.reason, outcome, subject, loaded.digest)
         self._tell(made, inbound, trail)
-
-    def _refusal(self, trail: Trail, refusal: Refusal) -> Outcome:
-        if trail.shape is not None:
-            return Outcome.of_shape(trail.shape, f"{AFTER_RULES}: {refusal.code.name}")
-        if refusal.code is Code.internal_error:  # what failed would fail again
-            return Outcome((f"{AFTER_RULES}: {refusal.code.name}",))
-        return Outcome.of_refusal(refusal, trail.claims, trail.request, self.loaded.policies, self._filter_limits)
-
-    def _event(self, request_id: str, code: str, reason: str, outcome: Outcome, subject: str) -> DecisionMade:
-        return DecisionMade(
-            request_id=request_id,
-            allowed=code == ALLOWED,
-            code=code,
-            policy=outcome.policy,
-            policies=self.loaded.digest,
-            subject=subject,
-            reason=reason,
-            rules=outcome.rules,
-            predicate=outcome.predicate,
-        )
 
     def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
         self._observe(made)
         if self._file is not None:
             self._file.write({"event": EVENT} | asdict(made) | {"inputs": _inputs(inbound, trail)})
+
+
+def _event(request_id: str, code: str, reason: str, outcome: Outcome, subject: str, digest: str) -> DecisionMade:
+    return DecisionMade(
+        request_id=request_id,
+        allowed=code == ALLOWED,
+        code=code,
+        policy=outcome.policy,
+        grant=outcome.grant,
+        policies=digest,
+        subject=subject,
+        reason=reason,
+        rules=outcome.rules,
+        predicate=outcome.predicate,
+    )
 
 
 def _subject(trail: Trail, hashed: Hashed) -> str:

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedSubset, Verdict, decide
-from proxy.core.decision import explain as verdicts
 from proxy.core.errors import Refusal
 from proxy.core.filters import Predicate
+from proxy.core.grants import Choice
 from proxy.core.handles import TrustedPosition
 from proxy.core.policy import PolicySet
 from proxy.core.request import parse
@@ -87,15 +87,15 @@ def explain(
         request = parse(name, query, body, limits.request)
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
-    found = tuple(verdicts(request, claims, policies, limits.filter))
-    if any(verdict.refusal for verdict in found):
-        return Explanation(found)
+    decision = decide(request, claims, policies, limits.filter, whole=True)
+    if decision.shape is None:
+        return Explanation(decision.verdicts)
     try:
-        shape = decide(request, claims, policies, limits.filter)
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
-        return Explanation(found, upstream.build(shape, request, shown, limits.target_bytes))
+        built = upstream.build(decision.shape, request, shown, limits.target_bytes)
+        return Explanation(decision.verdicts, built)
     except Refusal as refusal:
-        return Explanation((*found, Verdict("upstream", refusal=refusal)))
+        return Explanation((*decision.verdicts, Verdict("upstream", refusal=refusal)))
 
 
 def _sent(request: UpstreamRequest) -> list[tuple[str, str]]:
@@ -107,7 +107,7 @@ def _line(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, Predicate):
         named = (f"${number} = {text}" for number, text in enumerate(value.params, start=1))
         return "; ".join((value.text, *named))
@@ -122,6 +122,8 @@ def _data(value: object) -> object:
         return list(value)
     if isinstance(value, Predicate):
         return {"where": value.text, "params": list(value.params)}
+    if isinstance(value, Choice):
+        return {"grant": value.grant.name, "passed_over": dict(value.passed_over)}
     if isinstance(value, AuthorizedSubset):
         return {key: _data(member) for key, member in _page(value).items()}
     return value

@@ -10,13 +10,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.core.decision import AuthorizedShape
+from proxy.core.decision import AuthorizedShape, Decision
 from proxy.core.request import ShapeRequest
 
 SHARE: Final = 8
 """One subject may hold the budget divided by this."""
 
-_FIXED_BYTES: Final = 2048
+_FIXED_BYTES: Final = 3072
 """What an entry costs besides its texts: objects, the rows of the tables here, a digest."""
 
 _WRITTEN: Final = 8
@@ -27,12 +27,12 @@ and in the definition that handles are bound to."""
 @dataclass(slots=True)
 class _Entry:
     subject: str
-    shape: AuthorizedShape
+    decision: Decision
     size: int
 
 
 class DecisionCache:
-    """Shapes by token and request. `used` is the bytes of all entries."""
+    """Decisions by token and request. `used` is the bytes of all entries."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -44,21 +44,21 @@ class DecisionCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, key: Hashable) -> AuthorizedShape | None:
+    def find(self, key: Hashable) -> Decision | None:
         """The decision remembered for this key."""
         entry = self._entries.get(key)
         if entry is None:
             return None
         self._entries.move_to_end(key)
         self._by_subject[entry.subject].move_to_end(key)
-        return entry.shape
+        return entry.decision
 
-    def store(self, subject: str, key: Hashable, shape: AuthorizedShape, size: int) -> None:
+    def store(self, subject: str, key: Hashable, decision: Decision, size: int) -> None:
         """Remembers a new decision, unless it is larger than a subject's share."""
         share = self._most // SHARE
         if size > share:
             return
-        self._entries[key] = _Entry(subject, shape, size)
+        self._entries[key] = _Entry(subject, decision, size)
         self._by_subject.setdefault(subject, OrderedDict())[key] = None
         self._used_by[subject] = self._used_by.get(subject, 0) + size
         self.used += size

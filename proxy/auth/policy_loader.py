@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from proxy.auth.database_check import DatabaseFault, examine
 from proxy.core import upstream
+from proxy.core.checks import CHECKS
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
 from proxy.core.document import CaseDocument, PolicyDocument
+from proxy.core.draft import Check
 from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
-from proxy.core.policy import CHECKS, Check, Policy, PolicyFault, PolicySet
+from proxy.core.policy import Policy, PolicyFault, PolicySet
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
 
@@ -152,7 +154,7 @@ def _wrong(policy: Policy, case: CaseDocument, policies: PolicySet, limits: Rule
             None if case.body is None else case.body.encode(),
             limits.request,
         )
-        shape = decide(request, claims, policies, limits.filter)
+        shape = decide(request, claims, policies, limits.filter).authorized()
         upstream.build(shape, request, TrustedPosition(request.position), limits.target_bytes)  # nothing is sent
     except Refusal as refusal:
         came = refusal.code.name

@@ -18,7 +18,6 @@ import jwt
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
-from proxy.settings import Settings
 
 TYP = "electric-shape+jwt"
 _TYPS = frozenset({"jwt", "at+jwt", TYP})
@@ -39,19 +38,6 @@ class TokenRules:
     require_typ: bool = False
     max_bytes: int = 4096
     cached: int = 10_000
-
-
-def rules(settings: Settings) -> TokenRules:
-    """What the settings demand of a token."""
-    return TokenRules(
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        max_seconds=settings.token_max_seconds,
-        leeway_seconds=settings.token_leeway_seconds,
-        require_typ=settings.token_require_typ,
-        max_bytes=settings.token_max_bytes,
-        cached=settings.token_cache,
-    )
 
 
 class Verifier:

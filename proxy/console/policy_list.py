@@ -3,6 +3,9 @@
 from typing import Any
 
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.core.filters import Condition
+from proxy.core.filters.ast import Array, Claim, Constant, Number, Text
+from proxy.core.grants import Grant
 from proxy.core.policy import ClientRights, Policy
 
 
@@ -19,7 +22,8 @@ def _policy(policy: Policy, loaded: LoadedPolicies) -> dict[str, Any]:
     return {
         "name": policy.name,
         "table": policy.table.quoted,
-        "grants": list(_grants(policy)),
+        "facts": _facts(policy),
+        "grants": [_grant(grant) for grant in policy.grants],
         "cases": [
             {"name": result.case, "expect": result.expect, "passed": result.wrong is None}
             for result in loaded.results
@@ -29,20 +33,49 @@ def _policy(policy: Policy, loaded: LoadedPolicies) -> dict[str, Any]:
     }
 
 
-def _grants(policy: Policy) -> list[dict[str, str]]:
-    claims = {spec.name: spec.type.name for spec in policy.claims}
-    rows = ", ".join(f"{name} ({type_})" for name, type_ in claims.items()) or "none: everybody reads all rows"
-    narrowed = ", ".join(part.claim.name for part in policy.narrow)
-    named = {
-        "claims": rows,
-        "narrowed by": narrowed,
-        "rows tested on": ", ".join(sorted(policy.predicate_columns)),
-        "columns": ", ".join(policy.columns),
-        "never": ", ".join(policy.never),
-        "client filter": ", ".join(sorted(policy.client.filter)),
-        "client may": ", ".join(_rights(policy.client)),
+def _facts(policy: Policy) -> dict[str, str]:
+    """What holds of all grants. Facts that say nothing are left out."""
+    facts = {
+        "key": ", ".join(policy.key),
+        "never leave": ", ".join(policy.never),
+        "isolated by": ", ".join(policy.isolation),
+        "shared through": ", ".join(table.quoted for table in policy.through),
+        "clients may": ", ".join(_rights(policy.client)),
     }
-    return [{"what": what, "value": value} for what, value in named.items() if value]
+    return {what: value for what, value in facts.items() if value}
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    facts = {
+        "when": "; ".join(f"{when.claim.name} is {' or '.join(sorted(when.values))}" for when in grant.when),
+        "claims": ", ".join(claim.name for claim in grant.claims) or "none",
+        "rows": _text(grant.rows),
+        "narrowed": "; ".join(f"with {part.claim.name}: {_text(part.where)}" for part in grant.narrow),
+        "columns": ", ".join(grant.columns),
+        "clients filter by": ", ".join(sorted(grant.filter)),
+        "isolated by": ", ".join(grant.isolation),
+    }
+    return {"name": grant.name, "facts": {what: value for what, value in facts.items() if value}}
+
+
+def _text(condition: Condition) -> str:
+    """A predicate, each claim in braces at its place, as a policy file has it."""
+    names = [_written(source) for source in condition.sources]
+    return condition.template.replace("$%d", "%s") % tuple(names[index] for index in condition.order)
+
+
+def _written(source: object) -> str:
+    match source:
+        case Claim(name):
+            return f"{{{name}}}"
+        case Text(value):
+            return "'" + value.replace("'", "''") + "'"
+        case Number(text) | Constant(text):
+            return text
+        case Array(items):
+            return f"ARRAY[{', '.join(map(_written, items))}]"
+        case _:
+            return "?"
 
 
 def _rights(client: ClientRights) -> list[str]:

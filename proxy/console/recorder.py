@@ -69,9 +69,13 @@ class Recorder:
 
     def __call__(self, observation: Observation) -> None:
         """Takes one observation."""
-        reader = self._readers.get(type(observation))
+        reader = self.reader_of(type(observation))
         if reader is not None:
             reader(observation)
+
+    def reader_of(self, kind: type) -> Callable[[Any], None] | None:
+        """What reads observations of this type."""
+        return self._readers.get(kind)
 
     async def run(self, open_requests: Callable[[], int]) -> None:
         """Takes a sample every few seconds, without end: at full multiples, so that several workers' samples fit."""
@@ -96,6 +100,7 @@ class Recorder:
                 "request_id": seen.request_id,
                 "code": seen.code,
                 "policy": seen.policy,
+                "grant": seen.grant,
                 "subject": seen.subject,
                 "reason": seen.reason,
                 "rules": seen.rules,

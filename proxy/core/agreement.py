@@ -16,6 +16,8 @@ from typing import Final
 from proxy.core.filters import Condition
 from proxy.core.filters.ast import (
     AnyOf,
+    Array,
+    ArrayTest,
     Between,
     Call,
     Cast,
@@ -33,8 +35,11 @@ from proxy.core.filters.ast import (
     Subselect,
     Text,
     TruthTest,
+    children,
+    parts_of,
     walk,
 )
+from proxy.core.filters.types import ENUM
 from proxy.core.identifiers import Table
 from proxy.core.types import ColumnType
 
@@ -45,10 +50,22 @@ ONLY_EQUALS: Final = frozenset(("date", "timestamptz"))
 """Types for which that is true of `=`; Electric refuses `<>` and IS DISTINCT FROM on them."""
 CASTS: Final = EQUALITY | ONLY_EQUALS
 
-_IN_SELECT: Final = "IN (SELECT …)"
+_ANY_OF_COLUMN: Final = "value = ANY(column)"
+ARRAYS: Final[Mapping[str, frozenset[str]]] = {
+    _ANY_OF_COLUMN: EQUALITY,
+    "@>": EQUALITY,
+    "&&": EQUALITY,
+    "<@": frozenset(),
+}
+"""The operators over array columns, each with the element types on which the two agree."""
+SELECTS: Final = frozenset(("IN (SELECT …)", "NOT IN (SELECT …)"))
+"""The tests of an inner SELECT on which they agree."""
+
+_POSITIVE: Final = SELECTS | ARRAYS.keys()
+"""What agrees only where no NOT and no IS TRUE stands over it: NULL is false to Electric there, and not unknown."""
 _CONDITION: Final = "a condition"
 _TESTED_FOR_NULL: Final = ("IS NULL", "IS NOT NULL")
-_EQUAL: Final = frozenset(("=", "<>", "IN", "NOT IN", "= ANY", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", _IN_SELECT))
+_EQUAL: Final = SELECTS | {"=", "<>", "IN", "NOT IN", "= ANY", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"}
 _ORDER: Final = frozenset(("<", "<=", ">", ">=", "BETWEEN", "NOT BETWEEN"))
 _DAY: Final = r"\d{4}-\d{2}-\d{2}"
 _LITERALS: Final = {
@@ -89,11 +106,12 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """One operator with its operands, over the columns of `table`."""
+    """One operator with its operands, over the columns of `table`; `positive` if no NOT and no IS stands over it."""
 
     operator: str
     operands: tuple[Node, ...]
     table: Table | None
+    positive: bool
 
     def columns(self) -> Iterator[Column]:
         """The columns among the operands, those inside of calls included."""
@@ -103,14 +121,15 @@ class _Operation:
 
 def disagreements(condition: Condition, known: KnownTypes = KnownTypes()) -> list[Disagreement]:
     """Every place that the evaluators may read differently, as far as the types are known."""
-    return [found for operation in _operations(condition.root, None) for found in _judged(operation, known)]
+    judged = [found for operation in _operations(condition.root) for found in _judged(operation, known)]
+    return [*judged, *_open_to_null(condition)]
 
 
 def columns_tested(condition: Condition) -> frozenset[Tested]:
     """The columns whose types decide whether the evaluators agree: all that are not only tested for NULL."""
     return frozenset(
         (operation.table, column.name)
-        for operation in _operations(condition.root, None)
+        for operation in _operations(condition.root)
         if operation.operator not in _TESTED_FOR_NULL
         for column in operation.columns()
     )
@@ -139,52 +158,71 @@ def _subselects(node: Node, *, below_or: bool) -> Iterator[tuple[Subselect, bool
                 yield from _subselects(node.where, below_or=below_or)
 
 
-def _operations(node: Node, table: Table | None) -> Iterator[_Operation]:
+def _open_to_null(condition: Condition) -> Iterator[Disagreement]:
+    """NOT IN of a set that may hold NULL: PostgreSQL lets nothing pass then, Electric everything."""
+    for select, _ in subselects(condition):
+        parts = () if select.where is None else parts_of(select.where)
+        never_null = {part.value for part in parts if isinstance(part, NullTest) and part.operator == "IS NOT NULL"}
+        for wanted in select.wanted:
+            if select.operator == "NOT IN" and Column(wanted) not in never_null:
+                sentence = (
+                    f"NOT IN (SELECT {wanted} …) is not evaluated alike where {wanted} is NULL: "
+                    f"write SELECT … WHERE {wanted} IS NOT NULL AND …"
+                )
+                yield Disagreement(wanted, "NOT IN (SELECT …)", sentence, select.columns[0].at)
+
+
+def _operations(node: Node, table: Table | None = None, *, positive: bool = True) -> Iterator[_Operation]:
     match node:
-        case Comparison(operator, left, right):
-            yield _Operation(operator, (left, right), table)
-        case Between(operator, value, low, high):
-            yield _Operation(operator, (value, low, high), table)
-        case Membership(operator, value, items):
-            yield _Operation(operator, (value, *items), table)
-        case AnyOf(value, array):
-            yield _Operation("= ANY", (value, array), table)
-        case NullTest(operator, value):
-            yield _Operation(operator, (value,), table)
+        case Comparison(operator) | Between(operator) | Membership(operator) | NullTest(operator) | ArrayTest(operator):
+            yield _Operation(operator, children(node), table, positive)
+        case AnyOf(_, array):
+            operator = _ANY_OF_COLUMN if isinstance(array, Column) else "= ANY"
+            yield _Operation(operator, children(node), table, positive)
         case Column() | Constant():
-            yield _Operation(_CONDITION, (node,), table)
-        case _:
-            yield from _of_conditions(node, table)
-
-
-def _of_conditions(node: Node, table: Table | None) -> Iterator[_Operation]:
-    match node:
+            yield _Operation(_CONDITION, (node,), table, positive)
         case Chain(_, parts):
             for part in parts:
-                yield from _operations(part, table)
+                yield from _operations(part, table, positive=positive)
         case Not(inner) | TruthTest(_, inner):
-            yield from _operations(inner, table)
-        case Subselect(column, wanted, inner_table, where):
-            yield _Operation(_IN_SELECT, (column,), table)
-            yield _Operation(_IN_SELECT, (Column(wanted, column.at),), inner_table)
-            if where is not None:
-                yield from _operations(where, inner_table)
+            yield from _operations(inner, table, positive=False)
+        case Subselect():
+            yield from _of_select(node, table, positive=positive)
         case _:
-            yield _Operation(type(node).__name__, (), table)
+            yield _Operation(type(node).__name__, (), table, positive)
+
+
+def _of_select(select: Subselect, table: Table | None, *, positive: bool) -> Iterator[_Operation]:
+    name, at = f"{select.operator} (SELECT …)", select.columns[0].at
+    yield _Operation(name, select.columns, table, positive)
+    yield _Operation(name, tuple(Column(column, at) for column in select.wanted), select.table, positive)
+    if select.where is not None:
+        yield from _operations(select.where, select.table)
 
 
 def _judged(operation: _Operation, known: KnownTypes) -> Iterator[Disagreement]:
     operator, types = operation.operator, known.of(operation.table)
     for operand in operation.operands:
         yield from _operand(operand, operator, types)
+    if not operation.positive and operator in _POSITIVE:
+        yield _negated(operation)
     if operator in _ORDER:
         yield from _ordered(operation, types)
     elif operator in _EQUAL:
         yield from _compared(operation, types)
+    elif operator in ARRAYS:
+        yield from _arrays(operation, types)
     elif operator == _CONDITION:
         yield from _boolean(operation, types)
     elif operator not in _TESTED_FOR_NULL:
         yield _unlike(operation)
+
+
+def _negated(operation: _Operation) -> Disagreement:
+    column = next(operation.columns())
+    instead = "write NOT IN (SELECT …)" if operation.operator in SELECTS else "leave the NOT out"
+    sentence = f"{operation.operator} stands below NOT or IS, where a NULL is not evaluated alike: {instead}"
+    return Disagreement(column.name, operation.operator, sentence, column.at)
 
 
 def _unlike(operation: _Operation) -> Disagreement:
@@ -213,7 +251,7 @@ def _operand(operand: Node, operator: str, types: Types) -> Iterator[Disagreemen
                 yield Disagreement("", operator, sentence, leaf.at)
             case Number(digits) if "." in digits:
                 yield Disagreement("", operator, f"{digits} is not an integer: decimals are not compared alike")
-            case Column() | Text() | Parameter() | Claim() | Number() | Constant() | Cast() | Call():
+            case Column() | Text() | Parameter() | Claim() | Number() | Constant() | Cast() | Call() | Array():
                 pass
             case _:
                 yield Disagreement("", operator, f"{type(node).__name__} is not known to be evaluated alike")
@@ -243,10 +281,35 @@ def _ordered(operation: _Operation, types: Types) -> Iterator[Disagreement]:
         yield _unlike(operation)
 
 
+def _arrays(operation: _Operation, types: Types) -> Iterator[Disagreement]:
+    """An operator over arrays: every array column of a type that is known, and on which they agree."""
+    operator = operation.operator
+    for side in operation.operands[1:] if operator == _ANY_OF_COLUMN else operation.operands:
+        if not isinstance(side, Column):
+            continue
+        type_ = types.get(side.name)
+        if type_ is None:
+            sentence = (
+                f"{operator} reads the column {side.name} of unknown type: "
+                f'say {side.name} = "text[]" (or uuid[], int8[]) in [types]'
+            )
+        elif not type_.array or type_.name not in ARRAYS[operator]:
+            sentence = (
+                f"{operator} over the column {side.name}, a {type_}, is not evaluated alike in snapshots and live"
+            )
+        else:
+            continue
+        yield Disagreement(side.name, operator, sentence, side.at)
+    if operator == _ANY_OF_COLUMN and isinstance(operation.operands[0], Column):
+        yield _unlike(operation)  # a column in an array of the same row: nothing verified it
+
+
 def _compared(operation: _Operation, types: Types) -> Iterator[Disagreement]:
     for column in operation.columns():
         type_ = types.get(column.name)
-        sentence = None if type_ is None else _unequal(operation.operator, column.name, type_)
+        # an enum is sent as a text where the policy declares it; what the database alone reports is too late for that
+        as_text = type_ == ENUM and column.type == ENUM and operation.operator not in SELECTS
+        sentence = None if type_ is None or as_text else _unequal(operation.operator, column.name, type_)
         if sentence is not None:
             yield Disagreement(column.name, operation.operator, sentence, column.at)
         elif type_ is not None:

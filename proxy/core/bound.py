@@ -1,9 +1,11 @@
-"""The columns that a policy holds to one value, and whether rows hold it, in the text forms in which Electric writes a
-value: every value is text or null, and a boolean is `true` in a snapshot and `t` in a change."""
+"""The columns that a policy holds to one value or to some, and whether rows hold one, in the text forms in which
+Electric writes a value: every value is text or null, and a boolean is `true` in a snapshot and `t` in a change."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
+
+from proxy.core.filters import ClaimValue
 
 Row = Mapping[str, object]
 
@@ -16,23 +18,32 @@ _MANY_FORMS = re.compile(
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+_MOST_NEEDLES = 8  # each is one search of the text; parsing it costs about as much as this many
 _ESCAPE = b"\\u00"  # of any letter, digit or `_` in JSON
 
 
 class Bound:
-    """Columns with their one value. A value whose text form depends on the column's type in ways that only PostgreSQL
-    knows (dates, times, decimals) is not compared: a false alarm would stop a shape that is right."""
+    """Columns with their one value, or the values of a list. A value whose text form depends on the column's type in
+    ways that only PostgreSQL knows (dates, times, decimals) is not compared: a false alarm would stop a shape that is
+    right."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._forms = {name: forms(value) for name, value in pairs if not _MANY_FORMS.fullmatch(value)}
-        self._plain = all(map(_PLAIN_NAME.fullmatch, self._forms))
+    def __init__(self, pairs: Iterable[tuple[str, ClaimValue]]) -> None:
+        listed = {name: (value,) if isinstance(value, str) else value for name, value in pairs}
+        self._forms = {
+            name: frozenset().union(*map(forms, values))
+            for name, values in listed.items()
+            if not any(map(_MANY_FORMS.fullmatch, values))
+        }
+        self._plain = all(map(_PLAIN_NAME.fullmatch, self._forms)) and all(
+            len(forms) <= _MOST_NEEDLES for forms in self._forms.values()
+        )
         self._needles = tuple((_json(name), _members(name, forms)) for name, forms in self._forms.items())
 
     def __bool__(self) -> bool:
         return bool(self._forms)
 
     def plainly_held(self, messages: bytes) -> bool:
-        """Whether every mention of a bound column in this JSON text has its value behind it, which needs no parsing.
+        """Whether every mention of a bound column in this JSON text has one of its values behind it: without parsing.
 
         Sound for any JSON text: a name of letters, digits and `_` is written as it is unless there are `\\u00` escapes,
         and inside a string each quote has a backslash before it. False only says that the text must be parsed.
@@ -42,7 +53,7 @@ class Bound:
         return all(messages.count(name) == sum(map(messages.count, held)) for name, held in self._needles)
 
     def held_by(self, row: Row) -> bool:
-        """Whether the row has its value in every bound column that it carries."""
+        """Whether the row has one of its values in every bound column that it carries."""
         return all(_text(row[name]).rstrip(" ") in forms for name, forms in self._forms.items() if name in row)
 
 

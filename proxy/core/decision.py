@@ -1,7 +1,7 @@
 """Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
 
 Two things may live here: RULES, each a small function of the Evaluation that returns one field of the shape or raises a
-Refusal; and the two readers of RULES. `decide` stops at the first refusal, `explain` shows them all.
+Refusal; and `decide`, which hears them. What it returns says why, for allowed and refused requests alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,8 @@ from proxy.core import filters
 from proxy.core.agreement import has_subselect
 from proxy.core.claims import Claims, bind
 from proxy.core.errors import Code, Refusal
-from proxy.core.filters import Condition, FilterFault, FilterLimits, Predicate
+from proxy.core.filters import ClaimValue, Condition, FilterFault, FilterLimits, Predicate
+from proxy.core.grants import Grant, Values, choose
 from proxy.core.identifiers import split_list
 from proxy.core.policy import Policy, PolicySet
 from proxy.core.request import ShapeRequest
@@ -33,8 +34,8 @@ class AuthorizedSubset:
 class AuthorizedShape:
     """What may be sent upstream: every part of it comes from the policy, or passed it.
 
-    `bound` are the columns that every row must hold at one value. Two of them are never equal: what is remembered of
-    one is remembered by identity, without hashing its parts.
+    `bound` are the columns that every row must hold at one value, or at one of several. Two shapes are never equal:
+    what is remembered of one is remembered by identity, without hashing its parts.
     """
 
     policy: Policy
@@ -44,7 +45,7 @@ class AuthorizedShape:
     log: str
     predicate: Predicate
     subset: AuthorizedSubset | None
-    bound: Mapping[str, str]
+    bound: Mapping[str, ClaimValue]
 
     @property
     def filtered(self) -> bool:
@@ -54,17 +55,19 @@ class AuthorizedShape:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A request before its judges: the policy that it falls under, and the predicates in force with their values."""
+    """A request before its judges: the policy and the grant that it falls under, and the predicates in force with
+    their values."""
 
     request: ShapeRequest
     policy: Policy
+    grant: Grant
     enforced: tuple[Condition, ...]
-    values: Mapping[str, str]
+    values: Values
     filter_limits: FilterLimits
 
     @property
-    def bound(self) -> dict[str, str]:
-        """The columns that the policy holds to one value, with the value."""
+    def bound(self) -> dict[str, ClaimValue]:
+        """The columns that the grant holds to one value, or to one of a list, with these."""
         pairs = [pair for part in self.enforced for pair in filters.bindings(part).items()]
         return {column: self.values[claim] for column, claim in pairs}
 
@@ -78,45 +81,78 @@ class Verdict:
     refusal: Refusal | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What was decided of a request, and why: the verdict of each rule that ran, in their order.
+
+    `policy` and `grant` are the names of those that it fell under, empty if there was none; `shape` is None if a rule
+    refused.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    policy: str = ""
+    grant: str = ""
+    shape: AuthorizedShape | None = None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """The first refusal among the verdicts."""
+        return next((verdict.refusal for verdict in self.verdicts if verdict.refusal is not None), None)
+
+    def authorized(self) -> AuthorizedShape:
+        """The shape that the request may read. Raises the refusal if there is one."""
+        if self.shape is None:
+            raise self.refusal or Refusal(Code.internal_error, reason="no rule refused, and there is no shape")
+        return self.shape
+
+
 def decide(
-    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
-) -> AuthorizedShape:
-    """The shape that this request may read. Raises Refusal at the first rule that says no."""
-    evaluation = consider(request, claims, policies, limits)
-    fields = {rule.__name__: rule(evaluation) for rule in RULES}
-    return AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+    request: ShapeRequest,
+    claims: Claims,
+    policies: PolicySet,
+    limits: FilterLimits = FilterLimits(),
+    *,
+    whole: bool = False,
+) -> Decision:
+    """Judges a request. The first refusal is the last verdict, unless the `whole` of the rules shall be heard."""
+    verdicts, evaluation, policy = _considered(request, claims, policies, limits)
+    if evaluation is None:
+        return Decision(verdicts, policy)
+    found = [*verdicts]
+    for rule in RULES:
+        found.append(_verdict(rule, evaluation))
+        if found[-1].refusal is not None and not whole:
+            break
+    shape = None
+    if all(verdict.refusal is None for verdict in found):
+        fields = {verdict.rule: verdict.value for verdict in found[len(verdicts) :]}
+        shape = AuthorizedShape(policy=evaluation.policy, bound=evaluation.bound, **fields)
+    return Decision(tuple(found), policy, evaluation.grant.name, shape)
 
 
-def explain(
-    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits = FilterLimits()
-) -> list[Verdict]:
-    """What every rule says of this request, also after the first refusal."""
+def _considered(
+    request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits
+) -> tuple[tuple[Verdict, ...], Evaluation | None, str]:
+    """The policy, the token's claims, the grant and the narrows in force: their verdicts, and what comes of them."""
+    policy = policies.find(request.table, request.name)
+    if policy is None:  # unknown and forbidden are the same answer: the difference would tell which tables there are
+        refusal = Refusal(Code.shape_forbidden, reason="no policy for this table or name")
+        return (Verdict("shape", refusal=refusal),), None, ""
+    found, rule = [Verdict("shape", policy.name)], "claims"
     try:
-        evaluation = consider(request, claims, policies, limits)
+        values = bind(policy.claims, claims)
+        found.append(Verdict(rule, tuple(values)))
+        rule = "grant"
+        choice = choose(policy.grants, values)
+        found.append(Verdict(rule, choice))
+        rule = "narrow"
+        narrow = [part for part in choice.grant.narrow if part.claim.is_in(claims)]
+        values |= bind([part.claim for part in narrow], claims)
+        found.append(Verdict(rule, tuple(part.claim.name for part in narrow)))
     except Refusal as refusal:
-        return [Verdict("shape", refusal=refusal)]
-    return [Verdict("shape", evaluation.policy.name), *(_verdict(rule, evaluation) for rule in RULES)]
-
-
-def consider(request: ShapeRequest, claims: Claims, policies: PolicySet, limits: FilterLimits) -> Evaluation:
-    """The evaluation that this request asks for. Raises Refusal if there is no such shape or a claim does not fit."""
-    policy = _policy(request, policies)
-    narrow = [part for part in policy.narrow if part.claim.name in claims.values]
-    return Evaluation(
-        request=request,
-        policy=policy,
-        enforced=(policy.where, *(part.where for part in narrow)),
-        values=bind([*policy.claims, *(part.claim for part in narrow)], claims),
-        filter_limits=limits,
-    )
-
-
-def _policy(request: ShapeRequest, policies: PolicySet) -> Policy:
-    """Unknown and forbidden are the same answer: the difference would tell which tables there are."""
-    found = policies.find(request.table, request.name)
-    if found is None:
-        raise Refusal(Code.shape_forbidden, reason="no policy for this table or name")
-    return found
+        return (*found, Verdict(rule, refusal=refusal)), None, policy.name
+    enforced = (choice.grant.rows, *(part.where for part in narrow))
+    return tuple(found), Evaluation(request, policy, choice.grant, enforced, values, limits), policy.name
 
 
 def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdict:
@@ -127,22 +163,23 @@ def _verdict(rule: Callable[[Evaluation], Any], evaluation: Evaluation) -> Verdi
 
 
 def columns(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that leave: the policy's, or those of them that the client names, and always the key."""
-    policy, asked = evaluation.policy, evaluation.request.columns
+    """The columns that leave: the grant's, or those of them that the client names, and always the key."""
+    policy, grant, asked = evaluation.policy, evaluation.grant, evaluation.request.columns
     if asked is None:
-        return policy.columns
-    names = split_list(asked, len(policy.columns))
+        return grant.columns
+    names = split_list(asked, len(grant.columns))
     if names is None or len(set(names)) != len(names) or not policy.client.columns:
         raise Refusal(Code.column_forbidden, reason="columns is no list of different names, or may not be given")
-    if not set(names) <= set(policy.columns):
-        raise Refusal(Code.column_forbidden, reason="a column that is not in the policy")
-    return tuple(column for column in policy.columns if column in names or column in policy.key)
+    if not set(names) <= set(grant.columns):
+        raise Refusal(Code.column_forbidden, reason="a column that is not in the grant")
+    return tuple(column for column in grant.columns if column in names or column in policy.key)
 
 
 def queryable(evaluation: Evaluation) -> tuple[str, ...]:
-    """The columns that Electric lets a subset test: the policy's, and for a subset those of its predicate."""
-    tested = evaluation.policy.predicate_columns if evaluation.request.subset else frozenset()
-    return (*evaluation.policy.columns, *sorted(tested - set(evaluation.policy.columns)))
+    """The columns that Electric lets a subset test: the grant's, and for a subset those of its predicate."""
+    grant = evaluation.grant
+    tested = grant.predicate_columns if evaluation.request.subset else frozenset()
+    return (*grant.columns, *sorted(tested - set(grant.columns)))
 
 
 def replica(evaluation: Evaluation) -> str:
@@ -205,9 +242,9 @@ def _conjoined(
 
 def _client_filter(evaluation: Evaluation, text: str, params: Mapping[int, str]) -> Condition | None:
     """The client's filter without the parts that only repeat the policy."""
-    allowed = evaluation.policy.client.filter
-    condition = filters.parse(text, evaluation.policy.testable, evaluation.filter_limits)
-    left = filters.drop_repeats(condition, evaluation.bound, params, allowed)
+    grant = evaluation.grant
+    condition = filters.parse(text, grant.testable, evaluation.filter_limits)
+    left = filters.drop_repeats(condition, evaluation.bound, params, grant.filter)
     if left is not None and any(map(has_subselect, evaluation.enforced)):
         _check_beside_select(left, evaluation.policy.client.filter_safe)
     return left
@@ -227,7 +264,7 @@ def _check_beside_select(client: Condition, safe: frozenset[str]) -> None:
 
 def _filter_refusal(evaluation: Evaluation, place: str, fault: FilterFault) -> Refusal:
     code = _FILTER_CODES[fault.kind]
-    if code is Code.filter_column_forbidden and not evaluation.policy.client.filter:
+    if code is Code.filter_column_forbidden and not evaluation.grant.filter:
         return Refusal(Code.filter_forbidden, reason=f"{place}, {fault}")
     return Refusal(code, f"{place}, {fault}")
 
@@ -243,7 +280,7 @@ def _order(evaluation: Evaluation, asked: Subset) -> str | None:
     if asked.order_by is None:
         return None
     try:
-        return filters.order_by(asked.order_by, frozenset(evaluation.policy.columns))
+        return filters.order_by(asked.order_by, frozenset(evaluation.grant.columns))
     except FilterFault as fault:
         code = Code.column_forbidden if fault.kind == "column" else Code.subset_malformed
         raise Refusal(code, f"order_by, {fault}") from None

@@ -1,11 +1,14 @@
-"""The form of a policy file: its members and their types. An unknown member is a fault."""
+"""The form of a policy file: its members and their types. An unknown member is a fault.
+
+`docs/reference/policies.md` explains each member.
+"""
 
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-ClaimTypeName = Literal["text", "integer", "uuid", "boolean"]
+ClaimTypeName = Literal["text", "integer", "uuid", "boolean", "text[]", "integer[]", "uuid[]", "boolean[]"]
 
 
 MOST_PATTERN_CHARACTERS = 256
@@ -29,18 +32,54 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ClaimDocument(_Strict):
-    """`[claims] name = { type, pattern }`."""
+class FormDocument(_Strict):
+    """What a claim must be, and where it stands in the token: `from` are the steps of its path."""
 
     type: ClaimTypeName = "text"
     pattern: Pattern | None = None
+    path: list[str] | None = Field(default=None, alias="from", min_length=1)
 
 
-class NarrowDocument(ClaimDocument):
+class ClaimDocument(FormDocument):
+    """`[claims] name = { type, pattern, from, optional }`; an `optional` one may be missing in a token."""
+
+    optional: bool = False
+
+
+class NarrowDocument(FormDocument):
     """`[[narrow]]`: a claim that a token may carry, and what holds if it does."""
 
     claim: str
     where: str
+
+
+Scalar = str | int | bool
+
+
+class GrantDocument(_Strict):
+    """`[[grant]]`: rows for the tokens whose claims have the values of `when`; the first that fits decides.
+
+    `columns` are fewer than the policy's; `also_public` are rows that every token may read that gets this far.
+    `isolation` are other claims than those of `[isolation]`, or false for a grant that is not isolated.
+    """
+
+    name: str = Field(min_length=1)
+    when: dict[str, Scalar | list[Scalar]] = {}
+    where: str | None = None
+    columns: list[str] | None = Field(default=None, min_length=1)
+    also_public: str | None = None
+    isolation: str | list[str] | Literal[False] | None = None
+    narrow: list[NarrowDocument] = []
+
+
+class IsolationDocument(_Strict):
+    """`[isolation]`: the claims `by` which tokens that differ share no row but a public one.
+
+    `through` are tables of memberships: two tokens may share a row if each has a row of its own there.
+    """
+
+    by: str | list[str]
+    through: list[str] = []
 
 
 class SubsetDocument(_Strict):
@@ -69,7 +108,7 @@ class CaseDocument(_Strict):
     """
 
     name: str
-    claims: dict[str, str | int | float | bool | list[str]] = {}
+    claims: dict[str, JsonValue] = {}
     request: str
     body: str | None = None
     expect: str
@@ -85,10 +124,13 @@ class PolicyDocument(_Strict):
     key: list[str] = Field(min_length=1)
     columns: list[str] = Field(min_length=1)
     never: list[str] = []
-    where: str
+    where: str | None = None
+    also_public: str | None = None
     public: bool = False
     types: dict[str, str] = {}
     claims: dict[str, ClaimTypeName | ClaimDocument] = {}
     narrow: list[NarrowDocument] = []
+    grant: list[GrantDocument] = []
+    isolation: IsolationDocument | None = None
     client: ClientDocument = ClientDocument()
     case: list[CaseDocument] = []

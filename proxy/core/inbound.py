@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proxy.core.checks import NAME
 from proxy.core.errors import Code, Refusal
 from proxy.core.limits import Limits
-from proxy.core.policy import NAME
 
 SHAPE = b"/v1/shape"
 NAMED = re.compile(rb"/v1/shapes/(" + NAME.pattern.encode() + rb")")

@@ -4,60 +4,42 @@ in force with its values masked."""
 import re
 from dataclasses import dataclass
 
-from proxy.core.claims import Claims
-from proxy.core.decision import RULES, AuthorizedShape, Verdict, explain
-from proxy.core.errors import Refusal
-from proxy.core.filters import FilterLimits
-from proxy.core.policy import PolicySet
-from proxy.core.request import ShapeRequest
+from proxy.core.decision import Verdict
+from proxy.core.errors import Code, Refusal
+from proxy.core.trail import Trail
 
 MASK = "?"
 _NAMES_AND_VALUES = re.compile(
     r"""("(?:[^"]|"")*"|\$[0-9]+|[A-Za-z_][A-Za-z0-9_]*)"""  # names, parameters and words stay
     r"""|[0-9][0-9.eE+-]*|'(?:[^']|'')*'"""
 )
-_BEFORE_RULES = ("token", "request", "shape")
+_BEFORE_RULES = ("token", "request")
 AFTER_RULES = "answer"
 """Where a request was refused that every rule allows: for want of a place, or of Electric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Each rule that ran with `ok` or its refusal, the policy's name if it was found, and the masked predicate."""
+    """Each rule that ran with `ok` or its refusal, the names of the policy and of the grant that were found, and the
+    masked predicate."""
 
     rules: tuple[str, ...]
     policy: str = ""
+    grant: str = ""
     predicate: str = ""
 
     @classmethod
-    def of_shape(cls, shape: AuthorizedShape, *after: str) -> "Outcome":
-        """The outcome of a request that every rule allowed; `after` is what was said then."""
-        names = (*_BEFORE_RULES, *(rule.__name__ for rule in RULES))
-        page = shape.subset or shape
-        return cls((*map(_ok, names), *after), shape.policy.name, masked(page.predicate.text))
-
-    @classmethod
-    def of_refusal(
-        cls,
-        refusal: Refusal,
-        claims: Claims | None,
-        request: ShapeRequest | None,
-        policies: PolicySet,
-        limits: FilterLimits,
-    ) -> "Outcome":
-        """The outcome of a request that a rule refused; what is None was never reached. The rules are run again, for
-        this, so that those that allow have nothing to keep."""
-        if claims is None or request is None:
-            before = [] if claims is None else [_ok("token")]
-            return cls((*before, f"{_stage(refusal, claims)}: {refusal.code.name}"))
-        verdicts = explain(request, claims, policies, limits)
-        ran: list[str] = []
-        for verdict in verdicts:
-            ran.append(_said(verdict))
-            if verdict.refusal is not None:
-                break
-        policy = "" if verdicts[0].refusal is not None else str(verdicts[0].value)
-        return cls((_ok("token"), _ok("request"), *ran), policy)
+    def of(cls, trail: Trail, refusal: Refusal | None = None) -> "Outcome":
+        """The outcome of a request; `refusal` is what it ended with, in the rules or after them."""
+        decision = trail.decision
+        if decision is None:
+            return cls(_before_rules(trail, refusal))
+        ran = (*map(_ok, _BEFORE_RULES), *map(_line, decision.verdicts))
+        if decision.shape is None:
+            return cls(ran, decision.policy, decision.grant)
+        after = () if refusal is None else (f"{AFTER_RULES}: {refusal.code.name}",)
+        page = decision.shape.subset or decision.shape
+        return cls((*ran, *after), decision.policy, decision.grant, masked(page.predicate.text))
 
 
 def masked(predicate: str) -> str:
@@ -65,13 +47,17 @@ def masked(predicate: str) -> str:
     return _NAMES_AND_VALUES.sub(lambda found: found[1] or MASK, predicate)
 
 
-def _stage(refusal: Refusal, claims: Claims | None) -> str:
-    if claims is not None:
-        return "request"
-    return "token" if refusal.code.value.status == 401 else "connection"
+def _before_rules(trail: Trail, refusal: Refusal | None) -> tuple[str, ...]:
+    """The stages of a request that came to no decision."""
+    code = Code.internal_error if refusal is None else refusal.code
+    if code is Code.internal_error:
+        return (f"{AFTER_RULES}: {code.name}",)
+    if trail.claims is not None:
+        return (_ok("token"), f"request: {code.name}")
+    return (f"{'token' if code.value.status == 401 else 'connection'}: {code.name}",)
 
 
-def _said(verdict: Verdict) -> str:
+def _line(verdict: Verdict) -> str:
     return _ok(verdict.rule) if verdict.refusal is None else f"{verdict.rule}: {verdict.refusal.code.name}"
 
 

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from proxy.core.decision import AuthorizedShape, AuthorizedSubset
 from proxy.core.errors import Code, Refusal
+from proxy.core.filters import ClaimValue
 from proxy.core.handles import TrustedPosition
 from proxy.core.identifiers import Table
 from proxy.core.identifiers import quote as quote_name
@@ -28,9 +29,9 @@ class UpstreamRequest:
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
     body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
     `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
-    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
-    `guard` is what the types of the answer are held against. `definition` is
-    the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
+    columns that every row of the answer must hold at one value, or at one of several; `filtered` says whether a
+    client's filter is in it; `guard` is what the types of the answer are held against. `definition` is the part
+    of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """
 
     kind: Kind
@@ -42,7 +43,7 @@ class UpstreamRequest:
     shape: str
     definition: str
     position: TrustedPosition
-    bound: tuple[tuple[str, str], ...] = ()
+    bound: tuple[tuple[str, ClaimValue], ...] = ()
     filtered: bool = False
     guard: TypeGuard = field(default=NO_GUARD, compare=False, repr=False)
 

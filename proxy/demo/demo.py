@@ -19,7 +19,6 @@ from typing import IO
 import click
 import psycopg
 
-from proxy.auth import tokens
 from proxy.auth.keys import KeysFault, new_keys
 from proxy.auth.policy_loader import PoliciesFault
 from proxy.auth.revocation import RevocationFault
@@ -34,6 +33,7 @@ from proxy.demo.tap import Tap
 from proxy.demo.upstream import Upstream, upstream_of
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
+from proxy.runtime.configuration import token_rules
 from proxy.settings import Address, Settings, SettingsFault
 from proxy.telemetry.events import both
 from proxy.telemetry.log_writer import Outlet, unbuffered
@@ -98,7 +98,7 @@ async def _run(environment: dict[str, str], outlet: Outlet, options: Options) ->
                     listening("PROXY_LISTEN", used.listen) as public,
                     listening("PROXY_ADMIN_LISTEN", used.admin_listen) as private,
                 ):
-                    people = People(what.ring, tokens.rules(used), revocations)
+                    people = People(what.ring, token_rules(used), revocations)
                     crowd.append(Crowd(url_of(public), people.crowd_token))
                     running = Running(used, what, Sockets(public, private, page), upstream, people, crowd[0], feed)
                     await running.until(stop, outlet, options)

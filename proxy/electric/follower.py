@@ -13,6 +13,7 @@ from proxy.core import filters, upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
+from proxy.core.grants import Grant
 from proxy.core.handles import TrustedPosition
 from proxy.core.identifiers import Table, quote
 from proxy.core.limits import Limits
@@ -71,7 +72,8 @@ class Followed:
         """The policy for all its rows."""
         key = self.columns[0]
         every_row = filters.parse_policy(f"{quote(key)} IS NOT NULL", frozenset())
-        return Policy(self.name, self.table, (key,), self.columns, every_row, (), (), NO_RIGHTS, ())
+        grant = Grant("", (), every_row, (), self.columns, None, (), every_row)
+        return Policy(self.name, self.table, (key,), self.columns, (), (grant,), NO_RIGHTS, ())
 
 
 class Follower:
@@ -94,7 +96,7 @@ class Follower:
         self._most_body_bytes = most_body_bytes
         first = ShapeRequest(START, name=followed.name)
         policies = PolicySet.of([followed.policy()])
-        self._shape = decide(first, Claims(followed.name, float("inf"), {}), policies)
+        self._shape = decide(first, Claims(followed.name, float("inf"), {}), policies).authorized()
         self._position = START
         self._faults = 0
         self._restarts = 0

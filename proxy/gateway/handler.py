@@ -131,6 +131,7 @@ class Exchange:
         "_handler",
         "_head_seconds",
         "_inbound",
+        "_loaded",
         "_opened",
         "_over",
         "_reason",
@@ -156,6 +157,7 @@ class Exchange:
         self._inbound = inbound
         self._cors = handler.responses.cors(inbound.origin)
         self._trail = Trail()
+        self._loaded = handler.authorizer.authority.loaded
         self._request_id = handler.request_id()
         self._started_at = time.perf_counter()
         self._head_seconds = 0.0
@@ -194,7 +196,8 @@ class Exchange:
             self._preflight()
             return
         inbound.check()
-        claims = self._handler.authorizer.identify(inbound, self._trail)
+        claims = self._handler.authorizer.identify(inbound)
+        self._trail = Trail(claims)
         if inbound.method == "POST":
             inbound.check_media_type()
             self._handler.open_requests.arriving(claims.subject)
@@ -204,7 +207,9 @@ class Exchange:
         handler, inbound = self._handler, self._inbound
         body = self._body if inbound.method == "POST" else None
         self._arrived()
-        claims, self.request = handler.authorizer.admit(inbound, body, self._trail)
+        self._loaded = handler.authorizer.authority.loaded  # a body has taken its time
+        self._trail = handler.authorizer.admit(inbound, body, self._trail.claims)
+        claims, self.request = self._trail.admitted()
         self._body = b""
         handler.open_requests.enter(claims, self)
         self._opened = True
@@ -289,7 +294,7 @@ class Exchange:
         if not self._decided:
             self._decided = True
             handler = self._handler
-            handler.decisions.allowed(self._request_id, self._inbound, self._trail, handler.hashed)
+            handler.decisions.allowed(self._request_id, self._inbound, self._trail, self._loaded, handler.hashed)
 
     # What ends it early.
 
@@ -368,7 +373,7 @@ class Exchange:
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
-        handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, handler.hashed)
+        handler.decisions.refused(self._request_id, self._inbound, self._trail, refusal, self._loaded, handler.hashed)
         self._finish()
 
     def _preflight(self) -> None:
@@ -395,14 +400,14 @@ class Exchange:
             self._handler.open_requests.arrived(subject)
 
     def _requested(self) -> tuple[str, str]:
-        """The policy and the kind of the request: of one that was opened, the policy that it was opened by, which may
-        be gone by now; of one that was refused, the policy that there is for it, if any."""
+        """The policy and the kind of the request: of one that was opened, the policy that it was opened by; of one
+        that was refused, the policy that there was for it, if any."""
         if self._opened:
             return self.request.policy, self.request.kind.value
         request = self._trail.request
         if request is None:
             return "", ""
-        policy = self._handler.authorizer.policies.find(request.table, request.name)
+        policy = self._loaded.policies.find(request.table, request.name)
         return ("", "") if policy is None else (policy.name, request.kind.value)
 
     def _summary(self) -> RequestEnded:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from random import SystemRandom
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,6 @@ from proxy.electric.follower import Followed, Follower
 from proxy.electric.messages import Change
 from proxy.electric.source import Source
 from proxy.health.lag import Beats, LagFault, SlotLag
-from proxy.settings import Settings
 from proxy.telemetry.events import DeliveryMeasured, LagKnown, Observe, ReplicationMeasured
 
 if TYPE_CHECKING:
@@ -217,22 +217,33 @@ def _jittered(seconds: float) -> float:
     return seconds * _RANDOM.uniform(0.9, 1.1)
 
 
+@dataclass(frozen=True, slots=True)
+class LagConfig:
+    """The database to measure, the replication slot, and the table for heartbeats, if there is one."""
+
+    dsn: str = field(repr=False)
+    slot: str
+    slot_seconds: float
+    table: Table | None
+    table_seconds: float
+
+
 @asynccontextmanager
 async def measuring(
-    settings: Settings, source: Source, observe: Observe, clock: Callable[[], float] = time.monotonic
+    config: LagConfig | None, source: Source, observe: Observe, clock: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Measures what the settings name while it is open; gives what is known of each measure, for /ready."""
-    if settings.database_url is None:
+    """Measures the lag while it is open; gives what is known of each measure, for /ready."""
+    if config is None:
         yield {}
         return
-    jobs: list[Job] = [SlotProbe(settings.replication_slot, settings.replication_seconds, observe)]
+    jobs: list[Job] = [SlotProbe(config.slot, config.slot_seconds, observe)]
     running = []
-    if settings.heartbeat_table is not None:
-        heartbeat = Heartbeat(settings.heartbeat_table, settings.heartbeat_seconds, observe, clock)
+    if config.table is not None:
+        heartbeat = Heartbeat(config.table, config.table_seconds, observe, clock)
         jobs.insert(0, heartbeat)
-        followed = Followed(FOLLOWER, settings.heartbeat_table, ("replica", "beat"))
+        followed = Followed(FOLLOWER, config.table, ("replica", "beat"))
         running.append(Follower(source, followed, heartbeat, observe).run())
-    database = Database(settings.database_url.get_secret_value(), jobs, observe)
+    database = Database(config.dsn, jobs, observe)
     tasks = [asyncio.create_task(work) for work in (*running, database.run())]
     try:
         yield database.known

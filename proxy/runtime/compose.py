@@ -1,51 +1,44 @@
 """The composition root: every part of the proxy is made here, by hand, and nowhere else."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth import revocation
+from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.tokens import Verifier, rules
-from proxy.console.access import Access, is_loopback
-from proxy.console.app import Console, Data
-from proxy.console.explanation import explained
+from proxy.console.app import Console
 from proxy.console.recorder import Recorder
-from proxy.console.sections import OpenStream, Process, Sections
 from proxy.core.handles import Handles
-from proxy.core.headers import Origins
-from proxy.core.request import Kind
-from proxy.core.rule_limits import RuleLimits
-from proxy.electric.client import Electric, ElectricConfig
+from proxy.electric.client import Electric
 from proxy.gateway.handler import Handler
 from proxy.gateway.open_requests import OpenRequests
 from proxy.gateway.responses import Responses
 from proxy.health.electric_probe import ElectricProbe
 from proxy.health.probes import measuring
 from proxy.health.readiness import Readiness
-from proxy.http1.exchange import ServerConfig
 from proxy.http1.listener import Listener
-from proxy.http1.request import Bounds
+from proxy.runtime import configuration
 from proxy.runtime.admin import admin
-from proxy.runtime.descriptors import most_connections
+from proxy.runtime.shown import Shown
 from proxy.runtime.watchers import Reload, observe_loaded
 from proxy.settings import Settings
-from proxy.sharing import bounds
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import (
     ElectricSeen,
     KeysLoaded,
     Observation,
     Observe,
+    Only,
     ReadinessChanged,
     RevocationFaulty,
     RevocationsRead,
@@ -85,112 +78,56 @@ async def create_app(
 ) -> AsyncIterator[Parts]:
     """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
     metrics, which always do; `hangup` makes policies and keys be read again."""
-    loaded, ring, handles = served
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
-    verifier = Verifier(ring, rules(settings))
+    authorizer = _authorizer(settings, served)
     readiness = Readiness(settings.probe_failures, requires_electric=settings.ready_requires_electric)
     metrics = Metrics(
         lambda: len(open_requests),
-        lambda: {"verified": verifier.verified, "cached": verifier.cache_hits},
+        authorizer.token_checks,
         settings.max_open_requests,
         lambda: sharing.figures(),
         lambda: listener.figures(),
     )
     recorder = Recorder()
-    tell = both(metrics, recorder, observe, lambda seen: _shapes_seen(seen, readiness, tell))
-    decisions = Decisions(settings, loaded, tell)
+    tell = both(metrics, recorder, observe, _shapes(readiness, lambda seen: tell(seen)))
+    decisions = Decisions(configuration.decision_log(settings), tell)
     async with (
-        Electric(_electric_config(settings), settings.electric_secret.get_secret_value(), tell) as electric,
+        Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
-        measuring(settings, electric, tell) as lag,
+        measuring(configuration.lag(settings), electric, tell) as lag,
     ):
-        sharing = Sharing(electric, _bounds(settings), tell, handles.sign, shared=settings.share == "on")
-        authorizer = Authorizer(settings.rule_limits, settings.decision_cache_bytes, loaded.policies, verifier, handles)
-        handler = Handler(authorizer, sharing, open_requests, _responses(settings), decisions, _salt(settings), tell)
-        listener = Listener(handler, _server_config(settings), asyncio.get_running_loop())
-        readiness.policies, readiness.lag = len(loaded.policies.by_name), lag
-        observe_loaded(loaded, tell)
-        tell(KeysLoaded(len(ring.verifying), ring.skipped))
-        reload = Reload(settings, authorizer, decisions, readiness, tell)
-        watchers = [
-            reload.on(hangup),
-            recorder.run(lambda: len(open_requests)),
-            _probe(probe, readiness, settings.probe_seconds, tell),
-        ]
-        if settings.revocations is not None:
-            watchers.append(_revocations(settings.revocations, _longest(settings), authorizer, open_requests, tell))
-        process = Process(
-            recorder,
-            readiness.report,
-            lambda: len(open_requests),
-            settings.max_open_requests,
-            lambda: _open_streams(sharing),
-            lambda: decisions.loaded,
-        )
-        console = Console(access(settings), _console_data(process, settings.rule_limits))
+        share, sign = settings.share == "on", served.handles.sign
+        sharing = Sharing(electric, configuration.sharing(settings), tell, sign, shared=share)
+        responses = Responses(configuration.origins(settings))
+        handler = Handler(authorizer, sharing, open_requests, responses, decisions, configuration.salt(settings), tell)
+        listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
+        readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
+        _observe_served(served, tell)
+        reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell)
+        watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
+        watchers += [recorder.run(open_requests.__len__), *_revoking(settings, authorizer, open_requests, tell)]
+        private = _admin(settings, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
         try:
             async with _running(watchers):
-                private = admin(readiness, metrics.text, console)
                 yield Parts(handler, listener, private, open_requests, readiness, tell)
         finally:
             sharing.close()
             decisions.close()
 
 
-def access(settings: Settings) -> Access:
-    """Who may see the console."""
-    token = "" if settings.admin_token is None else settings.admin_token.get_secret_value()
-    return Access(token, is_loopback(settings.admin_listen.host))
+def _observe_served(served: Served, observe: Observe) -> None:
+    observe_loaded(served.loaded, observe)
+    observe(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
 
 
-def _console_data(process: Process, limits: RuleLimits) -> Data:
-    async def sections() -> Sections:
-        return process.sections()
-
-    async def explain(form: object) -> dict[str, Any]:
-        return explained(form, process.loaded(), limits)
-
-    return Data(sections, explain)
+def _admin(settings: Settings, metrics: Metrics, shown: Shown) -> ASGIApp:
+    data = shown.data(settings.max_open_requests, settings.rule_limits)
+    return admin(shown.readiness, metrics.text, Console(configuration.access(settings), data))
 
 
-def _open_streams(sharing: Sharing) -> Iterator[OpenStream]:
-    for request, seconds, subscribers in sharing.open():
-        yield OpenStream(request.policy, request.kind.value, seconds, subscribers)
-
-
-def _electric_config(settings: Settings) -> ElectricConfig:
-    waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
-    return ElectricConfig(
-        url=settings.electric_http_url,
-        connect_seconds=settings.connect_seconds,
-        silence={kind: waits.get(kind, settings.head_seconds) for kind in Kind},
-        row_check=settings.row_check,
-        echoes_request_id=settings.check_request_id,
-    )
-
-
-def _bounds(settings: Settings) -> bounds.Bounds:
-    return bounds.Bounds(**{member.name: getattr(settings, member.name) for member in fields(bounds.Bounds)})
-
-
-def _responses(settings: Settings) -> Responses:
-    return Responses(Origins.of(settings.allowed_origins, settings.allowed_headers))
-
-
-def _server_config(settings: Settings) -> ServerConfig:
-    return ServerConfig(
-        bounds=Bounds(settings.header_bytes, settings.header_count),
-        head_seconds=settings.header_seconds,
-        body_seconds=settings.header_seconds,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        write_seconds=settings.write_seconds,
-        linger_seconds=settings.header_seconds,
-        connections=most_connections(settings),
-    )
-
-
-def _salt(settings: Settings) -> bytes:
-    return hashlib.blake2b(settings.electric_secret.get_secret_value().encode(), digest_size=32).digest()
+def _authorizer(settings: Settings, served: Served) -> Authorizer:
+    authority = Authority.of(configuration.authority(settings), served.loaded, served.ring)
+    return Authorizer(authority, settings.rule_limits, served.handles)
 
 
 @asynccontextmanager
@@ -205,13 +142,23 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
                 task.cancel()
 
 
+def _revoking(
+    settings: Settings, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
+) -> list[Coroutine[None, None, None]]:
+    """What keeps the revocations, if there is a file of them."""
+    if settings.revocations is None:
+        return []
+    longest = configuration.longest_token_seconds(settings)
+    return [_revocations(settings.revocations, longest, authorizer, open_requests, observe)]
+
+
 async def _revocations(
     path: Path, longest_seconds: float, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe
 ) -> None:
     """Keeps what is revoked as the file says; each fault in it is told once, and only so many of them."""
     told: frozenset[str] = frozenset()
     async for came in revocation.watched(path, longest_seconds):
-        authorizer.revoked = came.revoked
+        authorizer.revoke(came.revoked)
         open_requests.revoke(came.revoked)
         observe(RevocationsRead(len(came.revoked), len(came.faults)))
         for fault in came.faults[:MOST_FAULTS_TOLD]:
@@ -220,9 +167,9 @@ async def _revocations(
         told = frozenset(came.faults)
 
 
-def _longest(settings: Settings) -> float:
-    """How long a token can be valid that is issued by now, clocks that differ included."""
-    return settings.token_max_seconds + 2 * settings.token_leeway_seconds
+def _shapes(readiness: Readiness, observe: Observe) -> Observe:
+    """What watches how Electric answers shape requests."""
+    return Only((UpstreamAnswered, UpstreamFailed), lambda seen: _shapes_seen(seen, readiness, observe))
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:

@@ -10,13 +10,15 @@ the loop, whatever clients do.
 import resource
 from typing import Final
 
-from proxy.settings import Settings, SettingsFault, variable
-
 KEPT_BACK: Final = 64
 LEAST_WAITING: Final = 64
 MOST_WAITING: Final = 4096
 MOST_FILES: Final = 1_048_576
 """What counts of a limit that is higher, or none."""
+
+
+class TooManyConnections(Exception):
+    """The limit of open files leaves no room for so many."""
 
 
 def raise_limit() -> None:
@@ -31,16 +33,16 @@ def backlog() -> int:
     return min(MOST_WAITING, max(LEAST_WAITING, _limit() // 32))
 
 
-def most_connections(settings: Settings) -> int:
-    """How many clients may be connected at once."""
-    return settings.max_connections or max(1, _room() // 2)
+def most_connections(wanted: int) -> int:
+    """How many clients may be connected at once: as many as wanted, or for 0, as fit."""
+    return wanted or max(1, _room() // 2)
 
 
-def check_connections(settings: Settings) -> None:
-    """Raises SettingsFault if more connections are set than there can be descriptors for."""
-    if settings.max_connections > max(0, _room()):
-        name, files = variable("max_connections"), KEPT_BACK + backlog() + settings.max_connections
-        raise SettingsFault(f"{name}: needs {files} open files or more; the limit (ulimit -n) is {_limit()}")
+def check_connections(wanted: int) -> None:
+    """Raises TooManyConnections if more are wanted than there can be descriptors for."""
+    if wanted > max(0, _room()):
+        files = KEPT_BACK + backlog() + wanted
+        raise TooManyConnections(f"needs {files} open files or more; the limit (ulimit -n) is {_limit()}")
 
 
 def _room() -> int:

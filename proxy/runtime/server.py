@@ -9,22 +9,20 @@ import socket
 import sys
 from collections.abc import Awaitable, Iterator
 from functools import partial
+from select import PIPE_BUF
 from typing import Any
 
 import uvicorn
 import uvloop
 
 from proxy.auth import revocation
-from proxy.auth.handle_key import handle_key, is_guessable
-from proxy.auth.keys import KeyRing
 from proxy.core.handles import BoundHandles
-from proxy.runtime import watchers as reload
-from proxy.runtime import workers
-from proxy.runtime.compose import Parts, Served, access, create_app
-from proxy.runtime.descriptors import backlog, check_connections, raise_limit
+from proxy.runtime import configuration, workers
+from proxy.runtime.compose import Parts, Served, create_app
+from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
-from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, Outlet, unbuffered
 from proxy.telemetry.logs import logger
 
 ADMIN_BACKLOG = 128
@@ -95,7 +93,7 @@ async def serve(
 
 def observe_weak_key(settings: Settings, observe: Observe) -> None:
     """Reports a handle key that can be guessed."""
-    if is_guessable(settings):
+    if configuration.handle_key_is_guessable(settings):
         observe(Lifecycle("handle_key_guessable", "ELECTRIC_SECRET is short; set PROXY_HANDLE_KEY"))
 
 
@@ -143,8 +141,8 @@ def load(settings: Settings) -> Served:
     """What is served, by which keys. Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
-    handles = BoundHandles(handle_key(settings))
-    return Served(reload.read_policies(settings), KeyRing.read(settings.token_keys), handles)
+    handles = BoundHandles(configuration.key_of_handles(settings))
+    return Served(*configuration.read_rules(settings), handles)
 
 
 def run(settings: Settings) -> int:
@@ -153,7 +151,7 @@ def run(settings: Settings) -> int:
     Raises PoliciesFault, KeysFault, RevocationFault, SettingsFault.
     """
     raise_limit()
-    check_connections(settings)
+    configuration.check_descriptors(settings)
     what = load(settings)
     # What lives until the end need not be walked by every collection: its pauses are the tail of a wake-up.
     gc.collect()
@@ -161,7 +159,8 @@ def run(settings: Settings) -> int:
     gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
     if settings.workers > 1:
         publics, private = _shared(settings.listen, settings.workers), bound("admin_listen", settings.admin_listen)
-        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds, access(settings))
+        work, access = partial(_work, settings, what), configuration.access(settings)
+        return workers.run(publics, private, work, settings.drain_seconds, access)
     _work(settings, what, (bound("listen", settings.listen), bound("admin_listen", settings.admin_listen)))
     return 0
 
@@ -175,7 +174,8 @@ def _shared(address: Address, count: int) -> list[socket.socket]:
 def _work(
     settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket], supervisor: int | None = None
 ) -> None:
-    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    piece_bytes = ALONE_PIECE_BYTES if settings.workers == 1 else PIPE_BUF
+    outlet = Outlet(unbuffered(sys.stdout.fileno()), piece_bytes)
     try:
         uvloop.run(_until_signal(settings, what, sockets, supervisor, logger(settings.log_level, outlet)))
     finally:

@@ -1,22 +1,16 @@
 """SIGHUP: new policies and keys are read beside the old ones, and put in force only if they are whole."""
 
 import asyncio
+from collections.abc import Callable
 
-from proxy.audit.decision_log import Decisions
-from proxy.auth import policy_loader as policy_files
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.health.readiness import Readiness
-from proxy.settings import Settings
 from proxy.telemetry.events import KeysLoaded, Observe, PoliciesLoaded, PoliciesRejected, PolicyWarned, ReloadRefused
 
-
-def read_policies(settings: Settings) -> LoadedPolicies:
-    """The policies that the settings name, held against the database if they name one. Raises PoliciesFault."""
-    dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
-    strict = settings.database_check == "strict"
-    return policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
+Rules = tuple[LoadedPolicies, KeyRing]
+"""Policies and keys, as they were read together."""
 
 
 def observe_loaded(loaded: LoadedPolicies, observe: Observe) -> None:
@@ -30,11 +24,11 @@ class Reload:
     """Replaces what a running process judges by. Requests under way go on as they were admitted."""
 
     def __init__(
-        self, settings: Settings, authorizer: Authorizer, decisions: Decisions, readiness: Readiness, observe: Observe
+        self, read: Callable[[], Rules], authorizer: Authorizer, readiness: Readiness, observe: Observe
     ) -> None:
-        self._settings = settings
+        """`read` is run in a thread. It may raise PoliciesFault, KeysFault."""
+        self._read = read
         self._authorizer = authorizer
-        self._decisions = decisions
         self._readiness = readiness
         self._observe = observe
 
@@ -55,11 +49,7 @@ class Reload:
             for line in lines:
                 self._observe(ReloadRefused(line))
             return
-        self._authorizer.replace(loaded.policies, ring)
-        self._decisions.loaded = loaded
+        self._authorizer.replace(loaded, ring)
         self._readiness.policies = len(loaded.policies.by_name)
         observe_loaded(loaded, self._observe)
         self._observe(KeysLoaded(len(ring.verifying), ring.skipped))
-
-    def _read(self) -> tuple[LoadedPolicies, KeyRing]:
-        return read_policies(self._settings), KeyRing.read(self._settings.token_keys)

@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from proxy.telemetry import table
+
 Fold = Callable[[float, float], float]
 
 
@@ -23,24 +25,10 @@ def _sum(one: float, other: float) -> float:
     return one + other
 
 
+_FOLDS: Mapping[table.Merge, Fold] = {"least": _least, "most": _most, "sum": _sum}
+
 STATES: Mapping[str, Fold] = {
-    "shape_proxy_ready": _least,
-    "shape_proxy_shapes_available": _least,
-    "shape_proxy_up_to_date_age_seconds": _least,
-    "shape_proxy_electric_healthy_age_seconds": _least,
-    "shape_proxy_delivery_lag_current_seconds": _most,
-    "shape_proxy_replication_lag_bytes": _most,
-    "shape_proxy_replication_retained_bytes": _most,
-    "shape_proxy_replication_slot_active": _most,
-    "shape_proxy_lag_unknown": _most,
-    "shape_proxy_policies_rejected": _most,
-    "shape_proxy_electric_state": _most,
-    "shape_proxy_policies": _most,
-    "shape_proxy_token_keys": _most,
-    "shape_proxy_revocations": _most,
-    "shape_proxy_revocation_faults": _most,
-    "shape_proxy_policies_info": _most,
-    "shape_proxy_build_info": _most,
+    table.PREFIX + metric.name: _FOLDS[metric.merge] for metric in table.METRICS if metric.merge != "sum"
 }
 """Gauges that are states and not amounts: how two workers' values become one. Everything else is added."""
 

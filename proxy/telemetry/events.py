@@ -1,12 +1,15 @@
 """Everything worth logging or counting, as one closed union of small values. logs.py and metrics.py read it; tests
-pass `seen.append`."""
+pass `seen.append`.
 
-from collections.abc import Callable
+Those that every request makes are tuples, which cost a third of a frozen dataclass to make.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEnded:
+class RequestEnded(NamedTuple):
     """One request is over, however it went. Times are seconds; `code` is `ok`, a refusal's code or an end's reason.
 
     `reason` is private: it is logged, never sent. `subject` is hashed.
@@ -26,8 +29,7 @@ class RequestEnded:
     up_to_date: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestOpened:
+class RequestOpened(NamedTuple):
     """A request was admitted; it counts as open until its RequestEnded."""
 
     kind: str
@@ -48,8 +50,7 @@ class UpstreamRetried:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamAnswered:
+class UpstreamAnswered(NamedTuple):
     """The head of an answer of Electric has come, so many seconds after it was asked for."""
 
     kind: str
@@ -66,8 +67,7 @@ class UpstreamFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed:
+class Subscribed(NamedTuple):
     """A request was answered by sharing: `how` is `started` (it made the upstream request), `joined` or
     `cached`."""
 
@@ -214,6 +214,7 @@ class DecisionMade:
     allowed: bool
     code: str
     policy: str
+    grant: str
     policies: str
     subject: str
     reason: str
@@ -310,11 +311,49 @@ Observation = (
 Observe = Callable[[Observation], None]
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A reader that says which function of its own reads what, or that nothing does."""
+
+    def reader_of(self, kind: type) -> Callable[[Any], None] | None:
+        """What reads observations of this type."""
+        ...
+
+
+class Only:
+    """A reader of some types alone."""
+
+    def __init__(self, kinds: tuple[type, ...], read: Observe) -> None:
+        self._kinds = kinds
+        self._read = read
+
+    def __call__(self, observation: Observation) -> None:
+        """Reads an observation, if it is of one of the types."""
+        if isinstance(observation, self._kinds):
+            self._read(observation)
+
+    def reader_of(self, kind: type) -> Observe | None:
+        """What reads observations of this type."""
+        return self._read if kind in self._kinds else None
+
+
 def both(*readers: Observe) -> Observe:
-    """One reader that tells several."""
+    """One reader that tells several, in their order. Who reads what is found out once for each type."""
+    by_kind: dict[type, tuple[Observe, ...]] = {}
 
     def tell(observation: Observation) -> None:
-        for reader in readers:
-            reader(observation)
+        kind = observation.__class__
+        found = by_kind.get(kind)
+        if found is None:
+            found = by_kind[kind] = tuple(_readers_of(kind, readers))
+        for read in found:
+            read(observation)
 
     return tell
+
+
+def _readers_of(kind: type, readers: tuple[Observe, ...]) -> Iterator[Observe]:
+    for reader in readers:
+        read = reader.reader_of(kind) if isinstance(reader, Choosy) else reader
+        if read is not None:
+            yield read

@@ -9,6 +9,9 @@ from select import PIPE_BUF
 from typing import BinaryIO
 
 BATCH_SECONDS = 0.05
+ALONE_PIECE_BYTES = 65_536
+"""The pieces of a process that writes to its pipe alone."""
+
 MAX_WAITING_BYTES = 8_388_608
 """What may wait for a reader who stalls; what comes then is dropped, and the number of dropped lines is said."""
 
@@ -18,21 +21,25 @@ def unbuffered(descriptor: int) -> BinaryIO:
     return io.FileIO(descriptor, "w", closefd=False)
 
 
-def _pieces(text: bytes) -> Iterator[bytes]:
-    """Whole lines, as many as a pipe takes in one piece: workers share one, and must not write into each other's
-    lines. A longer line is a piece of its own."""
+def _pieces(text: bytes, most: int) -> Iterator[bytes]:
+    """Whole lines, as many as fit into so many bytes. A longer line is a piece of its own."""
     start = 0
     while start < len(text):
-        end = text.rfind(b"\n", start, start + PIPE_BUF) + 1 or text.index(b"\n", start) + 1
+        end = text.rfind(b"\n", start, start + most) + 1 or text.index(b"\n", start) + 1
         yield text[start:end]
         start = end
 
 
 class Outlet:
-    """Takes whole lines. Outside an event loop they are written at once. `flush` writes what waits."""
+    """Takes whole lines. Outside an event loop they are written at once. `flush` writes what waits.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    Lines go out in pieces of `piece_bytes`. Workers share a pipe and must not write into each other's lines: theirs may
+    be no longer than what a pipe takes at once (POSIX write).
+    """
+
+    def __init__(self, stream: BinaryIO, piece_bytes: int = PIPE_BUF) -> None:
         self._stream = stream
+        self._piece_bytes = piece_bytes
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._scheduled = False
@@ -70,7 +77,7 @@ class Outlet:
 
     def _put(self, text: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the proxy goes on
-            for piece in _pieces(text):
+            for piece in _pieces(text, self._piece_bytes):
                 while piece:
                     written = self._stream.write(piece) or 0
                     piece = piece[written:]

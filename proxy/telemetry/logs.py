@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -44,6 +44,7 @@ from proxy.telemetry.events import (
     UpstreamRetried,
 )
 from proxy.telemetry.log_writer import Outlet
+from proxy.telemetry.request_line import Timestamps, request_line
 
 _LEVELS: Mapping[type, str] = {
     RequestEnded: "info",
@@ -107,30 +108,51 @@ _EVENTS: Mapping[type, str] = {
 }
 
 
+class Lines:
+    """A reader that writes each observation of at least a level as one line to the outlet."""
+
+    def __init__(self, level: str, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._timestamps = Timestamps()
+        self._lines = structlog.wrap_logger(
+            outlet,
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper("iso", utc=True),
+                structlog.processors.JSONRenderer(serializer=_serialized),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        ).bind()  # once: the lazy proxy would put the logger together for every line
+        self._say = {kind: (getattr(self._lines, name), _EVENTS[kind]) for kind, name in _LEVELS.items() if name}
+        self._requests = level in ("debug", "info")
+
+    def __call__(self, observation: Observation) -> None:
+        """Writes the line of an observation, if it makes one."""
+        if read := self.reader_of(type(observation)):
+            read(observation)
+
+    def reader_of(self, kind: type) -> Callable[[Any], None] | None:
+        """What writes the lines of observations of this type, if they make any."""
+        if kind is RequestEnded:
+            return self._request if self._requests else None
+        return self._write if kind in self._say else None
+
+    def _request(self, seen: RequestEnded) -> None:
+        self._outlet.write(request_line(seen, self._timestamps.now()))
+
+    def _write(self, observation: Observation) -> None:
+        line, event = self._say[type(observation)]
+        if isinstance(observation, ReadinessChanged) and observation.ready:
+            line = self._lines.info
+        line(event, **members(observation))
+
+
 def logger(level: str, outlet: Outlet) -> Observe:
-    """A reader that writes each observation of at least this level as one line to the outlet."""
-    # The server's and the clients' own loggers print URLs and tracebacks: they stay silent, and ours speak.
+    """What writes observations of at least this level. The server's and the clients' own loggers print URLs and
+    tracebacks: they stay silent."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    lines = structlog.wrap_logger(
-        outlet,
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=_serialized),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-    ).bind()  # once: the lazy proxy would put the logger together for every line
-    say = {kind: (getattr(lines, level), _EVENTS[kind]) for kind, level in _LEVELS.items() if level}
-
-    def write(observation: Observation) -> None:
-        if found := say.get(type(observation)):
-            line, event = found
-            if isinstance(observation, ReadinessChanged) and observation.ready:
-                line = lines.info
-            line(event, **members(observation))
-
-    return write
+    return Lines(level, outlet)
 
 
 def members(observation: Observation) -> dict[str, Any]:
@@ -145,7 +167,7 @@ def members(observation: Observation) -> dict[str, Any]:
 
 def _keys_of(kind: type) -> tuple[tuple[str, str, bool], ...]:
     """Field, key in the line, and whether it is a time, of each field of an observation."""
-    names: Iterable[str] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    names: Iterable[str] = getattr(kind, "_fields", None) or kind.__dataclass_fields__  # type: ignore[attr-defined]
     return tuple(
         (name, "what" if name == "event" else re.sub("_seconds$", "_ms", name), name.endswith("_seconds"))
         for name in names

@@ -41,7 +41,10 @@ name = "nobody's rows"
 request = "table=chat_messages&offset=-1"
 expect = "claim_missing"
 """
-ENFORCED = '("session_id" IN (SELECT "session_id" FROM "public"."session_members" WHERE ("account_id" = $1)))'
+ENFORCED = (
+    '(("session_id" IS NOT NULL) AND '
+    '("session_id" IN (SELECT "session_id" FROM "public"."session_members" WHERE ("account_id" = $1))))'
+)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

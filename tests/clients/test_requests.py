@@ -28,7 +28,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def policy_set(wide: Path) -> PolicySet:
+def policies(wide: Path) -> PolicySet:
     """Those policies, loaded."""
     return policy_files.load(wide).policies
 
@@ -37,7 +37,7 @@ def policy_set(wide: Path) -> PolicySet:
 def test_every_recorded_request_is_allowed(sent: Sent, policies: PolicySet) -> None:
     body = sent.body.encode() if sent.method == "POST" else None
     request = parse(sent.collection, sent.search.encode(), body, LIMITS)
-    shape = decide(request, ADA, policies)
+    shape = decide(request, ADA, policies).authorized()
     built = upstream.build(shape, request, TrustedPosition(request.position), LIMITS.target_bytes)
     assert shape.predicate.params[0] == "s-ada"
     assert bool(sent.subset) == (shape.subset is not None)

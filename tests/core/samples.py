@@ -71,7 +71,7 @@ def asked(raw: bytes | None = None, *, body: bytes | None = None, **params: obje
 
 def decided(of: Policy | None = None, who: Claims | None = None, **params: object) -> AuthorizedShape:
     """What is decided of a request with these parameters."""
-    return decide(asked(**params), who or claims(), policy_set(*([of] if of else [])))
+    return decide(asked(**params), who or claims(), policy_set(*([of] if of else []))).authorized()
 
 
 def outcome(call: Callable[[], Any]) -> Any:

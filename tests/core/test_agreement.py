@@ -42,6 +42,7 @@ TYPES = {
     "iv": "interval",
     "o": "other",
     "ta": "text[]",
+    "na": "numeric[]",
 }
 
 
@@ -192,10 +193,51 @@ def test_an_array_of_constants_is_compared_like_each_of_them() -> None:
 
 
 def test_the_elements_of_an_array_column_are_not_compared() -> None:
-    column_of_array = of(AnyOf(Parameter(1), Column("ta")))  # type: ignore[arg-type,unused-ignore]
-    (found,) = disagreements(column_of_array, KnownTypes(types()))
-    assert (found.column, found.operator) == ("ta", "= ANY")
+    column_of_array = of(AnyOf(Parameter(1), Column("ta")))
+    assert disagreements(column_of_array, KnownTypes(types())) == []
+    (found,) = disagreements(column_of_array)
+    assert (found.column, found.operator) == ("ta", "value = ANY(column)")
     assert columns_tested(column_of_array) == {(None, "ta")}
+
+
+OPEN_TO_NULL: dict[str, str] = {
+    "NOT x IN (SELECT a FROM s.t)": "stands below NOT or IS, where a NULL is not evaluated alike: write NOT IN",
+    "(x IN (SELECT a FROM s.t)) IS TRUE": "stands below NOT or IS",
+    "NOT ({c} = ANY(ta))": "value = ANY(column) stands below NOT or IS, where a NULL is not evaluated alike: leave",
+    "NOT (t = 'a' AND ta && ARRAY[{c}])": "&& stands below NOT or IS",
+    "x NOT IN (SELECT a FROM s.t)": "write SELECT … WHERE a IS NOT NULL AND …",
+    "x NOT IN (SELECT a FROM s.t WHERE b IS NOT NULL)": "write SELECT … WHERE a IS NOT NULL AND …",
+    "x NOT IN (SELECT a FROM s.t WHERE a IS NULL)": "write SELECT … WHERE a IS NOT NULL AND …",
+    "x NOT IN (SELECT a FROM s.t WHERE a IS NOT NULL OR b = 1)": "write SELECT … WHERE a IS NOT NULL AND …",
+    "(x, y) NOT IN (SELECT a, b FROM s.t WHERE a IS NOT NULL)": "write SELECT … WHERE b IS NOT NULL AND …",
+    "x IN (SELECT a FROM s.t WHERE a NOT IN (SELECT d FROM s.u))": "write SELECT … WHERE d IS NOT NULL AND …",
+}
+
+
+@pytest.mark.parametrize("text", OPEN_TO_NULL)
+def test_where_null_is_read_differently_nothing_agrees(text: str) -> None:
+    found = disagreements(predicate(text), KnownTypes(types()))
+    assert any(OPEN_TO_NULL[text] in str(one) for one in found), list(map(str, found))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x NOT IN (SELECT a FROM s.t WHERE a IS NOT NULL AND b = {c})",
+        "x NOT IN (SELECT a FROM s.t WHERE a IS NOT NULL)",
+        "(x, y) NOT IN (SELECT a, b FROM s.t WHERE a IS NOT NULL AND b IS NOT NULL)",
+        "t = 'a' OR (x IN (SELECT a FROM s.t) AND {c} = ANY(ta))",
+        "ta @> ARRAY[{c}]",
+        "ta && ARRAY[{c}, 'x']",
+    ],
+)
+def test_with_null_left_out_they_agree(text: str) -> None:
+    assert disagreements(predicate(text), KnownTypes(types())) == []
+
+
+@pytest.mark.parametrize("operator", ["ta <@ ARRAY[{c}]", "na @> ARRAY[1]", "t && ARRAY['a']", "unknown && ARRAY['a']"])
+def test_arrays_of_other_types_do_not_agree(operator: str) -> None:
+    assert disagreements(predicate(operator), KnownTypes(types()))
 
 
 @pytest.mark.parametrize(

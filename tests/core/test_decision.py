@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.claims import Claims
-from proxy.core.decision import RULES, AuthorizedShape, AuthorizedSubset, consider, decide, explain
+from proxy.core.decision import RULES, AuthorizedShape, AuthorizedSubset, decide
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import FilterLimits, Predicate
+from proxy.core.grants import Choice
 from proxy.core.request import PROTOCOL, parse
 from tests.core.samples import DOCUMENT, ENFORCED, asked, claims, decided, outcome, policy, policy_set, query, refused
 
@@ -38,6 +39,9 @@ def test_a_plain_request_gets_the_policy() -> None:
     }
 
 
+BEFORE = ("shape", "claims", "grant", "narrow")
+"""What is heard before the rules."""
+
 # --- the shape
 
 
@@ -57,9 +61,9 @@ def test_unknown_and_forbidden_tables_are_the_same_refusal(table: str) -> None:
 
 def test_a_named_shape_is_found_by_name_and_never_by_table() -> None:
     policies = policy_set(policy("mine"), policy("notes"))
-    assert decide(parse("mine", b"offset=-1"), claims(), policies).policy.name == "mine"
+    assert decide(parse("mine", b"offset=-1"), claims(), policies).authorized().policy.name == "mine"
     with refused(Code.shape_forbidden):
-        decide(parse("public.notes", b"offset=-1"), claims(), policies)
+        decide(parse("public.notes", b"offset=-1"), claims(), policies).authorized()
 
 
 # --- the claims
@@ -226,13 +230,13 @@ def test_hidden_and_unknown_columns_of_a_filter_are_the_same_refusal() -> None:
 
 def test_the_limits_of_filters_are_an_argument() -> None:
     with refused(Code.filter_malformed):
-        decide(asked(where="mode = 'a'"), claims(), policy_set(), FilterLimits(bytes=5))
+        decide(asked(where="mode = 'a'"), claims(), policy_set(), FilterLimits(bytes=5)).authorized()
 
 
 def test_a_policy_with_two_equalities_binds_both_columns() -> None:
-    case = consider(asked(), claims(thread_id="t-1"), policy_set(), FilterLimits())
-    assert case.bound == {"session_id": "s-ada", "thread_id": "t-1"}
-    assert case.policy.testable.names == {"session_id", "thread_id", "mode", "body"}
+    assert decided(who=claims(thread_id="t-1")).bound == {"session_id": "s-ada", "thread_id": "t-1"}
+    (grant,) = policy().grants
+    assert grant.testable.names == {"session_id", "thread_id", "mode", "body"}
 
 
 # --- the subset
@@ -302,14 +306,19 @@ def test_a_policy_may_allow_no_pages() -> None:
 # --- the readers
 
 
-def test_decide_stops_at_the_first_refusal_and_explain_shows_them_all() -> None:
+def test_the_first_refusal_is_the_last_verdict_unless_the_whole_is_heard() -> None:
     request = asked(columns="content", replica="full", log="changes_only", where="(", subset__order_by="(")
     locked = policy_set(policy(client=LOCKED))
     with refused(Code.column_forbidden):
-        decide(request, claims(), locked)
-    told = [(verdict.rule, verdict.refusal and verdict.refusal.code) for verdict in explain(request, claims(), locked)]
+        decide(request, claims(), locked).authorized()
+    first = decide(request, claims(), locked)
+    assert [verdict.rule for verdict in first.verdicts] == [*BEFORE, "columns"]
+    whole = decide(request, claims(), locked, whole=True)
+    assert whole.refusal is not None
+    assert whole.refusal.code is Code.column_forbidden
+    told = [(verdict.rule, verdict.refusal and verdict.refusal.code) for verdict in whole.verdicts]
     assert told == [
-        ("shape", None),
+        *((rule, None) for rule in BEFORE),
         ("columns", Code.column_forbidden),
         ("queryable", None),
         ("replica", Code.replica_forbidden),
@@ -319,21 +328,33 @@ def test_decide_stops_at_the_first_refusal_and_explain_shows_them_all() -> None:
     ]
 
 
-@pytest.mark.parametrize("who", [claims(), Claims("ada", 0, {})], ids=["no shape", "no claim"])
-def test_without_a_shape_or_a_claim_there_is_nothing_more_to_explain(who: Claims) -> None:
-    request = asked(table="notes" if not who.values else "others")
-    (verdict,) = explain(request, who, policy_set())
-    assert verdict.rule == "shape"
-    assert verdict.refusal is not None
+@pytest.mark.parametrize(
+    ("who", "table", "rules"),
+    [
+        (claims(), "others", ["shape"]),
+        (Claims("ada", 0, {}), "notes", ["shape", "claims"]),
+        (claims(thread_id=1), "notes", ["shape", "claims", "grant", "narrow"]),
+    ],
+    ids=["no shape", "no claim", "a claim of another form"],
+)
+def test_without_a_shape_or_a_claim_no_rule_is_heard(who: Claims, table: str, rules: list[str]) -> None:
+    decision = decide(asked(table=table), who, policy_set(), whole=True)
+    assert [verdict.rule for verdict in decision.verdicts] == rules
+    assert decision.verdicts[-1].refusal is decision.refusal is not None
+    assert (decision.shape, decision.policy) == (None, "notes" if table == "notes" else "")
 
 
-def test_explain_says_what_decide_decides() -> None:
-    shape = decided(where="mode = 'a'", columns="id")
-    told = {
-        verdict.rule: verdict.value
-        for verdict in explain(asked(where="mode = 'a'", columns="id"), claims(), policy_set())
-    }
-    assert told == {"shape": "notes"} | {rule.__name__: getattr(shape, rule.__name__) for rule in RULES}
+def test_a_decision_says_why_it_allows() -> None:
+    decision = decide(asked(where="mode = 'a'", columns="id"), claims(thread_id="t-1"), policy_set())
+    (grant,) = policy().grants
+    shape = decision.authorized()
+    assert {verdict.rule: verdict.value for verdict in decision.verdicts} == {
+        "shape": "notes",
+        "claims": ("session_id",),
+        "grant": Choice(grant),
+        "narrow": ("thread_id",),
+    } | {rule.__name__: getattr(shape, rule.__name__) for rule in RULES}
+    assert decision.refusal is None
 
 
 def test_every_rule_fills_one_field_of_the_shape() -> None:
@@ -361,8 +382,8 @@ def test_another_pair_is_a_refusal_or_leaves_the_enforced_predicate(
     valid = VALID[name]()
     pair = f"{_escaped(key)}={_escaped(value)}".encode()
     raw = pair + b"&" + valid if first else valid + b"&" + pair
-    before = decide(parse(None, valid), claims(), policy_set())
-    after = outcome(lambda: decide(parse(None, raw), claims(), policy_set()))
+    before = decide(parse(None, valid), claims(), policy_set()).authorized()
+    after = outcome(lambda: decide(parse(None, raw), claims(), policy_set()).authorized())
     assert isinstance(after, AuthorizedShape | Refusal)
     if isinstance(after, AuthorizedShape):
         assert after.policy == before.policy
@@ -386,7 +407,7 @@ json_values = (
 
 @given(st.dictionaries(st.sampled_from(["session_id", "thread_id", "mode", "sub"]), json_values))
 def test_any_claims_are_a_shape_of_that_claim_or_a_refusal(values: dict[str, object]) -> None:
-    came = outcome(lambda: decide(asked(), Claims("ada", 0, values), policy_set()))
+    came = outcome(lambda: decide(asked(), Claims("ada", 0, values), policy_set()).authorized())
     assert isinstance(came, AuthorizedShape | Refusal)
     if isinstance(came, AuthorizedShape):
         assert came.predicate.params[0] == values["session_id"]

@@ -19,7 +19,19 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "columns: a number": ({"columns": [1]}, "columns.0"),
     "public: text": ({"public": "yes"}, "public"),
     "public: 1": ({"public": 1}, "public"),
-    "where: left out": ({"where": None}, "where"),
+    "where: a number": ({"where": 1}, "where"),
+    "claims: an empty path": ({"claims": {"s": {"from": []}}}, "claims.s"),
+    "claims: a path in one text": ({"claims": {"s": {"from": "a.b"}}}, "claims.s"),
+    "claims: optional is a boolean": ({"claims": {"s": {"optional": 1}}}, "claims.s"),
+    "claims: a list of lists": ({"claims": {"s": "text[][]"}}, "claims.s"),
+    "narrow: optional": ({"narrow": [{"claim": "s", "where": "a = {s}", "optional": True}]}, "narrow.0.optional"),
+    "grant: no name": ({"grant": [{"where": "a = 1"}]}, "grant.0.name"),
+    "grant: an empty name": ({"grant": [{"name": ""}]}, "grant.0.name"),
+    "grant: an unknown member": ({"grant": [{"name": "a", "wher": "a = 1"}]}, "grant.0.wher"),
+    "grant: no column": ({"grant": [{"name": "a", "columns": []}]}, "grant.0.columns"),
+    "grant: a fraction in when": ({"grant": [{"name": "a", "when": {"r": 1.5}}]}, "grant.0.when"),
+    "isolation: nothing": ({"isolation": {}}, "isolation.by"),
+    "isolation: an unknown member": ({"isolation": {"by": "a", "on": "b"}}, "isolation.on"),
     "claims: an unknown type": ({"claims": {"s": "string"}}, "claims.s"),
     "claims: an unknown member": ({"claims": {"s": {"typ": "text"}}}, "claims.s"),
     "claims: a broken pattern": ({"claims": {"s": {"pattern": "("}}}, "claims.s"),
@@ -63,6 +75,14 @@ def test_the_least_document_leaves_little_to_the_client() -> None:
     assert not document.public
     assert document.never == document.narrow == document.case == []
     assert document.claims == {}
+    assert (document.grant, document.isolation, document.also_public) == ([], None, None)
+
+
+def test_a_claim_may_stand_at_a_path() -> None:
+    document = PolicyDocument.model_validate(LEAST | {"claims": {"s": {"type": "uuid[]", "from": ["a.b", "c"]}}})
+    claim = document.claims["s"]
+    assert not isinstance(claim, str)
+    assert (claim.type, claim.path, claim.optional) == ("uuid[]", ["a.b", "c"], False)
 
 
 def test_a_whole_document_is_taken() -> None:
@@ -77,7 +97,7 @@ def test_a_broken_pattern_is_quoted() -> None:
 
 def test_a_good_pattern_is_taken_as_it_is() -> None:
     document = PolicyDocument.model_validate(LEAST | {"claims": {"s": {"pattern": "[a-z]+"}}})
-    assert document.model_dump()["claims"] == {"s": {"type": "text", "pattern": "[a-z]+"}}
+    assert document.model_dump(exclude_defaults=True)["claims"] == {"s": {"pattern": "[a-z]+"}}
 
 
 def test_a_case_may_leave_out_what_it_does_not_look_at() -> None:

@@ -149,7 +149,7 @@ OTHERS: dict[str, dict[str, object]] = {
 
 def defined(given: PolicySet | None = None, who: str = "s-ada", **params: object) -> str:
     """The definition of the shape that this request is allowed."""
-    return definition(decide(asked(**params), claims(session_id=who), given or policy_set()))
+    return definition(decide(asked(**params), claims(session_id=who), given or policy_set()).authorized())
 
 
 @pytest.mark.parametrize("params", OTHERS.values(), ids=OTHERS)
@@ -165,8 +165,8 @@ def test_another_session_is_another_definition() -> None:
 def test_a_page_by_either_method_and_the_named_form_take_the_handle_of_the_shape() -> None:
     ours = HANDLES.sign(defined(), RAW)
     page, named = decided(subset__where="mode = 'a'"), parse("notes", b"offset=-1")
-    posted = decide(asked(body=b'{"where":"mode = \'a\'"}'), claims(), policy_set())
-    for shape in (page, posted, decide(named, claims(), policy_set())):
+    posted = decide(asked(body=b'{"where":"mode = \'a\'"}'), claims(), policy_set()).authorized()
+    for shape in (page, posted, decide(named, claims(), policy_set()).authorized()):
         assert HANDLES.verify(definition(shape), ours) == RAW
 
 
@@ -181,7 +181,7 @@ CHANGED = {
 def test_a_policy_that_changes_its_shapes_moves_their_clients(changed: object) -> None:
     moved = policy_set(changed)  # type: ignore[arg-type]
     ours = HANDLES.sign(defined(), RAW)
-    assert HANDLES.verify(definition(decide(parse("notes", b"offset=-1"), claims(), moved)), ours) is None
+    assert HANDLES.verify(definition(decide(parse("notes", b"offset=-1"), claims(), moved).authorized()), ours) is None
 
 
 def test_a_policy_that_only_changes_what_clients_may_ask_keeps_them() -> None:

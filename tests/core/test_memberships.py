@@ -10,7 +10,10 @@ from tests.core.samples import DOCUMENT, claims, decided, policy, refused
 
 SELECT = "thread_id IN (SELECT thread_id FROM public.members WHERE account_id = {session_id})"
 CLIENT = {"filter": ["mode", "body", "id"], "filter_safe": ["mode", "id"]}
-ENFORCED = '("thread_id" IN (SELECT "thread_id" FROM "public"."members" WHERE ("account_id" = $1)))'
+ENFORCED = (
+    '(("thread_id" IS NOT NULL) AND '
+    '("thread_id" IN (SELECT "thread_id" FROM "public"."members" WHERE ("account_id" = $1))))'
+)
 
 
 def membership(**changes: Any) -> Policy:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from proxy.core.checks import CHECKS, NAME, bounded, evaluated_alike
 from proxy.core.claims import ClaimType
 from proxy.core.document import PolicyDocument
 from proxy.core.identifiers import Table
-from proxy.core.policy import CHECKS, NAME, ClientRights, Policy, PolicyFault, PolicySet, bounded, evaluated_alike
+from proxy.core.policy import ClientRights, Policy, PolicyFault, PolicySet
 from proxy.core.types import ColumnType
 from tests.core.samples import DOCUMENT, policy
 
@@ -200,7 +201,8 @@ def test_a_policy_holds_what_its_file_says() -> None:
     )
     (claim,) = made.claims
     assert (claim.name, claim.type, claim.pattern) == ("session_id", ClaimType.uuid, re.compile("[0-9a-f-]+"))
-    (narrow,) = made.narrow
+    (grant,) = made.grants
+    (narrow,) = grant.narrow
     assert (narrow.claim.name, narrow.claim.type) == ("thread_id", ClaimType.text)
 
 

@@ -41,7 +41,7 @@ SENT_PAGE: dict[str, Any] = {
 
 def built(most: int = 9000, body: bytes | None = None, **params: object) -> UpstreamRequest:
     request = asked(query(**params), body=body)
-    return built_of(decide(request, claims(), policy_set()), request, most)
+    return built_of(decide(request, claims(), policy_set()).authorized(), request, most)
 
 
 def built_of(shape: AuthorizedShape, request: ShapeRequest, most: int = 9000) -> UpstreamRequest:
@@ -92,7 +92,7 @@ def test_a_request_is_these_bytes_and_no_others(params: dict[str, object], posit
 def test_the_order_of_the_clients_query_does_not_matter() -> None:
     one = parse(None, b"table=notes&offset=-1&log=full")
     other = parse(None, b'log=full&offset=-1&table="public"."notes"'.replace(b'"', b"%22"))
-    shapes = [built_of(decide(request, claims(), policy_set()), request) for request in (one, other)]
+    shapes = [built_of(decide(request, claims(), policy_set()).authorized(), request) for request in (one, other)]
     assert shapes[0] == shapes[1]
 
 
@@ -136,7 +136,7 @@ def test_a_page_of_a_post_travels_in_the_body() -> None:
 def test_a_page_without_parameters_sends_none() -> None:
     public = policy(public=True, where="TRUE", claims={}, narrow=[])
     request = asked(subset__order_by="id")
-    made = built_of(decide(request, claims(), policy_set(public)), request)
+    made = built_of(decide(request, claims(), policy_set(public)).authorized(), request)
     assert [key for key, _ in sent(made) if key.startswith(("params", "subset__params"))] == []
 
 
@@ -171,7 +171,7 @@ def test_a_long_list_in_a_page_goes_by_post_and_in_a_shape_is_refused_with_what_
 
 def test_what_is_written_for_a_shape_is_forgotten_with_it() -> None:
     request = asked(query(where="mode = 'a'"))
-    shape = decide(request, claims(), policy_set())
+    shape = decide(request, claims(), policy_set()).authorized()
     assert built_of(shape, request).shape is built_of(shape, request).shape
     gone = weakref.ref(shape)
     del shape
@@ -229,7 +229,10 @@ def test_requests_that_differ_have_different_keys(one: dict[str, object], other:
 
 def test_two_tokens_with_different_claims_never_share_a_key() -> None:
     request = asked()
-    keys = {built_of(decide(request, claims(session_id=who), policy_set()), request).key for who in ("s-ada", "s-bob")}
+    keys = {
+        built_of(decide(request, claims(session_id=who), policy_set()).authorized(), request).key
+        for who in ("s-ada", "s-bob")
+    }
     assert len(keys) == 2
 
 
@@ -259,14 +262,14 @@ def test_a_definition_is_which_data_and_never_where_in_its_log(what: str) -> Non
 def test_what_a_page_may_test_is_no_part_of_the_definition() -> None:
     hidden = policy(columns=["id", "mode"], client=DOCUMENT["client"] | {"filter": ["mode"]})
     requests = [asked(**CATCH_UP), asked(**CATCH_UP, subset__where="mode = 'a'")]
-    plain, paged = (built_of(decide(each, claims(), policy_set(hidden)), each) for each in requests)
+    plain, paged = (built_of(decide(each, claims(), policy_set(hidden)).authorized(), each) for each in requests)
     assert plain.shape != paged.shape  # the page's predicate tests session_id, which does not leave
     assert plain.definition == paged.definition
 
 
 def test_a_definition_is_known_before_the_request_is_built() -> None:
     request = asked(**CATCH_UP)
-    shape = decide(request, claims(), policy_set())
+    shape = decide(request, claims(), policy_set()).authorized()
     assert definition(shape) == built_of(shape, request).definition
     assert definition(shape) in BASE.replace("shape?", "shape?&").replace(QUERYABLE, "")
 

@@ -94,7 +94,7 @@ def grounded(tmp_path):
         (tmp_path / "chat_messages.toml").write_text(POLICY)
         policies = policy_loader.load(tmp_path).policies
         asked = parse(None, LIVE)
-        shape = decide(asked, Claims("ada", math.inf, {"session_id": "s-ada"}), policies)
+        shape = decide(asked, Claims("ada", math.inf, {"session_id": "s-ada"}), policies).authorized()
         position = trusted(Unbound(), upstream.definition(shape), asked.position)
         request = upstream.build(shape, asked, position, 9000)
         seen = []

@@ -77,7 +77,7 @@ class Ground:
         """What Electric's hash is of, for this filter of a client in session s-ada."""
         request = parse("chat_messages", urlencode({"offset": "-1", "where": where}).encode())
         claims = Claims("acc-ada", float("inf"), {"session_id": "s-ada", "account_id": "acc-ada"})
-        shape = decide(request, claims, self.proxies[BOUND, "on"].what.loaded.policies)
+        shape = decide(request, claims, self.proxies[BOUND, "on"].what.loaded.policies).authorized()
         built = upstream.build(shape, request, TrustedPosition(request.position), 9000)
         values = stand_in_query.parse_query(urlsplit(built.target).query.encode())
         async with await psycopg.AsyncConnection.connect(self.dsn, autocommit=True) as connection:

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 
 from proxy.auth.keys import KeyRing, new_keys
-from proxy.auth.tokens import mint, rules
+from proxy.auth.tokens import mint
+from proxy.runtime.configuration import token_rules
 from proxy.settings import load
 from tests.harness.running import environment
 
@@ -67,7 +68,7 @@ class Running:
         """A token for session s-ada."""
         keys = KeyRing.read(Path(self.environment["PROXY_TOKEN_KEYS"]))
         claims = {"session_id": "s-ada", "account_id": "acc-ada"}
-        return mint(keys, rules(load(self.environment)), subject, claims, 300)
+        return mint(keys, token_rules(load(self.environment)), subject, claims, 300)
 
     async def until(self, condition: Any, what: str = "") -> None:
         """Waits, bounded, for what no event announces; a process that ends is the end of waiting."""

@@ -26,6 +26,7 @@ from proxy.core.handles import Handles
 from proxy.core.request import parse
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
+from proxy.runtime.configuration import token_rules
 from proxy.runtime.embedded import composed
 from proxy.settings import Settings
 from proxy.telemetry.events import Observation, RequestEnded, RequestOpened
@@ -58,11 +59,11 @@ class Proxy:
     def token(self, subject: str = "acc-ada", seconds: int = 300, now: float | None = None, **claims: object) -> str:
         """A token for session s-ada unless the claims say otherwise."""
         said = {"session_id": "s-ada", "account_id": "acc-ada"} | claims
-        return tokens.mint(self.ring, tokens.rules(self.settings), subject, said, seconds, now or time.time())
+        return tokens.mint(self.ring, token_rules(self.settings), subject, said, seconds, now or time.time())
 
     def exact_token(self, claims: dict[str, object]) -> str:
         """A token that says these claims of the application's, and no others."""
-        return tokens.mint(self.ring, tokens.rules(self.settings), "acc-ada", claims, 300)
+        return tokens.mint(self.ring, token_rules(self.settings), "acc-ada", claims, 300)
 
     def bearer(self, **claims: object) -> dict[str, str]:
         """The headers of a request with such a token."""
@@ -77,7 +78,7 @@ class Proxy:
         path, _, query = target.partition("?")
         name = path.removeprefix("/v1/shapes/") if path != "/v1/shape" else None
         said = Claims("acc-ada", math.inf, {"session_id": "s-ada", "account_id": "acc-ada"} | claims)
-        shape = decide(parse(name, query.encode()), said, self.what.loaded.policies)
+        shape = decide(parse(name, query.encode()), said, self.what.loaded.policies).authorized()
         return self.what.handles.sign(upstream.definition(shape), raw)
 
     def bound(self, target: str, **claims: object) -> str:

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from prometheus_client import CollectorRegistry
 
 from proxy import settings
 from proxy.electric.client import Electric
 from proxy.health.probes import Database, SlotProbe, measuring
+from proxy.runtime import configuration
 from proxy.sandbox import EmbeddedPostgres, StandIn
 from proxy.telemetry.events import DeliveryMeasured, FollowerRestarted, LagKnown, Observation
 from proxy.telemetry.lag_metrics import LagMetrics
+from proxy.telemetry.series import Series
 from tests.electric.listening import config
 from tests.harness.plain import plain
 from tests.harness.raw import until
@@ -63,8 +64,8 @@ class Timed:
     def __init__(self) -> None:
         self.clock = Clock()
         self.seen: list[DeliveryMeasured] = []
-        self._registry = CollectorRegistry()
-        self._readers = LagMetrics(self._registry, self.clock).readers
+        self._series = Series()
+        self._readers = LagMetrics(self._series, self.clock).readers
 
     def observe(self, seen: Observation) -> None:
         """Takes what was observed."""
@@ -75,7 +76,7 @@ class Timed:
 
     def __call__(self, name: str, **labels: str) -> float:
         """The value of a metric now."""
-        value = self._registry.get_sample_value(f"shape_proxy_{name}", labels)
+        value = self._series.registry.get_sample_value(f"shape_proxy_{name}", labels)
         assert value is not None
         return value
 
@@ -100,7 +101,7 @@ async def timed(stand_in: StandIn, database: str, tmp_path: Path) -> AsyncIterat
     loaded, timed = settings.load(said), Timed()
     async with (
         Electric(config(stand_in.url), SECRET, timed.observe) as electric,
-        measuring(loaded, electric, timed.observe, timed.clock),
+        measuring(configuration.lag(loaded), electric, timed.observe, timed.clock),
     ):
         await until(lambda: timed.lags)
         yield timed

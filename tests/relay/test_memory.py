@@ -14,6 +14,7 @@ import psutil
 from proxy import settings
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
+from proxy.runtime.configuration import token_rules
 from tests.harness.raw import SECONDS, connected, request
 from tests.harness.running import environment
 from tests.harness.shared import ON_MODULE_LOOP
@@ -44,7 +45,7 @@ async def process(upstream_url: str, folder: Path, mode: dict[str, str]) -> Asyn
             while line.get("what") != "serving":
                 line = json.loads(await served.stdout.readline())
         ring = KeyRing.read(keys)
-        token = tokens.mint(ring, tokens.rules(settings.load(said)), "acc-ada", {"session_id": "s-ada"}, 300)
+        token = tokens.mint(ring, token_rules(settings.load(said)), "acc-ada", {"session_id": "s-ada"}, 300)
         yield served.pid, int(line["detail"].split(" ")[0].rpartition(":")[2]), token
     finally:
         served.terminate()

@@ -107,12 +107,19 @@ function refusal(one) {
   return h(
     "details",
     {},
-    h("summary", {}, h("span", { class: "mono muted" }, clock(one.at)), chip(one.code, "bad"), h("span", {}, one.policy)),
+    h("summary", {}, h("span", { class: "mono muted" }, clock(one.at)), chip(one.code, "bad"), h("span", {}, [one.policy, one.grant].filter(Boolean).join(" / "))),
     h("div", { class: "inside" }, trail(one.rules), terms([["reason", one.reason], ["request", h("code", {}, one.request_id)], ["subject", one.subject && h("code", {}, `${one.subject} (hashed)`)]])),
   );
 }
 
-function policy({ name, table, grants, cases, proof }, warnings) {
+const CODE = ["rows", "narrowed"];
+
+function grant({ name, facts }) {
+  const pairs = Object.entries(facts).map(([what, value]) => [what, CODE.includes(what) ? h("code", {}, value) : value]);
+  return h("div", { class: "stack" }, h("h3", {}, name ? `Grant ${name}` : "Grant"), terms(pairs));
+}
+
+function policy({ name, table, facts, grants, cases, proof }, warnings) {
   const passed = cases.filter((one) => one.passed).length;
   const own = warnings.filter((line) => line.includes(`/${name}.toml:`)).map((line) => line.replace(/^.*?\.toml: /, ""));
   const notes = [...new Set([...proof.warnings, ...own])];
@@ -128,7 +135,14 @@ function policy({ name, table, grants, cases, proof }, warnings) {
     h(
       "div",
       { class: "inside" },
-      terms([["table", h("code", {}, table)], ...grants.map(({ what, value }) => [what, value]), ["unverified types", proof.unverified.join(", ")], ["fault", proof.fault], ["warnings", notes.join("; ")]]),
+      terms([
+        ["table", h("code", {}, table)],
+        ...Object.entries(facts),
+        ["unverified types", proof.unverified.join(", ")],
+        ["fault", proof.fault],
+        ["warnings", notes.join("; ")],
+      ]),
+      grants.map(grant),
       h("ul", { class: "small stack" }, cases.map((one) => h("li", { class: "row" }, chip(one.expect, one.passed ? (one.expect === "allow" ? "good" : "") : "bad"), h("span", {}, one.name)))),
     ),
   );

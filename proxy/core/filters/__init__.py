@@ -8,8 +8,8 @@ is generated here, from a tree in which operands are values and never conditions
 
 from proxy.core.filters.analysis import bindings, drop_repeats, is_bounded
 from proxy.core.filters.arrays import written as array_literal
-from proxy.core.filters.columns import Columns
-from proxy.core.filters.conjunction import Predicate, conjoin
+from proxy.core.filters.columns import Columns, Declared
+from proxy.core.filters.conjunction import ClaimValue, Predicate, conjoin
 from proxy.core.filters.equalities import equality_columns
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.order_by import order_by
@@ -18,6 +18,7 @@ from proxy.core.filters.predicate import (
     array_params_of,
     claims_of,
     columns_of,
+    either,
     params_of,
     parse,
     parse_policy,
@@ -26,8 +27,10 @@ from proxy.core.filters.verify import Unverified
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "ClaimValue",
     "Columns",
     "Condition",
+    "Declared",
     "FilterFault",
     "FilterLimits",
     "Predicate",
@@ -39,6 +42,7 @@ __all__ = [
     "columns_of",
     "conjoin",
     "drop_repeats",
+    "either",
     "equality_columns",
     "is_bounded",
     "order_by",

@@ -38,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`{name}` of a policy's predicate: the value of a verified claim, sent as a parameter."""
+    """`{name}` of a policy's predicate: a verified claim, whose value is sent as a parameter, a list as an array."""
 
     name: str
     at: int = field(default=0, compare=False)
@@ -60,9 +60,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """`ARRAY[…]` of constants: one parameter when it is sent, so that the column at its side gives it its type."""
+    """`ARRAY[…]` of constants and, in a policy, claims: one parameter when it is sent, so that the column at its side
+    gives it its type."""
 
-    items: "tuple[Text | Parameter | Number | Constant, ...]"
+    items: "tuple[Text | Parameter | Claim | Number | Constant, ...]"
 
 
 Leaf: TypeAlias = Text | Parameter | Claim
@@ -122,10 +123,10 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """`value = ANY(array)`. The value of a text or a parameter is a PostgreSQL array literal."""
+    """`value = ANY(array)`. The value of a text, a parameter or a list claim is a PostgreSQL array literal."""
 
     value: Value
-    array: "Column | Parameter | Text | Array"
+    array: "Column | Parameter | Claim | Text | Array"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,8 @@ class ArrayTest:
     """`array @> array`, `<@` or `&&`: at least one of them is a column."""
 
     operator: str
-    left: Column | Parameter | Text | Array
-    right: Column | Parameter | Text | Array
+    left: Column | Parameter | Claim | Text | Array
+    right: Column | Parameter | Claim | Text | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +171,27 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Subselect:
-    """`column IN (SELECT wanted FROM table [WHERE where])`. A policy may say it, a client never."""
+    """`column [NOT] IN (SELECT wanted FROM table [WHERE where])`, or several columns in brackets as one row.
 
-    column: Column
-    wanted: str
+    A policy may say it, a client never.
+    """
+
+    operator: str
+    columns: tuple[Column, ...]
+    wanted: tuple[str, ...]
     table: Table
     where: "Node | None"
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`(a, b)` before IN (SELECT …): known while a policy is read, and never in a tree."""
+
+    columns: tuple[Column, ...]
+
+
 Test: TypeAlias = Comparison | Between | Membership | AnyOf | ArrayTest | NullTest | TruthTest | Not | Chain | Subselect
-Node: TypeAlias = Value | Array | Test
+Node: TypeAlias = Value | Array | Row | Test
 
 TESTS = (Comparison, Between, Membership, AnyOf, ArrayTest, NullTest, TruthTest, Not, Chain, Subselect)
 IS_TESTS = ("IS DISTINCT FROM", "IS NOT DISTINCT FROM")
@@ -214,7 +226,7 @@ def _only(node: Node) -> tuple[Node, ...]:
         case NullTest():
             return (node.value,)
         case Subselect():
-            return (node.column,)
+            return node.columns
         case Cast():
             return (node.leaf,)
         case _:

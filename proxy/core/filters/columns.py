@@ -1,7 +1,8 @@
-"""The columns that a client's filter may name, and what a policy says of them."""
+"""The columns that a client's filter may name, what a policy says of them, and what its own predicates may read."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxy.core.types import ColumnType
 
@@ -26,3 +27,14 @@ class Columns:
         """These columns; types of others are left out."""
         declared = {(name, type) for name, type in (types or {}).items() if name in names}
         return cls(frozenset(names), frozenset(large), frozenset(declared))
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a policy declares beside its predicates: which claims are lists, and the types of its table's columns."""
+
+    lists: frozenset[str] = frozenset()
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+
+
+NOTHING_DECLARED: Final = Declared()

@@ -14,6 +14,8 @@ from proxy.core.filters.ast import (
     Between,
     Call,
     Cast,
+    Chain,
+    Claim,
     Column,
     Comparison,
     Constant,
@@ -23,6 +25,7 @@ from proxy.core.filters.ast import (
     NullTest,
     Number,
     Parameter,
+    Row,
     Subselect,
     Test,
     Text,
@@ -114,7 +117,7 @@ class Comparisons(Operands):
         if self.kind == "any":
             return self._any(operator, left)
         right = self.operand() if operator in _EQUALITIES else self.value()
-        if isinstance(right, Array):
+        if isinstance(right, Array | Row):  # a row is never read here: the grammar reads one left of IN only
             raise self.fault("an array is compared by @>, <@ and && only", start)
         if isinstance(right, TESTS):
             return self.equated(operator, right, left, start, flipped=True)
@@ -165,15 +168,19 @@ class Comparisons(Operands):
         self.rewrites = self.rewrites or isinstance(array, Text)
         return AnyOf(settled((value,))[0], array)
 
-    def array(self) -> Column | Parameter | Text:
-        """One array: a parameter, and for a client a column or a literal like '{a,b}'."""
+    def array(self) -> Column | Parameter | Claim | Text:
+        """One array: a column, a client's parameter or literal like '{a,b}', a policy's claim that is a list."""
+        if self.kind == "claim":
+            return self.list_claim()
         start, array = self.position, self.atom()
         if isinstance(array, Parameter):
             return array
         if isinstance(array, Text) and self._claims is None:
             return Text(self._reread(array), array.at)
-        if isinstance(array, Column) and self._claims is None and family(array) in (ANY, ARRAY):
+        if isinstance(array, Column) and family(array) in (ANY, ARRAY):
             return array
+        if self._claims is not None:
+            raise self.fault("an array is a column of arrays, ARRAY[…], or a claim that is a list", start)
         raise self.fault("an array is a column of arrays, ARRAY[…], or a parameter or a literal without a cast", start)
 
     def _reread(self, array: Text) -> str:
@@ -184,9 +191,7 @@ class Comparisons(Operands):
         return written
 
     def constructed(self) -> Array:
-        """`ARRAY[value, …]` of constants."""
-        if self._claims is not None:
-            raise self.unexpected()
+        """`ARRAY[value, …]` of constants, and of a policy's claims."""
         self.step()
         self.expect("[", "ARRAY is followed by values in square brackets")
         if self.kind == "]":
@@ -199,9 +204,9 @@ class Comparisons(Operands):
         self._same_type(tuple(items), self.position)
         return Array(tuple(items))
 
-    def _item(self) -> Text | Parameter | Number | Constant:
+    def _item(self) -> Text | Parameter | Claim | Number | Constant:
         start, item = self.position, self.atom()
-        if isinstance(item, Text | Parameter | Number | Constant):
+        if isinstance(item, Text | Parameter | Claim | Number | Constant):
             return item
         raise self.fault("an array is made of literals, numbers and parameters without casts", start)
 
@@ -216,7 +221,7 @@ class Comparisons(Operands):
                 raise self.fault(f"{operator} never finds NULL: leave it out of the array", start)
         return ArrayTest(operator, *sides)
 
-    def _right(self) -> Column | Parameter | Text | Array:
+    def _right(self) -> Column | Parameter | Claim | Text | Array:
         """The right side of a test of arrays, in brackets or not."""
         if self.kind != "(":
             return self.constructed() if self.kind == "array" else self.array()
@@ -267,8 +272,8 @@ class Comparisons(Operands):
         self.step()
         self.expect("(", "IN is followed by values in brackets")
         self.deeper()
-        if self.kind == "select" and self._claims is not None and not negation:
-            test: Test = self._subselect(value)
+        if self.kind == "select" and self._claims is not None:
+            test: Test = self._subselect(value, f"{negation}IN")
         else:
             test = self._among(value, negation, start)
         self.expect(")", "a list of values ends with a bracket here")
@@ -314,18 +319,54 @@ class Comparisons(Operands):
                 )
         return settled(values)
 
-    def _subselect(self, column: Value) -> Test:
-        if not isinstance(column, Column):
+    def row_test(self, row: Row) -> Test:
+        """`(a, b) [NOT] IN (SELECT c, d …)`, of which the row has been read."""
+        negation = "NOT " if self.kind == "not" else ""
+        if negation:
+            self.step()
+        self.expect("in", "a row of columns stands before [NOT] IN (SELECT …) only")
+        self.expect("(", "IN is followed by a SELECT in brackets here")
+        self.deeper()
+        if self.kind != "select":
+            raise self.fault("a row of columns stands before [NOT] IN (SELECT …) only")
+        test = self._subselect(row, f"{negation}IN")
+        self.expect(")", "a SELECT ends with a bracket here")
+        self.shallower()
+        return test
+
+    def _subselect(self, left: Value | Row, operator: str) -> Test:
+        columns = left.columns if isinstance(left, Row) else (left,)
+        if not all(isinstance(column, Column) for column in columns):
             raise self.fault("IN (SELECT …) stands behind a column")
         self.step()
-        wanted = self._plain_name()
+        wanted = self._wanted(len(columns))
         if not self.take_word("from"):
-            raise self.fault("SELECT names one column, then FROM")
+            raise self.fault("SELECT names its columns, then FROM")
         schema = self._plain_name()
         self.expect(".", "the table of a SELECT has a schema")
         table = Table(schema, self._plain_name())
-        where = self.whole() if self.take_word("where") else None
-        return Subselect(column, wanted, table, where)
+        test = Subselect(operator, columns, wanted, table, self._inner_where())  # type: ignore[arg-type]  # all columns
+        # Electric finds a NULL in a set with NULL, and lets it pass NOT IN: to PostgreSQL both are unknown
+        return Chain("AND", (*(NullTest("IS NOT NULL", column) for column in columns), test))
+
+    def _wanted(self, most: int) -> tuple[str, ...]:
+        """The columns of a SELECT: as many as stand before it."""
+        names = [self._plain_name()]
+        while self.kind == "," and len(names) < most:
+            self.step()
+            names.append(self._plain_name())
+        if len(names) < most or self.kind == ",":
+            raise self.fault(f"SELECT names as many columns as stand before IN, which is {most}")
+        return tuple(names)
+
+    def _inner_where(self) -> Node | None:
+        """The condition of a SELECT; its columns are another table's, of which no types are declared."""
+        if not self.take_word("where"):
+            return None
+        types, self._types = self._types, {}
+        where = self.whole()
+        self._types = types
+        return where
 
     def _plain_name(self) -> str:
         if self.kind not in ("word", "quoted") or not is_name(self.said):

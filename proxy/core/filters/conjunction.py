@@ -2,11 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from proxy.core.filters import times
 from proxy.core.filters.arrays import has_backslash, has_null, reread, taken_apart, written
-from proxy.core.filters.ast import Array, ArrayTest, Claim, Column, Constant, Node, Number, Parameter, Text, walk
+from proxy.core.filters.ast import (
+    Array,
+    ArrayTest,
+    Claim,
+    Column,
+    Constant,
+    Node,
+    Number,
+    Parameter,
+    Source,
+    Text,
+    walk,
+)
 from proxy.core.filters.comparisons import pattern_fault
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
@@ -14,6 +26,9 @@ from proxy.core.filters.predicate import Condition
 from proxy.core.filters.ranges import as_ranges
 from proxy.core.filters.rewriting import listed
 from proxy.core.filters.verify import Unverified, check
+
+ClaimValue: TypeAlias = str | tuple[str, ...]
+"""The text of a claim, or the texts of one that is a list."""
 
 _NOTHING: Final = "(TRUE)"
 _MOST_SENT: Final = 2_097_152
@@ -31,7 +46,7 @@ class Predicate:
 def conjoin(
     policy: Sequence[Condition],
     client: Condition | None,
-    claims: Mapping[str, str],
+    claims: Mapping[str, ClaimValue],
     params: Mapping[int, str],
     limits: FilterLimits = DEFAULT_LIMITS,
 ) -> Predicate:
@@ -52,35 +67,48 @@ def conjoin(
     return Predicate(text, tuple(values), client is not None)
 
 
-def _policy_half(policy: Sequence[Condition], claims: Mapping[str, str], values: list[str]) -> str:
-    numbers: dict[str, int] = {}
+def _policy_half(policy: Sequence[Condition], claims: Mapping[str, ClaimValue], values: list[str]) -> str:
+    numbers: dict[tuple[str, str], int] = {}
     halves = [_numbered(condition, claims, numbers, values) for condition in policy]
     if len(halves) > 1:
         return f"({' AND '.join(halves)})"
     return halves[0] if halves else _NOTHING
 
 
-def _numbered(condition: Condition, claims: Mapping[str, str], numbers: dict[str, int], values: list[str]) -> str:
+def _numbered(
+    condition: Condition, claims: Mapping[str, ClaimValue], numbers: dict[tuple[str, str], int], values: list[str]
+) -> str:
     own: list[int] = []
-    for source in condition.sources:
-        if isinstance(source, Text):
-            values.append(source.value)
+    for source, type_ in zip(condition.sources, condition.types, strict=True):
+        if not isinstance(source, Claim):
+            values.append(_constant(source, claims))
             own.append(len(values))
             continue
-        if not isinstance(source, Claim):
-            raise Unverified("a policy reads a client's parameter")
-        if source.name not in numbers:
+        read_as = (source.name, type_)
+        if read_as not in numbers:
             values.append(_claim(claims[source.name]))
-            numbers[source.name] = len(values)
-        own.append(numbers[source.name])
+            numbers[read_as] = len(values)
+        own.append(numbers[read_as])
     return condition.template % tuple([own[index] for index in condition.order])
 
 
-def _claim(value: str) -> str:
+def _constant(source: Source, claims: Mapping[str, ClaimValue]) -> str:
+    """The value of what a policy itself says: a text, or an array of constants and claims."""
+    match source:
+        case Text(value):
+            return value
+        case Array(items):
+            return written([_claim(claims[item.name]) if isinstance(item, Claim) else _literal(item) for item in items])
+        case _:
+            raise Unverified("a policy reads a client's parameter")
+
+
+def _claim(value: ClaimValue) -> str:
+    """The value of a claim as that of a parameter: a list as an array."""
     # Electric cuts a value at a NUL: s1\0x would be the session s1.
-    if control_in(value) is not None:
+    if control_in(value if isinstance(value, str) else "".join(value)) is not None:
         raise Unverified("a claim's value holds a control character")
-    return value
+    return value if isinstance(value, str) else written(list(value))
 
 
 def _client_half(client: Condition, params: Mapping[int, str], limits: FilterLimits, values: list[str]) -> str:
@@ -128,7 +156,11 @@ def _check_size(client: Condition, values: list[str]) -> None:
         raise FilterFault(0, f"the values of a filter have at most {_MOST_SENT} characters as they are sent")
 
 
-def _item(item: Text | Parameter | Number | Constant, client: Condition, *given: Any) -> str:
+def _item(item: Node, client: Condition, *given: Any) -> str:
+    return _parameter(item, client, *given) if isinstance(item, Parameter) else _literal(item)
+
+
+def _literal(item: Node) -> str:
     match item:
         case Text(value):
             return value
@@ -137,7 +169,7 @@ def _item(item: Text | Parameter | Number | Constant, client: Condition, *given:
         case Constant(word):
             return word.lower()
         case _:
-            return _parameter(item, client, *given)
+            raise Unverified("an array holds what has no value here")
 
 
 def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:

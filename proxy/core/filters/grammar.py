@@ -15,7 +15,19 @@ form (rewriting.py), for what is sent has values as operands.
 from collections.abc import Callable
 from typing import Final
 
-from proxy.core.filters.ast import IS_TESTS, TESTS, Column, Comparison, Node, Not, NullTest, Test, TruthTest, joined
+from proxy.core.filters.ast import (
+    IS_TESTS,
+    TESTS,
+    Column,
+    Comparison,
+    Node,
+    Not,
+    NullTest,
+    Row,
+    Test,
+    TruthTest,
+    joined,
+)
 from proxy.core.filters.comparisons import OPERATORS, TRUTH_TESTS, TRUTHS, Comparisons
 from proxy.core.filters.types import is_truth
 
@@ -82,6 +94,9 @@ class Grammar(Comparisons):
     def _test(self) -> Node:
         start = self.position
         node = self._primary()
+        if isinstance(node, Row):
+            self.count()
+            return self.row_test(node)
         if self.kind not in OPERATORS:
             return node
         self.count()
@@ -96,9 +111,22 @@ class Grammar(Comparisons):
         self.step()
         self.deeper()
         node = self._or()
+        if self.kind == "," and self._claims is not None and isinstance(node, Column):
+            node = self._row(node)
         self.expect(")", "a bracket is not closed here")
         self.shallower()
         return node
+
+    def _row(self, first: Column) -> Row:
+        """A policy's `(a, b)`, of which the first column has been read."""
+        columns = [first]
+        while self.kind == ",":
+            self.step()
+            start, column = self.position, self.value()
+            if not isinstance(column, Column):
+                raise self.fault("a row is made of columns", start)
+            columns.append(column)
+        return Row(tuple(columns))
 
     def _condition(self, node: Node, start: int) -> Node:
         if isinstance(node, _CONDITIONS) or node in TRUTHS or is_truth(node):

@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.core.filters import decimals
 from proxy.core.filters.ast import Call, Cast, Claim, Column, Constant, Leaf, Number, Parameter, Text, Value
-from proxy.core.filters.columns import Columns
+from proxy.core.filters.columns import NOTHING_DECLARED, Columns, Declared
 from proxy.core.filters.cursor import NOT_HERE, Cursor
 from proxy.core.filters.errors import FilterLimits
 from proxy.core.filters.lexer import Token
@@ -39,10 +39,10 @@ _AFTER_PREFIX: Final = frozenset(("(", "string", "word"))
 class Operands(Cursor):
     """A reader over tokens that knows values. `claims` is None for a client's text, the declared ones for a policy's.
 
-    `columns` are those that may be used, or None for any.
+    `columns` are those that may be used, or None for any, with the types that are `declared`.
     """
 
-    __slots__ = ("_claims", "_columns", "_folds", "rewrites")
+    __slots__ = ("_claims", "_columns", "_folds", "_lists", "_types", "rewrites")
 
     def __init__(
         self,
@@ -50,10 +50,13 @@ class Operands(Cursor):
         limits: FilterLimits,
         columns: Columns | None,
         claims: frozenset[str] | None = None,
+        declared: Declared = NOTHING_DECLARED,
     ) -> None:
         super().__init__(tokens, limits)
         self._columns = columns
         self._claims = claims
+        self._lists = declared.lists
+        self._types = declared.types
         self._folds = 0
         self.rewrites = False
         """Whether something was read that is sent in another form."""
@@ -90,11 +93,11 @@ class Operands(Cursor):
         if kind == "word" and name in NOT_HERE:
             raise self.fault(f"{name.upper()} is not part of the filter language here", start)
         if self._columns is None:
-            return Column(name, start)
+            return self._cast_of_enum(Column(name, start, self._types.get(name)))
         if name in self._columns.names:
             column = Column(name, start, self._columns.types.get(name))
             self.rewrites = self.rewrites or is_float(column)
-            return column if self.kind != "::" else self._cast_of_enum(column)
+            return self._cast_of_enum(column)
         # One sentence for hidden and for unknown columns: which of them exist is not the client's to learn.
         raise self.fault("the filter uses a column that it may not use", start, "column")
 
@@ -110,7 +113,7 @@ class Operands(Cursor):
 
     def _cast_of_enum(self, column: Column) -> Column:
         """An enum is sent as a text, so that a cast to text says nothing new."""
-        if is_enum(column):
+        if self.kind == "::" and is_enum(column):
             self.step()
             self._expect_text()
         return column
@@ -195,10 +198,24 @@ class Operands(Cursor):
         return self._cast(Parameter(int(number), start))
 
     def _claim(self) -> Value:
+        start, name = self.position, self._claim_name()
+        if name in self._lists:
+            raise self.fault(f"the claim {name} is a list: write = ANY({{{name}}})", start)
+        return self._cast(Claim(name, start))
+
+    def list_claim(self) -> Claim:
+        """`{name}` where an array stands. Raises FilterFault if it is no list."""
+        start, name = self.position, self._claim_name()
+        self.count()
+        if name not in self._lists:
+            raise self.fault(f"the claim {name} is not a list: compare it by =, or write ARRAY[{{{name}}}]", start)
+        return Claim(name, start)
+
+    def _claim_name(self) -> str:
         start, name = self.position, self.step()[1:-1]
         if self._claims is None or name not in self._claims:
             raise self.fault(f"the claim is not declared{did_you_mean(name, self._claims or ())}", start)
-        return self._cast(Claim(name, start))
+        return name
 
     def _cast(self, leaf: Leaf) -> Value:
         if self.kind != "::":

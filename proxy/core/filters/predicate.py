@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from proxy.core.filters.ast import TESTS, Claim, Column, Node, Parameter, Source, walk
-from proxy.core.filters.columns import Columns
+from proxy.core.filters.ast import TESTS, Claim, Column, Node, Parameter, Source, joined, walk
+from proxy.core.filters.columns import NOTHING_DECLARED, Columns, Declared
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterLimits
 from proxy.core.filters.grammar import Grammar
 from proxy.core.filters.lexer import lex
@@ -85,12 +85,21 @@ def as_written(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMIT
 _kept: Final = lru_cache(maxsize=_CACHED)(read)
 
 
-def parse_policy(text: str, claims: Set[str], limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+def parse_policy(
+    text: str, claims: Set[str], limits: FilterLimits = DEFAULT_LIMITS, declared: Declared = NOTHING_DECLARED
+) -> Condition:
     """A policy's predicate. Raises FilterFault.
 
-    It may use any column, `{claim}` for a declared claim, and `column IN (SELECT …)`, but no `$n`.
+    It may use any column, `{claim}` for one of the claims, and `column IN (SELECT …)`, but no `$n`. `declared` says
+    which of the claims are lists, and the types of columns.
     """
-    return Condition.of(Grammar(lex(text, limits, policy=True), limits, None, frozenset(claims)).filter(), limits)
+    tokens = lex(text, limits, policy=True)
+    return Condition.of(Grammar(tokens, limits, None, frozenset(claims), declared).filter(), limits)
+
+
+def either(one: Condition, other: Condition, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
+    """What holds where one of the two conditions does. Raises FilterFault if its text nests too deep."""
+    return Condition.of(joined("OR", (one.root, other.root)), limits)
 
 
 def columns_of(condition: Condition) -> frozenset[str]:
@@ -100,7 +109,8 @@ def columns_of(condition: Condition) -> frozenset[str]:
 
 def claims_of(condition: Condition) -> frozenset[str]:
     """The claims that the condition needs, those of an inner SELECT too."""
-    return frozenset(leaf.name for leaf in condition.sources if isinstance(leaf, Claim))
+    leaves = [leaf for source in condition.sources for leaf in walk(source)]
+    return frozenset(leaf.name for leaf in leaves if isinstance(leaf, Claim))
 
 
 def params_of(condition: Condition) -> frozenset[int]:

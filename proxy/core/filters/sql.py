@@ -109,23 +109,29 @@ class Writer:
         return f"({number.digits})" if number.digits.startswith("-") else number.digits
 
     def _leaf(self, leaf: Leaf) -> str:
+        type_ = self._declared_here() if isinstance(leaf, Claim) else self._type_here()
         if isinstance(leaf, Text):
-            return self._new(leaf)
-        read_as = (leaf, self._type_here() if isinstance(leaf, Parameter) else "")
-        number = self._numbers.get(read_as)
+            return self._new(leaf, type_)
+        number = self._numbers.get((leaf, type_))
         if number is None:
-            number = self._numbers[read_as] = len(self.sources)
-            return self._new(leaf)
+            number = self._numbers[leaf, type_] = len(self.sources)
+            return self._new(leaf, type_)
         self.order.append(number)
         return "$%d"
 
     def _type_here(self) -> str:
         return self._beside if isinstance(self._beside, str) else _type_among(self._beside)
 
-    def _new(self, source: Source) -> str:
+    def _declared_here(self) -> str:
+        """What a policy's claim is read as: the type of a cast or of a declared column. All others are one."""
+        if isinstance(self._beside, str):
+            return self._beside
+        return next((str(value.type) for value in self._beside if isinstance(value, Column) and value.type), UNTYPED)
+
+    def _new(self, source: Source, type_: str) -> str:
         self.order.append(len(self.sources))
         self.sources.append(source)
-        self.types.append(self._type_here())
+        self.types.append(type_)
         return "$%d"
 
     def _array(self, array: Array) -> str:
@@ -133,7 +139,7 @@ class Writer:
             if isinstance(item, Parameter):
                 self.scalars.add(item.number)
                 self._one_use(item)
-        return self._new(array)
+        return self._new(array, self._type_here())
 
     def _list_of(self, array: Node) -> str:
         """An array: of a parameter, what is remembered is that it is one."""
@@ -212,11 +218,14 @@ class Writer:
     def _subselect(self, test: Subselect) -> str:
         self._open()
         table = f"{self.name(test.table.schema)}.{self.name(test.table.name)}"
-        inner = f"SELECT {self.name(test.wanted)} FROM {table}"  # noqa: S608 (quoted names only)
+        wanted = ", ".join(map(self.name, test.wanted))
+        inner = f"SELECT {wanted} FROM {table}"  # noqa: S608 (quoted names only)
         if test.where is not None:
             inner += f" WHERE {self.write(test.where)}"
         self._level -= 1
-        return f"({self._column(test.column)} IN ({inner}))"
+        names = ", ".join(map(self._column, test.columns))
+        left = names if len(test.columns) == 1 else f"({names})"
+        return f"({left} {test.operator} ({inner}))"
 
 
 def _type_among(values: tuple[Node, ...]) -> str:

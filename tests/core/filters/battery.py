@@ -10,8 +10,7 @@ from tests.core.filters.rows import COLUMNS, TYPES
 from tests.core.filters.test_attacks import expected
 from tests.core.filters.test_conjoin import ARRAYS, NO_ORDERS, ORDERS
 from tests.core.filters.test_limits import EDGES, alternating, listed
-from tests.core.filters.test_policies import BOUND, BOUNDED, FILTERABLE, NOT_REPEATS, REPEATS, SENT, VALUES
-from tests.core.filters.test_policies import CLAIMS as DECLARED
+from tests.core.filters.test_policies import BOUND, BOUNDED, FILTERABLE, NOT_REPEATS, REPEATS, SENT, VALUES, policy_of
 from tests.core.filters.test_policies import ENFORCED as TOKENS_OWN
 from tests.core.filters.test_policies import REFUSED as BAD_POLICIES
 from tests.core.filters.test_verify import NAMES, OPEN, SHUT
@@ -121,6 +120,14 @@ def keeps_its_bounds(filters: Filters) -> Iterator[str]:
         yield "bytes of lists"
 
 
+CUT: dict[str, str | tuple[str, ...]] = {
+    "session_id = {session_id}": "s1\x00x",
+    "team = ANY({teams})": ("a", "b\x00c"),
+    "labels @> ARRAY[{tenant}]": "s1\x00x",
+}
+"""Values that Electric would cut at the NUL."""
+
+
 def judges_values(filters: Filters) -> Iterator[str]:
     bad = [
         ("role = $1", {}),
@@ -139,11 +146,12 @@ def judges_values(filters: Filters) -> Iterator[str]:
     for text, params in bad:
         if not _refuses(filters, lambda text=text, params=params: _sent(filters, text, params)):  # type: ignore[misc]
             yield text
-    try:
-        filters.conjoin([_session(filters)], None, {"session_id": "s1\x00x"}, {})
-        yield "a claim that is cut"
-    except filters.Unverified:
-        pass
+    for text, value in CUT.items():
+        try:
+            filters.conjoin([policy_of(text, filters)], None, dict.fromkeys(VALUES, value), {})
+            yield f"a claim that is cut: {text}"
+        except filters.Unverified:
+            pass
 
 
 def writes_arrays(filters: Filters) -> Iterator[str]:
@@ -154,10 +162,10 @@ def writes_arrays(filters: Filters) -> Iterator[str]:
 
 def sends_policies(filters: Filters) -> Iterator[str]:
     for text, (half, params) in SENT.items():
-        predicate = filters.conjoin([filters.parse_policy(text, DECLARED)], None, VALUES, {})
+        predicate = filters.conjoin([policy_of(text, filters)], None, VALUES, {})
         if predicate.text != f"{half} AND (TRUE)" or predicate.params != params:
             yield text
-    if not _refuses(filters, lambda: filters.parse_policy('"a\nb" = 1', DECLARED)):
+    if not _refuses(filters, lambda: policy_of('"a\nb" = 1', filters)):
         yield "a line in a name"
     two = filters.conjoin([_session(filters)] * 2, filters.parse("is_final", _typed(filters)), {"session_id": "s1"}, {})
     if two.text != '(("session_id" = $1) AND ("session_id" = $1)) AND ("is_final")' or two.params != ("s1",):
@@ -168,16 +176,16 @@ def sends_policies(filters: Filters) -> Iterator[str]:
 
 def refuses_policies(filters: Filters) -> Iterator[str]:
     for text in BAD_POLICIES:
-        if not _refuses(filters, lambda text=text: filters.parse_policy(text, DECLARED)):  # type: ignore[misc]
+        if not _refuses(filters, lambda text=text: policy_of(text, filters)):  # type: ignore[misc]
             yield text
 
 
 def knows_what_binds(filters: Filters) -> Iterator[str]:
     for text, bound in BOUND.items():
-        if filters.bindings(filters.parse_policy(text, DECLARED)) != bound:
+        if filters.bindings(policy_of(text, filters)) != bound:
             yield text
     for text, bounded in BOUNDED.items():
-        if filters.is_bounded(filters.parse_policy(text, DECLARED)) != bounded:
+        if filters.is_bounded(policy_of(text, filters)) != bounded:
             yield text
 
 

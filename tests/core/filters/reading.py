@@ -109,10 +109,11 @@ def _sublink(link: Any) -> Tree:
     select = link.subselect.select_stmt
     filled = {field.name for field, _ in select.ListFields()}
     assert filled <= {"target_list", "from_clause", "where_clause", "limit_option", "op"}, filled
-    (target,), (table,) = select.target_list, select.from_clause
+    (table,) = select.from_clause
     where = _node(select.where_clause) if "where_clause" in filled else None
     source = (table.range_var.schemaname, table.range_var.relname)
-    return ("subselect", _node(link.testexpr), _node(target.res_target.val), source, where)
+    wanted = tuple(_node(target.res_target.val) for target in select.target_list)
+    return ("subselect", _node(link.testexpr), wanted, source, where)
 
 
 _SEEN: dict[str, Any] = {
@@ -133,6 +134,7 @@ _SEEN: dict[str, Any] = {
         *_nodes(chain.args),
     ),
     "sub_link": _sublink,
+    "row_expr": lambda row: ("row", *_nodes(row.args)),
     "a_array_expr": lambda array: ("array", *_nodes(array.elements)),
 }
 
@@ -140,7 +142,7 @@ _SEEN: dict[str, Any] = {
 class Meaning:
     """Says trees in the terms of the second reader."""
 
-    def __init__(self, claims: Mapping[str, str], params: Mapping[int, str]) -> None:
+    def __init__(self, claims: Mapping[str, str | tuple[str, ...]], params: Mapping[int, str]) -> None:
         self._claims = claims
         self._params = params
         self._lists = {number: reread(value, 10_000) for number, value in params.items()}
@@ -173,7 +175,8 @@ class Meaning:
         return ("value", self._params[parameter.number])
 
     def claim(self, claim: Claim) -> Tree:
-        return ("value", self._claims[claim.name])
+        value = self._claims[claim.name]
+        return ("value", value if isinstance(value, str) else array_literal(list(value)))
 
     def array(self, array: Array) -> Tree:
         return ("value", array_literal([self._element(item) for item in array.items]))
@@ -245,7 +248,10 @@ class Meaning:
     def subselect(self, test: Subselect) -> Tree:
         where = self.of(test.where) if test.where else None
         table = (test.table.schema, test.table.name)
-        return ("subselect", self.of(test.column), ("column", test.wanted), table, where)
+        columns = self.all(test.columns)
+        wanted = tuple(("column", name) for name in test.wanted)
+        found = ("subselect", columns[0] if len(columns) == 1 else ("row", *columns), wanted, table, where)
+        return found if test.operator == "IN" else ("NOT", found)
 
 
 setattr(Meaning, "not", Meaning.not_)
@@ -288,7 +294,7 @@ def _and(first: Tree, others: Iterable[Tree]) -> Tree:
 def meant(
     policy: Iterable[Condition],
     client: Condition | None,
-    claims: Mapping[str, str],
+    claims: Mapping[str, str | tuple[str, ...]],
     params: Mapping[int, str] | None = None,
 ) -> Tree:
     """What the whole predicate must be read as: the policy first in the top AND."""

@@ -1,7 +1,11 @@
 """Policies' predicates, what binds them, and filters that only say them again."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+import proxy.core.filters
 from proxy.core.filters import (
     FilterFault,
     array_params_of,
@@ -13,13 +17,21 @@ from proxy.core.filters import (
     is_bounded,
     params_of,
     parse,
-    parse_policy,
 )
+from proxy.core.types import ColumnType
 from tests.core.filters.reading import meant, seen
 from tests.core.filters.rows import TYPED
 
-CLAIMS = frozenset({"session_id", "tenant"})
-VALUES = {"session_id": "s-ada", "tenant": "t1"}
+CLAIMS = frozenset({"session_id", "tenant", "teams"})
+LISTS = frozenset({"teams"})
+COLUMN_TYPES = {"labels": ColumnType("text", array=True), "state": ColumnType("enum"), "team": ColumnType("uuid")}
+VALUES: Mapping[str, str | tuple[str, ...]] = {"session_id": "s-ada", "tenant": "t1", "teams": ("a", 'b"c')}
+
+
+def policy_of(text: str, using: Any = proxy.core.filters) -> Any:
+    """The predicate of a policy that declares these claims and types, by the filters or a mutant of them."""
+    return using.parse_policy(text, CLAIMS, declared=using.Declared(LISTS, COLUMN_TYPES))
+
 
 SENT = {
     "session_id = {session_id}": ('("session_id" = $1)', ("s-ada",)),
@@ -42,13 +54,52 @@ SENT = {
     ),
     "is_public": ('("is_public")', ()),
     '"100%""x" = {tenant}': ('("100%""x" = $1)', ("t1",)),
-    "id IN (SELECT thread_id FROM public.members)": ('("id" IN (SELECT "thread_id" FROM "public"."members"))', ()),
+    "id IN (SELECT thread_id FROM public.members)": (
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "thread_id" FROM "public"."members")))',
+        (),
+    ),
     'id IN (SELECT "T" FROM "P"."M" WHERE sub = {tenant} AND kind = \'chat\') AND session_id = {tenant}': (
-        '(("id" IN (SELECT "T" FROM "P"."M" WHERE (("sub" = $1) AND ("kind" = $2)))) AND ("session_id" = $1))',
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "T" FROM "P"."M" WHERE (("sub" = $1) AND ("kind" = $2))))'
+        ' AND ("session_id" = $1))',
         ("t1", "chat"),
     ),
     "a IN (SELECT b FROM s.t WHERE b IN (SELECT c FROM s.u WHERE d = {tenant}))": (
-        '("a" IN (SELECT "b" FROM "s"."t" WHERE ("b" IN (SELECT "c" FROM "s"."u" WHERE ("d" = $1)))))',
+        '(("a" IS NOT NULL) AND ("a" IN (SELECT "b" FROM "s"."t" WHERE '
+        '(("b" IS NOT NULL) AND ("b" IN (SELECT "c" FROM "s"."u" WHERE ("d" = $1)))))))',
+        ("t1",),
+    ),
+    "id NOT IN (SELECT a FROM s.t WHERE b = {tenant})": (
+        '(("id" IS NOT NULL) AND ("id" NOT IN (SELECT "a" FROM "s"."t" WHERE ("b" = $1))))',
+        ("t1",),
+    ),
+    "(org, (project)) IN (SELECT o, p FROM s.t WHERE b = {tenant})": (
+        '(("org" IS NOT NULL) AND ("project" IS NOT NULL) AND '
+        '(("org", "project") IN (SELECT "o", "p" FROM "s"."t" WHERE ("b" = $1))))',
+        ("t1",),
+    ),
+    "(a, b) NOT IN (SELECT c, d FROM s.t) AND a = {tenant}": (
+        '(("a" IS NOT NULL) AND ("b" IS NOT NULL) AND (("a", "b") NOT IN (SELECT "c", "d" FROM "s"."t"))'
+        ' AND ("a" = $1))',
+        ("t1",),
+    ),
+    "team = ANY({teams})": ('("team" = ANY($1))', ('{"a","b\\"c"}',)),
+    "NOT other = ANY({teams})": ('(NOT ("other" = ANY($1)))', ('{"a","b\\"c"}',)),
+    "{session_id} = ANY(labels)": ('($1 = ANY("labels"))', ("s-ada",)),
+    "labels @> ARRAY[{session_id}]": ('("labels" @> $1)', ('{"s-ada"}',)),
+    "labels && ARRAY['x', {tenant}, 1]": ('("labels" && $1)', ('{"x","t1","1"}',)),
+    "ARRAY[{tenant}] <@ labels": ('($1 <@ "labels")', ('{"t1"}',)),
+    "labels && {teams}": ('("labels" && $1)', ('{"a","b\\"c"}',)),
+    "labels @> ({teams})": ('("labels" @> $1)', ('{"a","b\\"c"}',)),
+    "state = 'open' AND state::text = {tenant}": (
+        '(("state"::text = $1) AND ("state"::text = $2))',
+        ("open", "t1"),
+    ),
+    "team = {tenant} AND other = {tenant} AND third = {tenant}": (
+        '(("team" = $1) AND ("other" = $2) AND ("third" = $2))',
+        ("t1", "t1"),
+    ),
+    "id IN (SELECT team FROM s.t WHERE team = {tenant}) AND other = {tenant}": (
+        '(("id" IS NOT NULL) AND ("id" IN (SELECT "team" FROM "s"."t" WHERE ("team" = $1))) AND ("other" = $1))',
         ("t1",),
     ),
 }
@@ -56,7 +107,7 @@ SENT = {
 
 @pytest.mark.parametrize("text", SENT)
 def test_a_policys_predicate_is_sent_like_this(text: str) -> None:
-    condition = parse_policy(text, CLAIMS)
+    condition = policy_of(text)
     predicate = conjoin([condition], None, VALUES, {})
     half, params = SENT[text]
     assert predicate.text == f"{half} AND (TRUE)"
@@ -72,12 +123,32 @@ REFUSED = {
     "{session_id}": (0, "not a condition"),
     "session_id = {session id}": (13, "placeholders"),
     "role LIKE {session_id}": (10, "literal or a parameter"),
-    "session_id = ANY({session_id})": (17, "without a cast"),
-    "id NOT IN (SELECT a FROM s.t)": (11, "SELECT is not part"),
+    "session_id = ANY({session_id})": (17, "the claim session_id is not a list: compare it by =, or write ARRAY"),
+    "session_id = {teams}": (13, "the claim teams is a list: write = ANY({teams})"),
+    "session_id IN ({teams})": (15, "the claim teams is a list"),
+    "labels && ARRAY[{teams}]": (16, "the claim teams is a list"),
+    "session_id = ANY({other})": (17, "not declared"),
+    "session_id = ANY(ARRAY[{tenant}])": (17, "write IN"),
+    "session_id = ANY({tenant}::text)": (17, "is not a list"),
+    "session_id = ANY({teams}::text)": (24, "one array in brackets"),
+    "labels = {tenant} = ANY({teams})": (18, "not chained"),
+    "(a, b)": (6, "before [NOT] IN"),
+    "(a, b) = (1, 2)": (7, "before [NOT] IN"),
+    "(a, b) IN (1, 2)": (11, "before [NOT] IN"),
+    "(a, b) IN SELECT": (10, "a SELECT in brackets"),
+    "(a, 1) IN (SELECT c, d FROM s.t)": (4, "made of columns"),
+    "((a, b)) IN (SELECT c, d FROM s.t)": (7, "before [NOT] IN"),
+    "(a, b) IN (SELECT c FROM s.t)": (20, "as many columns"),
+    "(a, b) IN (SELECT c, d, e FROM s.t)": (22, "as many columns"),
+    "(a, b) IN (SELECT c, d FROM s.t": (31, "ends with a bracket"),
+    "(a, b) NOT x": (11, "before [NOT] IN"),
+    "state < 'open'": (6, "have no order"),
+    "state::int4 = 1": (7, "cast to text only"),
     "1 IN (SELECT a FROM s.t)": (6, "stands behind a column"),
     "id IN (SELECT a FROM t)": (22, "has a schema"),
     "id IN (SELECT 1 FROM s.t)": (14, "a name is missing"),
-    "id IN (SELECT a, b FROM s.t)": (15, "one column, then FROM"),
+    "id IN (SELECT a, b FROM s.t)": (15, "as many columns"),
+    "id IN (SELECT a b FROM s.t)": (16, "names its columns, then FROM"),
     "id IN (SELECT a FROM s.t, s.u)": (24, "ends with a bracket"),
     "id IN (SELECT a FROM s.t WHERE 1)": (31, "not a condition"),
     "id IN (SELECT a FROM s.t WHERE b = 1 LIMIT 1)": (37, "ends with a bracket"),
@@ -86,12 +157,10 @@ REFUSED = {
     "session_id = {session_id};": (25, "semicolon"),
     "(session_id IS NULL) = true": (0, "left of =: operands are values"),
     "is_final = (session_id IS NULL)": (23, "operands are values"),
-    "tags @> {session_id}": (8, "without a cast"),
-    "tags @> tags": (8, "without a cast"),
-    "tags @> ARRAY[1]": (8, "ARRAY is not part"),
-    "ARRAY[1] <@ tags": (0, "ARRAY is not part"),
-    "session_id = ANY(tags)": (17, "without a cast"),
-    "session_id = ANY('{}')": (17, "without a cast"),
+    "tags @> {session_id}": (8, "is not a list"),
+    "tags @> '{}'": (8, "a claim that is a list"),
+    "tags @> ARRAY[{session_id}::text]": (14, "without casts"),
+    "session_id = ANY('{}')": (17, "a claim that is a list"),
     "seq = -2147483648": (6, "as a text with a cast"),
 }
 
@@ -99,16 +168,16 @@ REFUSED = {
 @pytest.mark.parametrize("text", REFUSED)
 def test_a_policy_is_refused_with_place_and_reason(text: str) -> None:
     with pytest.raises(FilterFault) as caught:
-        parse_policy(text, CLAIMS)
+        policy_of(text)
     at, says = REFUSED[text]
     assert caught.value.position == at, str(caught.value)
     assert says in caught.value.sentence
 
 
 def test_what_a_condition_uses() -> None:
-    policy = parse_policy("id IN (SELECT a FROM s.t WHERE b = {tenant}) AND role = lower({session_id})", CLAIMS)
+    policy = policy_of("id IN (SELECT a FROM s.t WHERE b = {tenant}) AND role = lower({session_id})")
     assert columns_of(policy) == {"id", "role"}
-    assert claims_of(policy) == CLAIMS
+    assert claims_of(policy) == {"session_id", "tenant"}
     assert params_of(policy) == frozenset()
     client = parse(
         "(role = $2 OR coalesce(tenant, $3) = 'x') IS TRUE AND NOT seq = ANY($5) AND seq BETWEEN id AND 1", TYPED
@@ -136,12 +205,17 @@ BOUND = {
     "lower(session_id) = {session_id}": {},
     "created_at = {session_id}::date": {},
     "session_id = 's1'": {},
+    "team = ANY({teams})": {"team": "teams"},
+    "{tenant} = ANY(labels)": {},
+    "team = ANY(labels)": {},
+    "NOT team = ANY({teams})": {},
+    "labels @> {teams}": {},
 }
 
 
 @pytest.mark.parametrize("text", BOUND)
 def test_columns_that_a_claim_binds(text: str) -> None:
-    assert bindings(parse_policy(text, CLAIMS)) == BOUND[text]
+    assert bindings(policy_of(text)) == BOUND[text]
 
 
 BOUNDED = {
@@ -160,16 +234,37 @@ BOUNDED = {
     "NOT session_id = {session_id}": False,
     "session_id IS NOT DISTINCT FROM {session_id}": False,
     "TRUE": False,
+    "FALSE": True,
+    "team = ANY({teams})": True,
+    "NOT team = ANY({teams})": False,
+    "{tenant} = ANY(labels)": True,
+    "{tenant}::text = ANY(labels)": True,
+    "'x' = ANY(labels)": False,
+    "team = ANY(labels)": False,
+    "labels @> {teams}": True,
+    "labels && {teams}": True,
+    "labels <@ {teams}": False,
+    "labels @> ARRAY['x', {tenant}]": True,
+    "labels && ARRAY['x', {tenant}]": False,
+    "labels && ARRAY[{session_id}, {tenant}]": True,
+    "ARRAY[{tenant}] && labels": True,
+    "ARRAY[{tenant}] <@ labels": True,
+    "ARRAY[{tenant}] @> labels": False,
+    "labels <@ ARRAY[{tenant}]": False,
+    "labels @> ARRAY['x']": False,
+    "labels @> labels": False,
+    "id NOT IN (SELECT a FROM s.t WHERE b = {tenant})": False,
+    "(a, b) IN (SELECT c, d FROM s.t WHERE e = {tenant})": True,
 }
 
 
 @pytest.mark.parametrize("text", BOUNDED)
 def test_whether_a_claim_bounds_the_rows(text: str) -> None:
-    assert is_bounded(parse_policy(text, CLAIMS)) is BOUNDED[text]
+    assert is_bounded(policy_of(text)) is BOUNDED[text]
 
 
 FILTERABLE = frozenset({"role", "seq", "tenant"})
-ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7"}
+ENFORCED = {"session_id": "s-ada", "tenant": "t1", "seq": "7", "org": ("o1", "o2"), "team": ("t9",)}
 
 REPEATS = {
     "session_id = $1": None,
@@ -191,6 +286,8 @@ REPEATS = {
     "tenant = role": "tenant = role",
     "tenant <> 't1'": "tenant <> 't1'",
     "role = 's-ada'": "role = 's-ada'",
+    "team = 't9'": None,
+    "team = 't9' AND role = 'x'": "role = 'x'",
 }
 
 
@@ -220,6 +317,9 @@ NOT_REPEATS = {
     "session_id @> ARRAY['s-ada']": (0, "column", "may not use"),
     "'s-ada' = ANY(session_id)": (14, "column", "may not use"),
     "(role = 'x') = (session_id = 's-ada')": (16, "column", "may not use"),
+    "org = 'o1'": (0, "column", "may not use"),
+    "org = 'o3'": (0, "mismatch", "other rows"),
+    "team = 't8'": (0, "mismatch", "other rows"),
     "session_id = 's-ada' AND session_id IS NOT NULL": (25, "column", "may not use"),
 }
 

@@ -1,0 +1,225 @@
+"""A policy file's document as far as it can be read, with a sentence for each thing that cannot."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from proxy.core import filters
+from proxy.core.claims import ClaimSpec, ClaimType
+from proxy.core.document import ClaimDocument, FormDocument, GrantDocument, NarrowDocument, PolicyDocument, Scalar
+from proxy.core.filters import Condition, Declared, FilterFault
+from proxy.core.grants import Grant, Narrow, When
+from proxy.core.identifiers import Table, is_name
+from proxy.core.suggestions import did_you_mean
+from proxy.core.types import SPELLINGS, ColumnType
+
+TOKEN = "token"  # noqa: S105 (a word of the language)
+NO_ROWS = filters.parse_policy("FALSE", frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A policy as far as it can be read, for the checks: what could not be read is None or left out."""
+
+    name: str
+    document: PolicyDocument
+    table: Table | None
+    claims: Mapping[str, ClaimSpec]
+    grants: tuple[Grant, ...]
+    types: Mapping[str, ColumnType]
+
+    @property
+    def conditions(self) -> Iterator[tuple[str, Condition]]:
+        """The predicates, each with the words for its place."""
+        for grant in self.grants:
+            yield from ((f"{place_of(grant.name)}{place}", condition) for place, condition in grant.conditions)
+
+
+Check = Callable[[Draft], Iterable[str]]
+"""One kind of reason against a policy: a sentence for each place where it applies."""
+
+
+def place_of(grant: str) -> str:
+    """How a sentence about a grant begins; the grant of a file with one `where` has no name."""
+    return f"grant {grant!r}: " if grant else ""
+
+
+def read(name: str, document: PolicyDocument) -> tuple[Draft, list[str]]:
+    """What can be read of a document, and why the rest cannot."""
+    reader = _Reader(document)
+    grants = tuple(grant for given in _grants(reader) if (grant := _grant(reader, given)) is not None)
+    draft = Draft(name, document, Table.parse(document.table), reader.claims, grants, reader.types)
+    return draft, reader.faults
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A document while it is read: what it declares, and what was found against it so far."""
+
+    document: PolicyDocument
+    claims: dict[str, ClaimSpec] = field(default_factory=dict)
+    types: dict[str, ColumnType] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.types = _types(self)
+        for claim, given in self.document.claims.items():
+            self.claims[claim] = _claim(claim, ClaimDocument(type=given) if isinstance(given, str) else given)
+
+    def predicate(self, place: str, text: str, claims: Mapping[str, ClaimSpec]) -> Condition | None:
+        """The predicate of a text that may use these claims."""
+        lists = frozenset(name for name, spec in claims.items() if spec.list)
+        try:
+            return filters.parse_policy(text, claims.keys(), declared=Declared(lists, self.types))
+        except FilterFault as fault:
+            self.faults.append(f"{place}: {fault}")
+            return None
+
+
+def _types(reader: _Reader) -> dict[str, ColumnType]:
+    given = reader.document.types
+    parsed = {column: ColumnType.parse(spelling) for column, spelling in given.items()}
+    reader.faults += [f"{column!r} in types is not the name of a column" for column in parsed if not is_name(column)]
+    reader.faults += [
+        f"types: {column} has the unknown type {given[column]!r}"
+        f"{did_you_mean(given[column].lower(), SPELLINGS) or '; write other if no type fits'}"
+        for column, type_ in parsed.items()
+        if type_ is None
+    ]
+    return {column: type_ for column, type_ in parsed.items() if type_ is not None}
+
+
+def _claim(name: str, given: FormDocument) -> ClaimSpec:
+    return ClaimSpec.of(
+        name,
+        ClaimType[given.type.removesuffix("[]")],
+        given.pattern,
+        list=given.type.endswith("[]"),
+        path=given.path or (),
+        optional=isinstance(given, ClaimDocument) and given.optional,
+    )
+
+
+def _grants(reader: _Reader) -> list[GrantDocument]:
+    """The grants of a document; one `where` at the top is one grant without a name."""
+    document = reader.document
+    top = document.where is not None or document.also_public is not None
+    if document.grant:
+        if top:
+            reader.faults.append("where and also_public stand in each [[grant]], or at the top of a file without any")
+        return document.grant
+    if not top:
+        reader.faults.append("there is no where: say which rows leave, at the top or in a [[grant]]")
+        return []
+    return [GrantDocument.model_construct(name="", where=document.where, also_public=document.also_public)]
+
+
+def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
+    """The grant, or None if one of its predicates cannot be read."""
+    place, document = place_of(given.name), reader.document
+    when = tuple(_whens(reader, given))
+    narrow = tuple(_narrows(reader, place, [*document.narrow, *given.narrow]))
+    where, public = _where(reader, place, given), _also_public(reader, place, given)
+    if where is None or (public is None and given.also_public is not None):
+        return None
+    columns = tuple(column for column in document.columns if given.columns is None or column in given.columns)
+    filterable = frozenset(column for column in document.client.filter if column in columns)
+    predicates = [where, *(part.where for part in narrow)] if public is None else [part.where for part in narrow]
+    bound = {column for predicate in predicates for column in filters.bindings(predicate)}
+    rows = _rows(reader, place, where, public)
+    if rows is None:
+        return None
+    return Grant(
+        name=given.name,
+        when=when,
+        where=where,
+        narrow=narrow,
+        columns=columns,
+        also_public=public,
+        claims=tuple(spec for name, spec in reader.claims.items() if name in filters.claims_of(where)),
+        rows=rows,
+        isolation=_isolation(document, given),
+        filter=filterable,
+        testable=filters.Columns.of(bound | filterable, reader.types, document.client.large),
+    )
+
+
+def _isolation(document: PolicyDocument, given: GrantDocument) -> tuple[str, ...]:
+    """The claims by which tokens that have this grant are isolated: its own, or else the policy's."""
+    own = given.isolation
+    if own is None:
+        own = False if document.isolation is None else document.isolation.by
+    return () if own is False else (own,) if isinstance(own, str) else tuple(own)
+
+
+def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | None:
+    """The predicate of a grant: no rows if it has only public ones."""
+    if given.where is None and given.also_public is not None:
+        return NO_ROWS
+    if given.where is None:
+        reader.faults.append(f"{place}there is no where: say which rows it gives")
+        return None
+    if given.where.strip() == TOKEN:
+        reader.faults.append(
+            f'{place}where = "{TOKEN}" is reserved: write the predicate, or quote the column "{TOKEN}"'
+        )
+        return None
+    return reader.predicate(f"{place}where", given.where, reader.claims)
+
+
+def _also_public(reader: _Reader, place: str, given: GrantDocument) -> Condition | None:
+    if given.also_public is None:
+        return None
+    public = reader.predicate(f"{place}also_public", given.also_public, reader.claims)
+    if public is not None and filters.claims_of(public):
+        reader.faults.append(f"{place}also_public uses a claim: rows that every token may read depend on none")
+        return None
+    return public
+
+
+def _rows(reader: _Reader, place: str, where: Condition, public: Condition | None) -> Condition | None:
+    if public is None or where is NO_ROWS:
+        return public or where
+    try:
+        return filters.either(where, public)
+    except FilterFault as fault:
+        reader.faults.append(f"{place}where OR also_public: {fault.sentence}")
+        return None
+
+
+def _whens(reader: _Reader, given: GrantDocument) -> Iterator[When]:
+    place = f"{place_of(given.name)}when"
+    for claim, wanted in given.when.items():
+        spec = reader.claims.get(claim)
+        if spec is None:
+            reader.faults.append(f"{place} names the claim {claim}, which is not declared{_near(claim, reader)}")
+            continue
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if not values:
+            reader.faults.append(f"{place} has no value for the claim {claim}")
+        yield When(spec, frozenset(_value(reader, place, spec, value) for value in values))
+
+
+def _value(reader: _Reader, place: str, spec: ClaimSpec, value: Scalar) -> str:
+    text = spec.text_of(value)
+    if text is None:
+        reader.faults.append(f"{place}: {value!r} cannot be a value of the claim {spec.name}, {spec.form}")
+    return text or ""
+
+
+def _near(claim: str, reader: _Reader) -> str:
+    return did_you_mean(claim, reader.claims)
+
+
+def _narrows(reader: _Reader, place: str, given: Iterable[NarrowDocument]) -> Iterator[Narrow]:
+    found: set[str] = set()
+    for part in given:
+        here = f"{place}the narrow by {part.claim}"
+        if part.claim in reader.claims or part.claim in found:
+            reader.faults.append(f"{here} names a claim that is there already")
+        spec = _claim(part.claim, part)
+        condition = reader.predicate(here, part.where, {part.claim: spec})
+        if condition is not None and part.claim not in filters.claims_of(condition):
+            reader.faults.append(f"{here} does not use its claim")
+        elif condition is not None:
+            found.add(part.claim)
+            yield Narrow(spec, condition)

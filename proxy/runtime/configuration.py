@@ -1,0 +1,153 @@
+"""What each part gets of the settings: the few values that it needs, as a small frozen value of its own."""
+
+import hashlib
+from dataclasses import fields
+
+from proxy.audit.decision_log import DecisionLogConfig
+from proxy.auth import policy_loader as policy_files
+from proxy.auth.authority import AuthorityConfig
+from proxy.auth.handle_key import handle_key
+from proxy.auth.keys import KeyRing
+from proxy.auth.tokens import TokenRules
+from proxy.console.access import Access, is_loopback
+from proxy.core.headers import Origins
+from proxy.core.request import Kind
+from proxy.electric.client import ElectricConfig
+from proxy.health.probes import LagConfig
+from proxy.http1.exchange import ServerConfig
+from proxy.http1.request import Bounds
+from proxy.runtime.descriptors import TooManyConnections, check_connections, most_connections
+from proxy.runtime.watchers import Rules
+from proxy.settings import KEY_CHARACTERS, Settings, SettingsFault, variable
+from proxy.sharing import bounds
+
+
+def read_rules(settings: Settings) -> Rules:
+    """The policies and the keys that the settings name; the policies are held against the database if they name one.
+
+    Raises PoliciesFault, KeysFault.
+    """
+    dsn = None if settings.database_url is None else settings.database_url.get_secret_value()
+    strict = settings.database_check == "strict"
+    loaded = policy_files.load_against(dsn, settings.policies, settings.rule_limits, strict=strict)
+    return loaded, KeyRing.read(settings.token_keys)
+
+
+def token_rules(settings: Settings) -> TokenRules:
+    """What a token must be."""
+    return TokenRules(
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        max_seconds=settings.token_max_seconds,
+        leeway_seconds=settings.token_leeway_seconds,
+        require_typ=settings.token_require_typ,
+        max_bytes=settings.token_max_bytes,
+        cached=settings.token_cache,
+    )
+
+
+def longest_token_seconds(settings: Settings) -> float:
+    """How long a token can be valid that is issued by now, clocks that differ included."""
+    return settings.token_max_seconds + 2 * settings.token_leeway_seconds
+
+
+def authority(settings: Settings) -> AuthorityConfig:
+    """How tokens and decisions are judged and cached."""
+    return AuthorityConfig(token_rules(settings), settings.decision_cache_bytes)
+
+
+def key_of_handles(settings: Settings) -> bytes:
+    """The key that binds handles, of PROXY_HANDLE_KEY, or without it of ELECTRIC_SECRET.
+
+    Raises SettingsFault if there is neither.
+    """
+    text = (settings.handle_key or settings.electric_secret).get_secret_value()
+    if not text:
+        raise SettingsFault(
+            f"{variable('handle_key')}: is required where ELECTRIC_SECRET is empty; {KEY_CHARACTERS} characters or "
+            "more, such as `openssl rand -hex 32` prints"
+        )
+    return handle_key(text)
+
+
+def handle_key_is_guessable(settings: Settings) -> bool:
+    """Whether the key comes from a short ELECTRIC_SECRET: clients see what is made with it, and can try secrets."""
+    return settings.handle_key is None and len(settings.electric_secret) < KEY_CHARACTERS
+
+
+def electric(settings: Settings) -> ElectricConfig:
+    """How Electric is asked."""
+    waits = {Kind.live: settings.live_head_seconds, Kind.sse: settings.sse_idle_seconds}
+    return ElectricConfig(
+        url=settings.electric_http_url,
+        connect_seconds=settings.connect_seconds,
+        silence={kind: waits.get(kind, settings.head_seconds) for kind in Kind},
+        row_check=settings.row_check,
+        echoes_request_id=settings.check_request_id,
+    )
+
+
+def sharing(settings: Settings) -> bounds.Bounds:
+    """How much sharing may hold."""
+    return bounds.Bounds(**{member.name: getattr(settings, member.name) for member in fields(bounds.Bounds)})
+
+
+def origins(settings: Settings) -> Origins:
+    """The web origins that may read answers."""
+    return Origins.of(settings.allowed_origins, settings.allowed_headers)
+
+
+def server(settings: Settings) -> ServerConfig:
+    """The bounds on client connections."""
+    return ServerConfig(
+        bounds=Bounds(settings.header_bytes, settings.header_count),
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.header_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        write_seconds=settings.write_seconds,
+        linger_seconds=settings.header_seconds,
+        connections=most_connections(settings.max_connections),
+    )
+
+
+def check_descriptors(settings: Settings) -> None:
+    """Raises SettingsFault if more connections are set than there can be descriptors for."""
+    try:
+        check_connections(settings.max_connections)
+    except TooManyConnections as fault:
+        raise SettingsFault(f"{variable('max_connections')}: {fault}") from None
+
+
+def decision_log(settings: Settings) -> DecisionLogConfig:
+    """Which decisions are logged, and where they are recorded."""
+    return DecisionLogConfig(
+        sample=settings.decision_sample,
+        refusals=settings.decision_refusals,
+        file=settings.decision_file,
+        file_bytes=settings.decision_file_bytes,
+        files=settings.decision_files,
+    )
+
+
+def lag(settings: Settings) -> LagConfig | None:
+    """What is measured of the database; None without one."""
+    if settings.database_url is None:
+        return None
+    return LagConfig(
+        dsn=settings.database_url.get_secret_value(),
+        slot=settings.replication_slot,
+        slot_seconds=settings.replication_seconds,
+        table=settings.heartbeat_table,
+        table_seconds=settings.heartbeat_seconds,
+    )
+
+
+def salt(settings: Settings) -> bytes:
+    """What subjects are hashed with for the log."""
+    return hashlib.blake2b(settings.electric_secret.get_secret_value().encode(), digest_size=32).digest()
+
+
+def access(settings: Settings) -> Access:
+    """Who may see the console."""
+    token = "" if settings.admin_token is None else settings.admin_token.get_secret_value()
+    return Access(token, is_loopback(settings.admin_listen.host))
