@@ -47,14 +47,23 @@ class Crowd:
         await asyncio.gather(*clients, return_exceptions=True)
 
     async def _follow(self) -> None:
-        """One client: the rows, then one stream after the other. It starts again after any trouble."""
+        """One client: what it lacks, then a stream, again and again. It starts anew after any trouble."""
         while True:
+            position = "&offset=-1"
             with contextlib.suppress(OSError, CrowdFault, httptools.HttpParserError):
-                async with self._connecting:
-                    head = await self._get("&offset=-1")
-                position = f"&offset={head['electric-offset']}&handle={head['electric-handle']}"
-                await self._get(f"{position}&live=true&live_sse=true")
+                while True:
+                    position = await self._up_to_date(position)
+                    await self._get(f"{position}&live=true&live_sse=true")
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _up_to_date(self, position: str) -> str:
+        """Reads from a position to the end of the log: a stream from behind it would end at once."""
+        while True:
+            async with self._connecting:
+                head = await self._get(position)
+            position = f"&offset={head['electric-offset']}&handle={head['electric-handle']}"
+            if "electric-up-to-date" in head:
+                return position
 
     async def _get(self, position: str) -> dict[str, str]:
         """Reads an answer to its end, and gives its headers. Raises CrowdFault if it is no 200."""

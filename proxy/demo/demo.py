@@ -100,7 +100,8 @@ async def _run(environment: dict[str, str], outlet: Outlet, options: Options) ->
                 ):
                     people = People(what.ring, token_rules(used), revocations)
                     crowd.append(Crowd(url_of(public), people.crowd_token))
-                    running = Running(used, what, Sockets(public, private, page), upstream, people, crowd[0], feed)
+                    sockets = Sockets(public, private, page, {"relay": tap.port} | upstream.ports)
+                    running = Running(used, what, sockets, upstream, people, crowd[0], feed)
                     await running.until(stop, outlet, options)
 
 
@@ -120,11 +121,18 @@ def _path(file: IO[bytes]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Where the demo listens: for clients, for operators, and for the page."""
+    """Where the demo listens: for clients, for operators, and for the page; and the other ports that it took."""
 
     public: socket.socket
     private: socket.socket
     page: socket.socket
+    others: dict[str, int]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """All ports by what listens there."""
+        own = {"page": self.page, "proxy": self.public, "console": self.private}
+        return {name: bound.getsockname()[1] for name, bound in own.items()} | self.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +188,9 @@ class Running:
 
     def _announce(self, options: Options) -> None:
         about = self._about()
-        ports = {name: bound.getsockname()[1] for name, bound in _named(self.sockets)} | self.upstream.ports
-        click.echo(f"\n  Open {url_of(self.sockets.page)}\n")
+        click.echo(f"\nOpen {url_of(self.sockets.page)}\n")
         click.echo(f"In front of {about['title']}. Ctrl-C ends everything.")
-        click.echo(f"Ports: {', '.join(f'{name} {port}' for name, port in ports.items())}.")
+        click.echo(f"Ports: {', '.join(f'{name} {port}' for name, port in self.sockets.ports.items())}.")
         if options.lines:
             ada, bob = (self.people.token(name, lines.TOKEN_SECONDS) for name in SESSIONS)
             public, private = str(about["proxy"]), str(about["console"]).rstrip("/")
@@ -195,9 +202,3 @@ class Running:
             await asyncio.sleep(REPORT_SECONDS)
             open_now = self.feed.counts()["upstream"]["s-ada"]
             click.echo(f"{len(self.crowd)} clients follow s-ada: {open_now} live requests to Electric for it")
-
-
-def _named(sockets: Sockets) -> Iterator[tuple[str, socket.socket]]:
-    yield "page", sockets.page
-    yield "proxy", sockets.public
-    yield "console", sockets.private

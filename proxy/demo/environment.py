@@ -1,6 +1,7 @@
 """What the demo is started with: its options, the environment, the proxy's settings that follow, and the ports."""
 
 import errno
+import os
 import secrets
 import socket
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def listening(setting: str, address: Address) -> socket.socket:
         return serve.listening(address)
     except OSError as fault:
         if fault.errno != errno.EADDRINUSE:
-            why = fault.strerror or type(fault).__name__
+            why = fault.strerror if isinstance(fault, socket.gaierror) else os.strerror(fault.errno or 0)
             raise SettingsFault(f"{setting}: cannot listen on {address}: {why}") from None
     bound = serve.listening(Address(address.host, 0))
     click.echo(f"{setting}: port {address.port} is taken by another program; here it is {bound.getsockname()[1]}")
