@@ -74,6 +74,10 @@ class Access:
         return hmac.new(self.token.encode(), f"console session until {ends}".encode(), hashlib.sha256).hexdigest()
 
 
+CLOSED: Final = Access()
+"""Nobody may see it."""
+
+
 def _name(host: str) -> str:
     """The name or address of a Host header, without its port; empty if it cannot be read."""
     try:

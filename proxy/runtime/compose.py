@@ -16,6 +16,7 @@ from proxy.auth.authority import Authority
 from proxy.auth.authorizer import Authorizer
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.console.access import CLOSED, Access
 from proxy.console.app import Console
 from proxy.console.recorder import Recorder
 from proxy.core.handles import Handles
@@ -53,11 +54,12 @@ MOST_FAULTS_TOLD = 20
 
 
 class Served(NamedTuple):
-    """What is served, by which keys, and how its handles are bound."""
+    """What is served, by which keys, how its handles are bound, and who may see the console."""
 
     loaded: LoadedPolicies
     ring: KeyRing
     handles: Handles
+    access: Access = CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ async def create_app(
         reload = Reload(partial(configuration.read_rules, settings), authorizer, readiness, tell)
         watchers = [reload.on(hangup), _probe(probe, readiness, settings.probe_seconds, tell)]
         watchers += [recorder.run(open_requests.__len__), *_revoking(settings, authorizer, open_requests, tell)]
-        private = _admin(settings, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
+        private = _admin(settings, served, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
         try:
             async with _running(watchers):
                 yield Parts(handler, listener, private, open_requests, readiness, tell)
@@ -120,9 +122,9 @@ def _observe_served(served: Served, observe: Observe) -> None:
     observe(KeysLoaded(len(served.ring.verifying), served.ring.skipped))
 
 
-def _admin(settings: Settings, metrics: Metrics, shown: Shown) -> ASGIApp:
+def _admin(settings: Settings, served: Served, metrics: Metrics, shown: Shown) -> ASGIApp:
     data = shown.data(settings.max_open_requests, settings.rule_limits)
-    return admin(shown.readiness, metrics.text, Console(configuration.access(settings), data))
+    return admin(shown.readiness, metrics.text, Console(served.access, data))
 
 
 def _authorizer(settings: Settings, served: Served) -> Authorizer:

@@ -147,7 +147,7 @@ def salt(settings: Settings) -> bytes:
     return hashlib.blake2b(settings.electric_secret.get_secret_value().encode(), digest_size=32).digest()
 
 
-def access(settings: Settings) -> Access:
-    """Who may see the console."""
+def access(settings: Settings, *, own_listener: bool = True) -> Access:
+    """Who may see the console. Who reaches a listener that is not our own is not known, so it needs the token."""
     token = "" if settings.admin_token is None else settings.admin_token.get_secret_value()
-    return Access(token, is_loopback(settings.admin_listen.host))
+    return Access(token, loopback=own_listener and is_loopback(settings.admin_listen.host))

@@ -6,11 +6,18 @@ import re
 from http.cookies import SimpleCookie
 from urllib.parse import quote
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from proxy.console.access import Access
+from proxy.console.app import Console, Data
 from tests.harness.plain import plain
 from tests.harness.raw import connected, until
+from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP
+from tests.harness.ways import Way
 from tests.relay.asking import LIVE, Held, get
 
 pytestmark = ON_MODULE_LOOP
@@ -180,3 +187,27 @@ async def test_the_console_changes_nothing(proxy, path):
     async with plain() as client:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert (await client.request(method, f"{proxy.admin_url}{path}")).status_code == 405
+
+
+@pytest.mark.parametrize("served", [Way.asgi, Way.mounted])
+async def test_on_a_listener_of_another_server_the_console_needs_the_token(upstream, tmp_path, served):
+    async with running(upstream.url, tmp_path, way=served) as proxy, plain() as client:
+        answer = await client.get(f"{proxy.admin_url}/", headers={"host": "localhost"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "no_token_is_set")
+    async with running(upstream.url, tmp_path, way=served, PROXY_ADMIN_TOKEN=TOKEN) as proxy, plain() as client:
+        allowed = {"authorization": f"Bearer {TOKEN}"}
+        assert (await client.get(f"{proxy.admin_url}/console/sections", headers=allowed)).status_code == 200
+
+
+async def test_below_a_path_of_an_application_the_console_stays_there():
+    async def nothing(*_):
+        return {}
+
+    console = Console(Access(TOKEN), Data(nothing, nothing))
+    mounted = Starlette(routes=[Mount("/internal", routes=console.routes())])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(mounted), base_url="http://app") as client:
+        answer = await client.post("/internal/console/sign-in", data={"token": TOKEN})
+        assert answer.headers["location"] == "/internal/"
+        assert "Path=/internal/" in answer.headers["set-cookie"]
+        page = await client.get("/internal/")
+        assert not re.findall(r'(?:src|href|action)="/', page.text)

@@ -1,7 +1,7 @@
 // The console: sections come as server-sent events, each whenever it has changed, and are drawn into the page.
 
 import { chart } from "./chart.js";
-import { byId, chip, clock, fill, h, keep, span, terms } from "./dom.js";
+import { byId, chip, clock, counted, fill, h, keep, span, terms } from "./dom.js";
 
 const MINUTES = 15;
 const words = { true: ["yes", "good"], false: ["no", "bad"] };
@@ -24,7 +24,7 @@ const sections = {
   },
   streams(rows) {
     const sum = (member) => rows.reduce((total, row) => total + row[member], 0);
-    byId("streams-sum").textContent = `${sum("subscribers")} subscribers, ${sum("requests")} requests to Electric`;
+    byId("streams-sum").textContent = `${counted(sum("subscribers"), "subscriber")}, ${counted(sum("requests"), "request")} to Electric`;
     fill(byId("streams"), rows.length ? rows.map(stream) : h("tr", {}, h("td", { colspan: 5, class: "muted" }, "Nothing is open.")));
   },
   refusals(refusals) {
@@ -164,9 +164,10 @@ function verdict({ rule, verdict: outcome, value, code, reason, detail }) {
 
 function shown(value) {
   if (value === null || value === undefined) return "none";
-  if (Array.isArray(value)) return value.map(shown).join(", ");
+  if (Array.isArray(value)) return value.map(shown).join(", ") || "none";
   if (typeof value !== "object") return String(value);
-  return Object.entries(value).filter(([, one]) => one !== null).map(([name, one]) => `${name}: ${shown(one)}`).join("; ");
+  const named = Object.entries(value).map(([name, one]) => [name, shown(one)]);
+  return named.filter(([, text]) => !["", "none"].includes(text)).map(([name, text]) => `${name}: ${text}`).join("; ") || "the only one";
 }
 
 byId("explain").addEventListener("submit", async (event) => {

@@ -61,6 +61,9 @@ export function terms(pairs) {
   );
 }
 
+// A count with its word: 1 request, 2 requests.
+export const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
 export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 }

@@ -124,7 +124,7 @@ export class Person {
 
   #tick() {
     const left = this.held ? Math.round(claimsOf(this.held).exp - Date.now() / 1000) : 0;
-    this.timer.textContent = this.state === "ended" ? "" : `Token: ${left} s left, renews itself`;
+    this.timer.textContent = this.state === "ended" ? "" : `Token: ${left} s left, then renewed`;
     if (this.isLive && left < EARLY) this.follower.renew();
   }
 
