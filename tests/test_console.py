@@ -11,9 +11,10 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.console.access import SESSION_SECONDS, Access, Denial, is_loopback
 from proxy.console.explanation import FormFault, explained
 from proxy.console.pages import Files, policy
-from proxy.console.policy_list import listed
+from proxy.console.policy_list import listed, written
 from proxy.console.recorder import LINES, REFUSALS, SAMPLES, Recorder
 from proxy.console.sections import OpenStream, Process, Sections, merged
+from proxy.core.filters import parse_policy
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS
 from proxy.telemetry import events as seen
 from tests.harness.running import POLICIES
@@ -293,3 +294,16 @@ def test_only_files_of_the_page_are_served() -> None:
     files = Files("proxy.console")
     assert files.response("style.css").headers["content-type"].startswith("text/css")
     assert files.response("../access.py").status_code == 404
+
+
+PREDICATES = [
+    ("session_id = {session_id}", '("session_id" = {session_id})'),
+    ("session_id = {session_id} AND mode = 'it''s'", """(("session_id" = {session_id}) AND ("mode" = 'it''s'))"""),
+    ("session_id = {session_id} AND severity > 3", '(("session_id" = {session_id}) AND ("severity" > 3))'),
+    ("tags && ARRAY['a', {session_id}]", "(\"tags\" && ARRAY['a', {session_id}])"),
+]
+
+
+@pytest.mark.parametrize(("policy_text", "shown"), PREDICATES, ids=[text for text, _ in PREDICATES])
+def test_a_predicate_is_shown_as_a_policy_has_it(policy_text: str, shown: str) -> None:
+    assert written(parse_policy(policy_text, {"session_id"})) == shown

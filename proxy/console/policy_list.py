@@ -49,8 +49,8 @@ def _grant(grant: Grant) -> dict[str, Any]:
     facts = {
         "when": "; ".join(f"{when.claim.name} is {' or '.join(sorted(when.values))}" for when in grant.when),
         "claims": ", ".join(claim.name for claim in grant.claims) or "none",
-        "rows": _text(grant.rows),
-        "narrowed": "; ".join(f"with {part.claim.name}: {_text(part.where)}" for part in grant.narrow),
+        "rows": written(grant.rows),
+        "narrowed": "; ".join(f"with {part.claim.name}: {written(part.where)}" for part in grant.narrow),
         "columns": ", ".join(grant.columns),
         "clients filter by": ", ".join(sorted(grant.filter)),
         "isolated by": ", ".join(grant.isolation),
@@ -58,13 +58,13 @@ def _grant(grant: Grant) -> dict[str, Any]:
     return {"name": grant.name, "facts": {what: value for what, value in facts.items() if value}}
 
 
-def _text(condition: Condition) -> str:
+def written(condition: Condition) -> str:
     """A predicate, each claim in braces at its place, as a policy file has it."""
-    names = [_written(source) for source in condition.sources]
+    names = [_source(source) for source in condition.sources]
     return condition.template.replace("$%d", "%s") % tuple(names[index] for index in condition.order)
 
 
-def _written(source: object) -> str:
+def _source(source: object) -> str:
     match source:
         case Claim(name):
             return f"{{{name}}}"
@@ -73,7 +73,7 @@ def _written(source: object) -> str:
         case Number(text) | Constant(text):
             return text
         case Array(items):
-            return f"ARRAY[{', '.join(map(_written, items))}]"
+            return f"ARRAY[{', '.join(map(_source, items))}]"
         case _:
             return "?"
 

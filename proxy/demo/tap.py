@@ -21,6 +21,7 @@ from proxy.sandbox.answers import Inbound
 from proxy.sandbox.http import Collector
 
 READ_BYTES = 65_536
+CONNECT_SECONDS = 5
 
 
 @dataclass
@@ -63,7 +64,8 @@ class Tap:
         self._report = report
         self._numbers = itertools.count(1)
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.Event] = {}
+        """Every open connection of the proxy, and what is set when it has ended."""
         self.port = 0
 
     @property
@@ -79,21 +81,24 @@ class Tap:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        clients = dict(self._clients)
+        for writer in clients:
+            writer.transport.abort()
+        for ended in clients.values():
+            await ended.wait()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+        ended = self._clients[writer] = asyncio.Event()
         try:
-            upstream = await self._connected()
-        except OSError:  # the proxy finds its connection closed, as it would find Electric's
+            async with asyncio.timeout(CONNECT_SECONDS):
+                upstream = await self._connected()
+            await _Relay(self, (reader, writer), upstream).run()
+        except OSError:  # a TimeoutError is one: the proxy finds its connection closed, as it would find Electric's
+            pass
+        finally:
             writer.transport.abort()
-            return
-        await _Relay(self, (reader, writer), upstream).run()
+            del self._clients[writer]
+            ended.set()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         secure = self._upstream.scheme == "https"
