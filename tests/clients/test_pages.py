@@ -151,7 +151,8 @@ async def test_a_hundred_more_clients_cost_electric_no_request_more(browser: Bro
         await tab.do("wait", selector="#clients", text="101")
         async with looking(browser, console_address(demo)) as console:
             await console.do("wait", selector="#streams tr", text="102")  # Bob's too
-        assert await tab.read("text", selector="#upstream") == ["1"]
+        await tab.do("exists", selector="#upstream:text-is('1')")
+        assert await tab.read("text", selector="#clients") == ["101"]
         await tab.do("click", selector="#more")
         await tab.do("wait", selector="#more", text="100 more clients")
 
