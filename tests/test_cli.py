@@ -70,11 +70,11 @@ def test_check_prints_every_case_and_a_digest() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     *cases, last = result.stdout.splitlines()
     assert "todos: allow: a token for s-ada reads its own rows" in cases
-    assert last.startswith(f"13 policies, {len(cases)} cases, digest ")
+    assert last.startswith(f"14 policies, {len(cases)} cases, digest ")
 
 
 def test_check_reads_the_folder_of_the_settings() -> None:
-    assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("13 policies")
+    assert run("check", env={"PROXY_POLICIES": str(POLICIES)}).stdout.splitlines()[-1].startswith("14 policies")
 
 
 WARNED = """
@@ -145,7 +145,7 @@ def test_check_tells_every_fault_in_a_line_on_stderr(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("y = ")
     result = run("check", "--policies", str(tmp_path))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert all(line.startswith((f"{tmp_path}/a.toml: ", f"{tmp_path}/b.toml: ")) for line in result.stderr.splitlines())
+    assert all(line.startswith((f"{tmp_path}/a.toml:", f"{tmp_path}/b.toml:")) for line in result.stderr.splitlines())
     assert "Traceback" not in result.stderr
 
 

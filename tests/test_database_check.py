@@ -76,6 +76,17 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
     "a char": ({"where": BESIDE + "code = 'x'"}, "= over the column code, a bpchar, is not evaluated alike"),
     "a domain": ({"where": BESIDE + "title = 'x'"}, "= over the column title, a other, is not evaluated alike"),
     "an array": ({"where": BESIDE + "tags = '{}'"}, "= over the column tags, a text[], is not evaluated alike"),
+    "two types on both sides of a SELECT": (
+        {"where": "session_id IN (SELECT note_id FROM public.members WHERE account_id = {session_id})"},
+        "IN (SELECT …): the column session_id, a text, is compared with note_id, a int4: Electric refuses",
+    ),
+    "two types in a SELECT within a SELECT": (
+        {
+            "where": "id IN (SELECT note_id FROM public.members WHERE NOT note_id = 2 AND account_id IN "
+            "(SELECT note_id FROM public.members WHERE account_id = {session_id}))"
+        },
+        "IN (SELECT …): the column account_id, a text, is compared with note_id, a int4",
+    ),
     "a type of an inner SELECT": (
         {"where": "id IN (SELECT note_id FROM public.members WHERE account_id = {session_id} AND amount = 1)"},
         "= over the column amount, a numeric, is not evaluated alike",

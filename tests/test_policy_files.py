@@ -1,5 +1,6 @@
 """A folder of policies loads whole or not at all, and says every reason in one `file: sentence` each."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,11 @@ def folder(path: Path, files: Mapping[str, str]) -> Path:
 
 
 def lines(path: Path) -> tuple[str, ...]:
+    """What is said against the policies of a folder, without the numbers of lines."""
+    return tuple(re.sub(r"(\.toml):\d+: ", r"\1: ", line) for line in numbered(path))
+
+
+def numbered(path: Path) -> tuple[str, ...]:
     with pytest.raises(PoliciesFault) as caught:
         policy_files.load(path)
     assert all("\n" not in line for line in caught.value.lines)
@@ -200,7 +206,7 @@ def test_every_case_has_a_result(tmp_path: Path) -> None:
     loaded = policy_files.load(folder(tmp_path, {"notes.toml": GOOD + CASES}))
     assert loaded.results == (
         CaseResult("notes", "one's own", "allow", None),
-        CaseResult("notes", "nobody's", "claim_missing", None),
+        CaseResult("notes", "nobody's", "claim_missing", None, 1),
     )
 
 
@@ -218,16 +224,80 @@ def test_the_digest_changes_with_the_content_and_with_nothing_else(tmp_path: Pat
     assert len({first, second, third}) == 3
 
 
+PLACED = {
+    "a member": ('table = "public.notes"\nkey = "id"', "2: key: "),
+    "a member of a table": (
+        "[client]\nfilters = []",
+        "2: client.filters: there is no such member; did you",
+    ),
+    "a member of an inline table": ("a = 1\nclient = { filters = [] }", "2: client.filters"),
+    "a misspelt table": ("[cleint]", "1: cleint: there is no such member; did you mean client?"),
+    "the second of its name": (
+        "[[case]]\n[[case]]\nexpct = 1",
+        "3: case.1.expct: there is no such member",
+    ),
+    "a table in a grant": (
+        '[[grant]]\n[[grant]]\n[[grant.narrow]]\n[[grant.narrow]]\nclam = "x"',
+        "5: grant.1.narrow.1.clam: there is no such member; did you mean claim?",
+    ),
+    "a quoted name": ('[types]\n"a b" = 1', "2: types.a b: "),
+    "a key behind a text of many lines": ('where = """\nkey = 1\n"""\nkye = 1', "4: kye: "),
+    "a missing member": ("[[case]]", "1: case.0.name: Field required"),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), PLACED.values(), ids=PLACED)
+def test_a_fault_of_form_names_its_line(tmp_path: Path, text: str, place: str) -> None:
+    told = numbered(folder(tmp_path, {"notes.toml": text}))
+    assert any(line.startswith(f"{tmp_path}/notes.toml:{place}") for line in told), told
+
+
+JUDGED = {
+    "a where": (changed("where = 'session_id = {other}'"), "where = ", "where: at 13"),
+    "a where of many lines": (
+        changed('where = """\nsession_id = {session_id}\n  AND body LIKE \'x\'\n"""'),
+        "  AND body",
+        "where: at 32: LIKE",
+    ),
+    "a where of many lines that starts at once": (
+        changed('where = """session_id = {session_id}\n  AND body LIKE \'x\'"""'),
+        "  AND body",
+        "where: at 32: LIKE",
+    ),
+    "a type": (changed("types = { id = 'uid' }"), "types = ", "types: id has the unknown type"),
+    "a claim": (
+        changed("claims = { session_id = 'text', x = 'text' }"),
+        "claims = { session_id = 'text'",
+        "the claim x is",
+    ),
+    "a filter": (changed("client = { filter = ['x'] }"), "client = ", "the filter column x"),
+    "a key": (changed("key = ['x']"), "key = ", "the key column x"),
+    "a case": (case(MINE, "shape_forbidden", ADA), "[[case]]", "case 'third': expected shape_forbidden, came allow"),
+    "an expectation": (case(MINE, "alow", ADA), 'expect = "alow"', "case 'third': expect 'alow'"),
+}
+
+
+@pytest.mark.parametrize(("text", "member", "sentence"), JUDGED.values(), ids=JUDGED)
+def test_a_reason_against_a_policy_names_its_line(tmp_path: Path, text: str, member: str, sentence: str) -> None:
+    told = numbered(folder(tmp_path, {"notes.toml": text}))
+    written = text.splitlines()
+    line = max(number for number, found in enumerate(written, start=1) if found.startswith(member))
+    assert any(said.startswith(f"{tmp_path}/notes.toml:{line}: {sentence}") for said in told), told
+
+
 SHIPPED = (
     *["accounts", "chat_messages", "chat_threads", "chat_tool_events", "hookify_decisions", "misalignments"],
     *["session_members", "session_repo_bindings", "session_uploads", "sessions", "timeline_events", "todos"],
     "ui_settings",
 )
+NAMED = "sessions_by_membership"
 
 
 def test_the_shipped_policies_load_and_cover_the_applications_tables() -> None:
     loaded = policy_files.load(ROOT / "policies")
-    assert tuple(sorted(loaded.policies.by_name)) == SHIPPED
+    assert set(loaded.policies.by_name) == {*SHIPPED, NAMED}
+    assert all(policy.types.keys() >= set(policy.columns) for policy in loaded.policies.by_name.values())
+    assert all(policy.isolation for policy in loaded.policies.by_name.values())
     assert all(loaded.policies.by_table[name].name == name for name in SHIPPED)
 
 

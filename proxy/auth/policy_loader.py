@@ -1,6 +1,7 @@
 """A directory of TOML files becomes a set of policies, all or nothing. The only module that reads policy files; it runs
 every case by the same `decide` that serves."""
 
+import contextlib
 import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -10,17 +11,20 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from proxy.auth.database_check import DatabaseFault, examine
+from proxy.auth.policy_lines import line_of
 from proxy.core import upstream
 from proxy.core.checks import CHECKS
 from proxy.core.claims import Claims
 from proxy.core.decision import AuthorizedShape, decide
-from proxy.core.document import CaseDocument, PolicyDocument
+from proxy.core.document import CaseDocument, PolicyDocument, members_at
 from proxy.core.draft import Check
 from proxy.core.errors import Refusal
 from proxy.core.handles import TrustedPosition
 from proxy.core.policy import Policy, PolicyFault, PolicySet
 from proxy.core.request import parse
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS, RuleLimits
+from proxy.core.sentences import Sentence
+from proxy.core.suggestions import did_you_mean
 
 
 class PoliciesFault(Exception):
@@ -39,6 +43,8 @@ class CaseResult:
     case: str
     expect: str
     wrong: str | None
+    number: int = 0
+    """Its place among the cases of its policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +72,15 @@ def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterabl
         try:
             found.append(_read(file, digest, checks))
         except PolicyFault as fault:
-            lines += [f"{file}: {sentence}" for sentence in fault.sentences]
+            lines += [_placed(file, sentence) for sentence in fault.sentences]
     lines += _shadowed(found, folder)
     policies = PolicySet.of(found)
     results = tuple(_results(found, policies, limits))
-    lines += [
-        f"{folder / result.policy}.toml: case {result.case!r}: {result.wrong}" for result in results if result.wrong
-    ]
+    for result in results:
+        if result.wrong:
+            place = ("case", result.number)
+            sentence = Sentence(f"case {result.case!r}: {result.wrong}", *place)
+            lines.append(_placed(folder / f"{result.policy}.toml", sentence))
     if lines:
         raise PoliciesFault(lines)
     warnings = tuple(_line(folder, policy.name, warning) for policy in found for warning in policy.warnings)
@@ -120,13 +128,26 @@ def _read(file: Path, digest: "hashlib._Hash", checks: Iterable[Check]) -> Polic
     return Policy.of(file.stem, document, checks)
 
 
+def _placed(file: Path, sentence: str) -> str:
+    """`file:line: sentence`, without the line if the sentence is of no member."""
+    line = None
+    if isinstance(sentence, Sentence) and sentence.path:
+        with contextlib.suppress(OSError, ValueError):  # it may have changed since
+            line = line_of(file.read_text("utf-8"), sentence.path, sentence.offset)
+    return f"{file}: {sentence}" if line is None else f"{file}:{line}: {sentence}"
+
+
 def _sentences(fault: Exception) -> Iterator[str]:
     if not isinstance(fault, ValidationError):
         yield str(fault)
         return
     for error in fault.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(str(part) for part in error["loc"])
-        yield f"{place}: {'there is no such member' if error['type'] == 'extra_forbidden' else error['msg']}"
+        *above, member = error["loc"]
+        place = ".".join(map(str, error["loc"]))
+        said = error["msg"]
+        if error["type"] == "extra_forbidden":
+            said = f"there is no such member{did_you_mean(str(member), members_at(above))}"
+        yield Sentence(f"{place}: {said}", *error["loc"])
 
 
 def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:
@@ -140,8 +161,8 @@ def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:
 
 def _results(judged: Iterable[Policy], policies: PolicySet, limits: RuleLimits) -> Iterator[CaseResult]:
     for policy in judged:
-        for case in policy.cases:
-            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, policies, limits))
+        for number, case in enumerate(policy.cases):
+            yield CaseResult(policy.name, case.name, case.expect, _wrong(policy, case, policies, limits), number)
 
 
 def _wrong(policy: Policy, case: CaseDocument, policies: PolicySet, limits: RuleLimits) -> str | None:

@@ -145,6 +145,23 @@ def subselects(condition: Condition) -> Iterator[tuple[Subselect, bool]]:
     yield from _subselects(condition.root, below_or=False)
 
 
+def compared_by_select(condition: Condition) -> Iterator[tuple[Tested, Tested]]:
+    """The columns that inner SELECTs compare: the one before IN, and the one that is selected."""
+    pending: list[tuple[Node, Table | None]] = [(condition.root, None)]
+    while pending:
+        match pending.pop():
+            case Chain(_, parts), table:
+                pending.extend((part, table) for part in parts)
+            case ((Not(inner) | TruthTest(_, inner)), table):
+                pending.append((inner, table))
+            case Subselect(_, columns, wanted, inner_table, where), table:
+                yield from (
+                    ((table, column.name), (inner_table, name)) for column, name in zip(columns, wanted, strict=True)
+                )
+                if where is not None:
+                    pending.append((where, inner_table))
+
+
 def _subselects(node: Node, *, below_or: bool) -> Iterator[tuple[Subselect, bool]]:
     match node:
         case Chain(operator, parts):

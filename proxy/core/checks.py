@@ -8,84 +8,99 @@ from itertools import pairwise
 from proxy.core import filters
 from proxy.core.agreement import KnownTypes, disagreements, subselects
 from proxy.core.document import PolicyDocument
-from proxy.core.draft import Check, Draft, place_of
+from proxy.core.draft import Check, Draft, path_of, place_of
 from proxy.core.errors import Code
 from proxy.core.grants import Grant
 from proxy.core.identifiers import Table, is_name
+from proxy.core.sentences import Sentence
 from proxy.core.suggestions import did_you_mean
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """What a policy may be called: it stands in URLs, logs and metric labels as it is."""
 
 
-def named(draft: Draft) -> Iterable[str]:
+def named(draft: Draft) -> Iterable[Sentence]:
     """The names of the file, the table and the columns, and the places where columns must or must not stand."""
     document = draft.document
     if not NAME.fullmatch(draft.name):
-        yield f"the file's name {draft.name!r} must be lower-case letters, digits, _ and -"
+        yield Sentence(f"the file's name {draft.name!r} must be lower-case letters, digits, _ and -")
     if draft.table is None:
-        yield f"table {document.table!r} must be schema.name, each part one identifier"
+        yield Sentence(f"table {document.table!r} must be schema.name, each part one identifier", "table")
     if len(set(document.columns)) != len(document.columns):
-        yield "columns repeats a name"
+        yield Sentence("columns repeats a name", "columns")
     yield from _columns(document)
 
 
-def _columns(document: PolicyDocument) -> Iterable[str]:
+def _columns(document: PolicyDocument) -> Iterable[Sentence]:
     client, columns = document.client, set(document.columns)
     places = {"columns": document.columns, "key": document.key, "filter": client.filter}
     for column in sorted({*document.never, *columns, *document.key, *client.filter, *client.filter_safe}):
         if not is_name(column):
-            yield f"{column!r} is no name of a column"
+            yield Sentence(f"{column!r} is no name of a column", _listed_in(document, column))
         for place in (place for place, listed in places.items() if column in listed and column in document.never):
-            yield f"the column {column} stands in never and in {place}"
+            yield Sentence(f"the column {column} stands in never and in {place}", "never")
     for column in sorted(set(document.key) - columns):
-        yield f"the key column {column} is not in columns{did_you_mean(column, columns)}"
+        yield Sentence(f"the key column {column} is not in columns{did_you_mean(column, columns)}", "key")
     for column in sorted(set(client.filter) - columns):
         why = "a filter on it would tell what it holds"
-        yield f"the filter column {column} is not in columns: {why}{did_you_mean(column, columns)}"
+        sentence = f"the filter column {column} is not in columns: {why}{did_you_mean(column, columns)}"
+        yield Sentence(sentence, "client", "filter")
     for column in sorted(set(client.large) - set(client.filter)):
-        yield f"the large column {column} is not in filter{did_you_mean(column, client.filter)}"
+        near = did_you_mean(column, client.filter)
+        yield Sentence(f"the large column {column} is not in filter{near}", "client", "large")
     for column in sorted(set(client.filter_safe) - set(client.filter)):
-        yield f"the column {column} stands in filter_safe and not in filter{did_you_mean(column, client.filter)}"
+        near = did_you_mean(column, client.filter)
+        yield Sentence(f"the column {column} stands in filter_safe and not in filter{near}", "client", "filter_safe")
 
 
-def granted(draft: Draft) -> Iterable[str]:
+def _listed_in(document: PolicyDocument, column: str) -> str:
+    return next((place for place in ("never", "columns", "key") if column in getattr(document, place)), "client")
+
+
+def granted(draft: Draft) -> Iterable[Sentence]:
     """The grants of a file: their names, their columns, and that each can be reached."""
     document = draft.document
     names = [grant.name for grant in document.grant]
-    yield from (f"there are two grants {name!r}" for name in sorted(set(names)) if names.count(name) > 1)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Sentence(f"there are two grants {name!r}", "grant", names.index(name))
     for grant in document.grant:
-        columns = grant.columns or document.columns
+        place, columns = place_of(grant.name), grant.columns or document.columns
+        path = (*path_of(document, grant.name), "columns")
         for column in sorted(set(columns) - set(document.columns)):
-            yield f"{place_of(grant.name)}{column} is not in columns{did_you_mean(column, document.columns)}"
+            near = did_you_mean(column, document.columns)
+            yield Sentence(f"{place}{column} is not in columns{near}", *path)
         for column in sorted(set(document.key) - set(columns)):
-            yield f"{place_of(grant.name)}the key column {column} is not in its columns"
-    yield from _unreachable(draft.grants)
+            yield Sentence(f"{place}the key column {column} is not in its columns", *path)
+    yield from _unreachable(draft)
 
 
-def _unreachable(grants: tuple[Grant, ...]) -> Iterator[str]:
-    for grant, following in pairwise(grants):
+def _unreachable(draft: Draft) -> Iterator[Sentence]:
+    for grant, following in pairwise(draft.grants):
         if not grant.when and not any(claim.optional for claim in grant.claims):
-            yield (
+            yield Sentence(
                 f"{place_of(following.name)}it is never reached: {grant.name!r} before it has no when and no optional "
-                "claim, so it decides for every token; say optional = true of a claim that tokens may lack"
+                "claim, so it decides for every token; say optional = true of a claim that tokens may lack",
+                *path_of(draft.document, following.name),
             )
 
 
-def bounded(draft: Draft) -> Iterable[str]:
+def bounded(draft: Draft) -> Iterable[Sentence]:
     """Claims that are not used, and a predicate that lets rows through without one."""
     document = draft.document
     used = {claim for grant in draft.grants for claim in _used(grant)}
     if len(draft.grants) == max(1, len(document.grant)):  # what could not be read may use them
-        yield from (f"the claim {claim} is declared and never used" for claim in sorted(draft.claims.keys() - used))
+        for claim in sorted(draft.claims.keys() - used):
+            yield Sentence(f"the claim {claim} is declared and never used", "claims", claim)
     if document.public:
         yield from _partly_public(draft)
         return
     for grant in draft.grants:
         if not filters.is_bounded(grant.where):
-            yield (
+            yield Sentence(
                 f"{place_of(grant.name)}where does not bound the rows by a claim; say public = true if everybody may "
-                "read them all, or also_public for those that everybody may read"
+                "read them all, or also_public for those that everybody may read",
+                *path_of(document, grant.name),
+                "where",
             )
 
 
@@ -94,22 +109,25 @@ def _used(grant: Grant) -> Iterator[str]:
     yield from (when.claim.name for when in grant.when)
 
 
-def _partly_public(draft: Draft) -> Iterator[str]:
+def _partly_public(draft: Draft) -> Iterator[Sentence]:
     if draft.claims or any(grant.also_public for grant in draft.grants):
-        yield "public = true is for policies without claims; say also_public for the rows that everybody may read"
+        sentence = "public = true is for policies without claims; say also_public for the rows that everybody may read"
+        yield Sentence(sentence, "public")
 
 
-def isolated(draft: Draft) -> Iterable[str]:
+def isolated(draft: Draft) -> Iterable[Sentence]:
     """The claims by which tokens are isolated, and the tables through which they may share rows all the same."""
     of_grants = (name for grant in draft.grants for name in grant.isolation)
     claims = dict.fromkeys((*isolation_of(draft.document), *of_grants))
     for claim in claims:
         if claim not in draft.claims:
-            yield f"isolation: the claim {claim} is not declared{did_you_mean(claim, draft.claims)}"
+            near = did_you_mean(claim, draft.claims)
+            yield Sentence(f"isolation: the claim {claim} is not declared{near}", "isolation")
     read = {test.table for _, condition in draft.conditions for test, _ in subselects(condition)}
     for spelling in () if draft.document.isolation is None else draft.document.isolation.through:
         if Table.parse(spelling) not in read:
-            yield f"isolation: through names {spelling}, which no IN (SELECT …) of this policy reads"
+            sentence = f"isolation: through names {spelling}, which no IN (SELECT …) of this policy reads"
+            yield Sentence(sentence, "isolation", "through")
 
 
 def isolation_of(document: PolicyDocument) -> tuple[str, ...]:
@@ -124,32 +142,35 @@ def through_of(document: PolicyDocument) -> tuple[Table, ...]:
     return tuple(table for table in parsed if table is not None)
 
 
-def evaluated_alike(draft: Draft) -> Iterable[str]:
+def evaluated_alike(draft: Draft) -> Iterable[Sentence]:
     """Operators and types that PostgreSQL's snapshots and Electric's live evaluation read differently."""
-    for place, condition in draft.conditions:
-        yield from (f"{place}: {found}" for found in disagreements(condition, KnownTypes(draft.types)))
+    for place, path, condition in draft.places:
+        for found in disagreements(condition, KnownTypes(draft.types)):
+            yield Sentence(f"{place}: {found}", *path, offset=found.at)
 
 
-def without_subsets_of_memberships(draft: Draft) -> Iterable[str]:
+def without_subsets_of_memberships(draft: Draft) -> Iterable[Sentence]:
     """Subsets beside an inner SELECT, each of which Electric would answer with 400."""
     if draft.document.client.subset and any(True for _ in _selects(draft)):
-        yield "subset cannot stand beside IN (SELECT …): Electric refuses such pages; say subset = false"
+        sentence = "subset cannot stand beside IN (SELECT …): Electric refuses such pages; say subset = false"
+        yield Sentence(sentence, "client", "subset")
 
 
-def exercised(draft: Draft) -> Iterable[str]:
+def exercised(draft: Draft) -> Iterable[Sentence]:
     """Cases that are missing, and cases that expect what never comes."""
     cases = draft.document.case
     allowed = [case for case in cases if case.expect == "allow"]
     if not allowed:
-        yield "there is no case of an allowed request"
+        yield Sentence("there is no case of an allowed request")
     if len(allowed) == len(cases):
-        yield "there is no case of a refused request"
+        yield Sentence("there is no case of a refused request")
     outcomes = ("allow", *(code.name for code in Code))
-    for case in cases:
+    for at, case in enumerate(cases):
         if case.expect not in outcomes:
-            yield (
+            yield Sentence(
                 f"case {case.name!r}: expect {case.expect!r} is neither allow nor the code of a refusal"
-                f"{did_you_mean(case.expect, outcomes)}"
+                f"{did_you_mean(case.expect, outcomes)}",
+                *("case", at, "expect"),
             )
 
 

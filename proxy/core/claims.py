@@ -5,7 +5,7 @@ No trimming, folding or normalising: a claim fits its type and pattern as it sta
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from proxy.core.errors import Code, Refusal
@@ -85,21 +85,25 @@ class ClaimSpec:
 
     def found_in(self, claims: "Claims") -> object:
         """What the token says at the path, or None. Raises Refusal if a step of it is not an object."""
+        return self._walked(claims, self.path)
+
+    def is_in(self, claims: "Claims") -> bool:
+        """Whether the token says anything at the path, be it null. Raises Refusal if a step is not an object."""
+        *above, last = self.path
+        holder = self._walked(claims, above)
+        if holder is not None and not isinstance(holder, Mapping):
+            raise _malformed(self)
+        return holder is not None and last in holder
+
+    def _walked(self, claims: "Claims", path: Iterable[str]) -> object:
         value: object = claims.values
-        for step in self.path:
+        for step in path:
             if value is None:
                 return None
             if not isinstance(value, Mapping):
                 raise _malformed(self)
             value = value.get(step)
         return value
-
-    def is_in(self, claims: "Claims") -> bool:
-        """Whether the token says anything at the path, be it null. Raises Refusal if a step is not an object."""
-        last = replace(self, path=self.path[:-1]).found_in(claims)
-        if last is not None and not isinstance(last, Mapping):
-            raise _malformed(self)
-        return last is not None and self.path[-1] in last
 
     def text_of(self, value: object) -> str | None:
         """The text of one value, or None if it does not fit. A bool is no integer here, although Python says so."""

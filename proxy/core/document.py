@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -134,3 +135,22 @@ class PolicyDocument(_Strict):
     isolation: IsolationDocument | None = None
     client: ClientDocument = ClientDocument()
     case: list[CaseDocument] = []
+
+
+_FORMS: dict[str, type[BaseModel]] = {
+    "claims": ClaimDocument,
+    "narrow": NarrowDocument,
+    "grant": GrantDocument,
+    "isolation": IsolationDocument,
+    "client": ClientDocument,
+    "subset": SubsetDocument,
+    "case": CaseDocument,
+}
+"""What stands under these members of a policy."""
+
+
+def members_at(path: Iterable[str | int]) -> list[str]:
+    """The members that may stand at this path of a document."""
+    names = [step for step in path if isinstance(step, str)]
+    form = next((_FORMS[name] for name in reversed(names) if name in _FORMS), PolicyDocument)
+    return [field.alias or name for name, field in form.model_fields.items()]

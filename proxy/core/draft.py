@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from proxy.core import filters
 from proxy.core.claims import ClaimSpec, ClaimType
-from proxy.core.document import ClaimDocument, FormDocument, GrantDocument, NarrowDocument, PolicyDocument, Scalar
+from proxy.core.document import ClaimDocument, FormDocument, GrantDocument, PolicyDocument, Scalar
 from proxy.core.filters import Condition, Declared, FilterFault
 from proxy.core.grants import Grant, Narrow, When
 from proxy.core.identifiers import Table, is_name
+from proxy.core.sentences import Path, Sentence
 from proxy.core.suggestions import did_you_mean
 from proxy.core.types import SPELLINGS, ColumnType
 
@@ -30,11 +31,19 @@ class Draft:
     @property
     def conditions(self) -> Iterator[tuple[str, Condition]]:
         """The predicates, each with the words for its place."""
+        yield from ((place, condition) for place, _, condition in self.places)
+
+    @property
+    def places(self) -> Iterator[tuple[str, Path, Condition]]:
+        """The same, with where each stands in the document."""
         for grant in self.grants:
-            yield from ((f"{place_of(grant.name)}{place}", condition) for place, condition in grant.conditions)
+            path = path_of(self.document, grant.name)
+            for place, condition in grant.conditions:
+                here = (*path, place) if place in ("where", "also_public") else path
+                yield f"{place_of(grant.name)}{place}", here, condition
 
 
-Check = Callable[[Draft], Iterable[str]]
+Check = Callable[[Draft], Iterable[Sentence]]
 """One kind of reason against a policy: a sentence for each place where it applies."""
 
 
@@ -43,7 +52,13 @@ def place_of(grant: str) -> str:
     return f"grant {grant!r}: " if grant else ""
 
 
-def read(name: str, document: PolicyDocument) -> tuple[Draft, list[str]]:
+def path_of(document: PolicyDocument, grant: str) -> Path:
+    """Where a grant stands in the document."""
+    names = [given.name for given in document.grant]
+    return ("grant", names.index(grant)) if grant in names else ()
+
+
+def read(name: str, document: PolicyDocument) -> tuple[Draft, list[Sentence]]:
     """What can be read of a document, and why the rest cannot."""
     reader = _Reader(document)
     grants = tuple(grant for given in _grants(reader) if (grant := _grant(reader, given)) is not None)
@@ -58,33 +73,41 @@ class _Reader:
     document: PolicyDocument
     claims: dict[str, ClaimSpec] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    faults: list[Sentence] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.types = _types(self)
         for claim, given in self.document.claims.items():
             self.claims[claim] = _claim(claim, ClaimDocument(type=given) if isinstance(given, str) else given)
 
-    def predicate(self, place: str, text: str, claims: Mapping[str, ClaimSpec]) -> Condition | None:
-        """The predicate of a text that may use these claims."""
+    def path(self, grant: GrantDocument) -> Path:
+        """Where a grant stands in the document."""
+        return path_of(self.document, grant.name)
+
+    def fault(self, grant: GrantDocument, sentence: str, *member: str) -> None:
+        """A sentence against a grant, or a member of it."""
+        self.faults.append(Sentence(f"{place_of(grant.name)}{sentence}", *self.path(grant), *member))
+
+    def predicate(self, place: str, path: Path, text: str, claims: Mapping[str, ClaimSpec]) -> Condition | None:
+        """The predicate of the text at this path, which may use these claims."""
         lists = frozenset(name for name, spec in claims.items() if spec.list)
         try:
             return filters.parse_policy(text, claims.keys(), declared=Declared(lists, self.types))
         except FilterFault as fault:
-            self.faults.append(f"{place}: {fault}")
+            self.faults.append(Sentence(f"{place}: {fault}", *path, offset=fault.position))
             return None
 
 
 def _types(reader: _Reader) -> dict[str, ColumnType]:
     given = reader.document.types
     parsed = {column: ColumnType.parse(spelling) for column, spelling in given.items()}
-    reader.faults += [f"{column!r} in types is not the name of a column" for column in parsed if not is_name(column)]
-    reader.faults += [
-        f"types: {column} has the unknown type {given[column]!r}"
-        f"{did_you_mean(given[column].lower(), SPELLINGS) or '; write other if no type fits'}"
-        for column, type_ in parsed.items()
-        if type_ is None
-    ]
+    for column, type_ in parsed.items():
+        if not is_name(column):
+            reader.faults.append(Sentence(f"{column!r} in types is not the name of a column", "types", column))
+        if type_ is None:
+            instead = did_you_mean(given[column].lower(), SPELLINGS) or "; write other if no type fits"
+            sentence = f"types: {column} has the unknown type {given[column]!r}{instead}"
+            reader.faults.append(Sentence(sentence, "types", column))
     return {column: type_ for column, type_ in parsed.items() if type_ is not None}
 
 
@@ -105,10 +128,11 @@ def _grants(reader: _Reader) -> list[GrantDocument]:
     top = document.where is not None or document.also_public is not None
     if document.grant:
         if top:
-            reader.faults.append("where and also_public stand in each [[grant]], or at the top of a file without any")
+            sentence = "where and also_public stand in each [[grant]], or at the top of a file without any"
+            reader.faults.append(Sentence(sentence, "where" if document.where is not None else "also_public"))
         return document.grant
     if not top:
-        reader.faults.append("there is no where: say which rows leave, at the top or in a [[grant]]")
+        reader.faults.append(Sentence("there is no where: say which rows leave, at the top or in a [[grant]]"))
         return []
     return [GrantDocument.model_construct(name="", where=document.where, also_public=document.also_public)]
 
@@ -117,7 +141,7 @@ def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
     """The grant, or None if one of its predicates cannot be read."""
     place, document = place_of(given.name), reader.document
     when = tuple(_whens(reader, given))
-    narrow = tuple(_narrows(reader, place, [*document.narrow, *given.narrow]))
+    narrow = tuple(_narrows(reader, given))
     where, public = _where(reader, place, given), _also_public(reader, place, given)
     if where is None or (public is None and given.also_public is not None):
         return None
@@ -125,7 +149,7 @@ def _grant(reader: _Reader, given: GrantDocument) -> Grant | None:
     filterable = frozenset(column for column in document.client.filter if column in columns)
     predicates = [where, *(part.where for part in narrow)] if public is None else [part.where for part in narrow]
     bound = {column for predicate in predicates for column in filters.bindings(predicate)}
-    rows = _rows(reader, place, where, public)
+    rows = _rows(reader, given, where, public)
     if rows is None:
         return None
     return Grant(
@@ -156,70 +180,70 @@ def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | Non
     if given.where is None and given.also_public is not None:
         return NO_ROWS
     if given.where is None:
-        reader.faults.append(f"{place}there is no where: say which rows it gives")
+        reader.fault(given, "there is no where: say which rows it gives")
         return None
     if given.where.strip() == TOKEN:
-        reader.faults.append(
-            f'{place}where = "{TOKEN}" is reserved: write the predicate, or quote the column "{TOKEN}"'
-        )
+        sentence = f'where = "{TOKEN}" is reserved: write the predicate, or quote the column "{TOKEN}"'
+        reader.fault(given, sentence, "where")
         return None
-    return reader.predicate(f"{place}where", given.where, reader.claims)
+    return reader.predicate(f"{place}where", (*reader.path(given), "where"), given.where, reader.claims)
 
 
 def _also_public(reader: _Reader, place: str, given: GrantDocument) -> Condition | None:
     if given.also_public is None:
         return None
-    public = reader.predicate(f"{place}also_public", given.also_public, reader.claims)
+    path = (*reader.path(given), "also_public")
+    public = reader.predicate(f"{place}also_public", path, given.also_public, reader.claims)
     if public is not None and filters.claims_of(public):
-        reader.faults.append(f"{place}also_public uses a claim: rows that every token may read depend on none")
+        sentence = "also_public uses a claim: rows that every token may read depend on none"
+        reader.fault(given, sentence, "also_public")
         return None
     return public
 
 
-def _rows(reader: _Reader, place: str, where: Condition, public: Condition | None) -> Condition | None:
+def _rows(reader: _Reader, given: GrantDocument, where: Condition, public: Condition | None) -> Condition | None:
     if public is None or where is NO_ROWS:
         return public or where
     try:
         return filters.either(where, public)
     except FilterFault as fault:
-        reader.faults.append(f"{place}where OR also_public: {fault.sentence}")
+        reader.fault(given, f"where OR also_public: {fault.sentence}", "also_public")
         return None
 
 
 def _whens(reader: _Reader, given: GrantDocument) -> Iterator[When]:
-    place = f"{place_of(given.name)}when"
     for claim, wanted in given.when.items():
         spec = reader.claims.get(claim)
         if spec is None:
-            reader.faults.append(f"{place} names the claim {claim}, which is not declared{_near(claim, reader)}")
+            near = did_you_mean(claim, reader.claims)
+            reader.fault(given, f"when names the claim {claim}, which is not declared{near}", "when")
             continue
         values = wanted if isinstance(wanted, list) else [wanted]
         if not values:
-            reader.faults.append(f"{place} has no value for the claim {claim}")
-        yield When(spec, frozenset(_value(reader, place, spec, value) for value in values))
+            reader.fault(given, f"when has no value for the claim {claim}", "when")
+        yield When(spec, frozenset(_value(reader, given, spec, value) for value in values))
 
 
-def _value(reader: _Reader, place: str, spec: ClaimSpec, value: Scalar) -> str:
+def _value(reader: _Reader, given: GrantDocument, spec: ClaimSpec, value: Scalar) -> str:
     text = spec.text_of(value)
     if text is None:
-        reader.faults.append(f"{place}: {value!r} cannot be a value of the claim {spec.name}, {spec.form}")
+        reader.fault(given, f"when: {value!r} cannot be a value of the claim {spec.name}, {spec.form}", "when")
     return text or ""
 
 
-def _near(claim: str, reader: _Reader) -> str:
-    return did_you_mean(claim, reader.claims)
-
-
-def _narrows(reader: _Reader, place: str, given: Iterable[NarrowDocument]) -> Iterator[Narrow]:
+def _narrows(reader: _Reader, given: GrantDocument) -> Iterator[Narrow]:
+    """The narrows of the policy, then those of the grant."""
     found: set[str] = set()
-    for part in given:
-        here = f"{place}the narrow by {part.claim}"
+    everywhere = [(("narrow", at), part) for at, part in enumerate(reader.document.narrow)]
+    own = [((*reader.path(given), "narrow", at), part) for at, part in enumerate(given.narrow)]
+    for path, part in [*everywhere, *own]:
+        here = f"{place_of(given.name)}the narrow by {part.claim}"
         if part.claim in reader.claims or part.claim in found:
-            reader.faults.append(f"{here} names a claim that is there already")
+            reader.faults.append(Sentence(f"{here} names a claim that is there already", *path))
         spec = _claim(part.claim, part)
-        condition = reader.predicate(here, part.where, {part.claim: spec})
+        condition = reader.predicate(here, (*path, "where"), part.where, {part.claim: spec})
         if condition is not None and part.claim not in filters.claims_of(condition):
-            reader.faults.append(f"{here} does not use its claim")
+            reader.faults.append(Sentence(f"{here} does not use its claim", *path))
         elif condition is not None:
             found.add(part.claim)
             yield Narrow(spec, condition)

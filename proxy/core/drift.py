@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from proxy.core.agreement import KnownTypes, Types, contradictions
+from proxy.core.agreement import KnownTypes, Types, compared_by_select, contradictions
 from proxy.core.identifiers import Table
 from proxy.core.policy import Policy
 from proxy.core.suggestions import did_you_mean
@@ -53,6 +53,7 @@ def findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
         there = ", ".join(table.key) or "none"
         yield Finding(f"key is {', '.join(policy.key)}, and the primary key of the table is {there}")
     yield from (Finding(f"types: {sentence}") for sentence in contradictions(policy.types, table.types))
+    yield from _unequal_sides(policy, facts)
     yield from (Finding(sentence, unsafe=True) for sentence in _unsafe(policy, facts))
 
 
@@ -77,6 +78,21 @@ def _columns(policy: Policy, table: TableFacts) -> Iterator[Finding]:
     named = {*policy.columns, *policy.key, *policy.types, *policy.predicate_columns, *policy.never}
     for column in sorted(named - table.columns.keys()):
         yield Finding(f"the table has no column {column}{did_you_mean(column, table.columns)}")
+
+
+def _unequal_sides(policy: Policy, facts: Facts) -> Iterator[Finding]:
+    """IN (SELECT …) with columns of two types, which Electric refuses."""
+    for sides in (pair for condition in policy.guard.conditions for pair in compared_by_select(condition)):
+        types = [_type(policy, facts, table, column) for table, column in sides]
+        if None not in types and types[0] != types[1]:
+            (_, column), (_, wanted) = sides
+            said = f"the column {column}, a {types[0]}, is compared with {wanted}, a {types[1]}"
+            yield Finding(f"IN (SELECT …): {said}: Electric refuses columns of two types")
+
+
+def _type(policy: Policy, facts: Facts, table: Table | None, column: str) -> ColumnType | None:
+    found = facts.get(table or policy.table)
+    return None if found is None else found.types.get(column)
 
 
 def _unsafe(policy: Policy, facts: Facts) -> Iterator[str]:

@@ -124,3 +124,25 @@ def test_plainly_held_is_never_said_of_a_foreign_row(rows: list[dict[str, str | 
             text = json.dumps(rows, separators=separators, ensure_ascii=ascii_only).encode()
             if checked.plainly_held(text):
                 assert all(map(checked.held_by, rows))
+
+
+def test_a_list_holds_each_of_its_values_and_no_other() -> None:
+    bound = Bound([("org", (UUID, "42")), ("s", "s-ada")])
+    for value, held in ((UUID, True), (UUID.upper(), False), ("42", True), ("43", False), (None, False)):
+        assert bound.held_by({"org": value, "s": "s-ada"}) is held
+    assert not bound.held_by({"org": "42", "s": "s-bob"})
+
+
+def test_a_list_with_a_value_of_many_forms_is_not_compared() -> None:
+    assert not Bound([("at", ("2026-01-01", "x"))])
+
+
+@pytest.mark.parametrize("count", [2, 8, 9, 100])
+def test_a_list_is_held_plainly_only_if_it_is_short(count: int) -> None:
+    values = tuple(f"org-{number}" for number in range(count))
+    bound = Bound([("org", values)])
+    rows = json.dumps([{"value": {"org": value}} for value in values], separators=(",", ":")).encode()
+    foreign = rows.replace(b'org-1"', b'org-x"')
+    assert bound.plainly_held(rows) is (count <= 8)
+    assert not bound.plainly_held(foreign)
+    assert all(bound.held_by({"org": value}) for value in values)

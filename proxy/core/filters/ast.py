@@ -63,8 +63,11 @@ class Array:
     """`ARRAY[…]` of constants and, in a policy, claims: one parameter when it is sent, so that the column at its side
     gives it its type."""
 
-    items: "tuple[Text | Parameter | Claim | Number | Constant, ...]"
+    items: "tuple[Item, ...]"
 
+
+Item: TypeAlias = Text | Parameter | Claim | Number | Constant
+"""What an array is made of."""
 
 Leaf: TypeAlias = Text | Parameter | Claim
 Source: TypeAlias = Leaf | Array

@@ -12,6 +12,7 @@ from proxy.core.filters.ast import (
     Claim,
     Column,
     Constant,
+    Item,
     Node,
     Number,
     Parameter,
@@ -156,11 +157,11 @@ def _check_size(client: Condition, values: list[str]) -> None:
         raise FilterFault(0, f"the values of a filter have at most {_MOST_SENT} characters as they are sent")
 
 
-def _item(item: Node, client: Condition, *given: Any) -> str:
+def _item(item: Item, client: Condition, *given: Any) -> str:
     return _parameter(item, client, *given) if isinstance(item, Parameter) else _literal(item)
 
 
-def _literal(item: Node) -> str:
+def _literal(item: Item) -> str:
     match item:
         case Text(value):
             return value
@@ -168,8 +169,7 @@ def _literal(item: Node) -> str:
             return digits
         case Constant(word):
             return word.lower()
-        case _:
-            raise Unverified("an array holds what has no value here")
+    raise Unverified("an array holds the parameter or the claim of the other half")
 
 
 def _parameter(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:

@@ -14,6 +14,7 @@ from proxy.core.filters import (
     parse_policy,
 )
 from proxy.core.filters.arrays import reread
+from proxy.core.filters.ast import Array, ArrayTest, Claim, Column
 from tests.core.filters.rows import COLUMNS, TYPED
 
 SESSION = parse_policy("session_id = {session_id}", frozenset({"session_id"}))
@@ -106,6 +107,9 @@ def test_a_claim_that_is_not_there_is_the_callers_fault() -> None:
 def test_halves_cannot_be_exchanged() -> None:
     with pytest.raises(Unverified, match="a policy reads a client's parameter"):
         conjoin([parse("role = $1", TYPED)], None, CLAIMS, {1: "x"})
+    array = Condition.of(ArrayTest("&&", Column("tags"), Array((Claim("session_id"),))))
+    with pytest.raises(Unverified, match="the parameter or the claim of the other half"):
+        conjoin([SESSION], array, {"session_id": "s"}, {})
     with pytest.raises(Unverified, match="a client's filter reads a claim"):
         conjoin([SESSION], SESSION, CLAIMS, {})
 

@@ -4,7 +4,6 @@ A copy is built from the sources under another package name, with one piece of t
 memory. Nothing of the package under test is touched.
 """
 
-import ast
 import functools
 import importlib
 import importlib.util
@@ -21,6 +20,7 @@ import pytest
 import proxy.core.filters
 from tests.core.filters import battery
 from tests.core.filters.mutants import MUTANTS, Mutant
+from tests.functions import parts
 
 PACKAGE, COPY = "proxy.core.filters", "copied_filters"
 SOURCES = {file.stem: file.read_text() for file in Path(proxy.core.filters.__file__).parent.glob("*.py")}
@@ -63,26 +63,9 @@ def mutated(mutant: Mutant | None) -> dict[str, str]:
     if mutant is None:
         return SOURCES
     module, _, function = mutant.function.partition(".")
-    before, own, after = parts(module, function)
+    before, own, after = parts(SOURCES[module], function)
     assert own.count(mutant.piece) == 1, f"{mutant.protection}: the piece must stand in {mutant.function} once"
     return SOURCES | {module: before + own.replace(mutant.piece, mutant.instead) + after}
-
-
-@functools.cache
-def parts(module: str, function: str) -> tuple[str, str, str]:
-    """The text of a module before, in and behind a function of it; all of it is in if no function is named."""
-    lines = SOURCES[module].splitlines(keepends=True)
-    if not function:
-        return "", "".join(lines), ""
-    node: ast.AST = ast.parse("".join(lines))
-    for name in function.split("."):
-        node = next(child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name)
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-    return (
-        "".join(lines[: node.lineno - 1]),
-        "".join(lines[node.lineno - 1 : node.end_lineno]),
-        "".join(lines[node.end_lineno :]),
-    )
 
 
 @contextmanager
