@@ -172,9 +172,10 @@ def test_policies_are_listed_with_what_they_grant_and_their_cases(loaded: Loaded
     by_name = {one["name"]: one for one in listed(loaded)["policies"]}
     assert by_name.keys() == loaded.policies.by_name.keys()
     uploads = by_name["session_uploads"]
-    (grant,) = uploads["grants"]
+    grant, *others = uploads["grants"]
     assert grant["facts"]["claims"] == "session_id"
     assert grant["facts"]["rows"] == '("session_id" = {session_id})'
+    assert others[0]["facts"]["when"] == "access is account"
     assert uploads["facts"]["never leave"] == "content"
     assert {case["expect"] for case in uploads["cases"]} >= {"allow", "column_forbidden"}
     assert all(case["passed"] for case in uploads["cases"])
