@@ -26,6 +26,9 @@ from proxy.console.sections import Sections
 
 TICK_SECONDS: Final = 1.0
 MOST_BODY_BYTES: Final = 1 << 18
+MOST_WATCHERS: Final = 20
+"""Pages that are sent events: each asks for all sections every second, on the loop that serves clients."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -49,6 +52,7 @@ class Console:
         self._access = access
         self._data = data
         self._files = Files(SHARED)
+        self._watchers = 0
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -99,18 +103,24 @@ class Console:
         return JSONResponse(await self._data.sections(), headers=self._files.headers)
 
     async def _events(self, _: Request) -> Response:
+        if self._watchers >= MOST_WATCHERS:
+            return JSONResponse({"detail": "Too many pages watch."}, 503, self._files.headers)
         return StreamingResponse(self._changes(), headers=self._files.headers, media_type="text/event-stream")
 
     async def _changes(self) -> AsyncIterator[bytes]:
         """Each section whenever it has changed; a comment when none has, so that a client that left is noticed."""
-        sent: dict[str, str] = {}
-        while True:
-            sections = {name: json.dumps(section) for name, section in (await self._data.sections()).items()}
-            changed = {name: text for name, text in sections.items() if sent.get(name) != text}
-            events = "".join(f"event: {name}\ndata: {text}\n\n" for name, text in changed.items())
-            yield (events or ":\n\n").encode()
-            sent |= changed
-            await asyncio.sleep(TICK_SECONDS)
+        sent: Sections = {}
+        self._watchers += 1
+        try:
+            while True:
+                sections = await self._data.sections()
+                changed = [name for name, section in sections.items() if sent.get(name) != section]
+                events = "".join(f"event: {name}\ndata: {json.dumps(sections[name])}\n\n" for name in changed)
+                yield (events or ":\n\n").encode()
+                sent = sections
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            self._watchers -= 1
 
     async def _explain(self, request: Request) -> Response:
         try:

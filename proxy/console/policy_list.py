@@ -9,8 +9,22 @@ from proxy.core.grants import Grant
 from proxy.core.policy import ClientRights, Policy
 
 
+class Listing:
+    """The list of the policies in force, made once for as long as they are."""
+
+    def __init__(self) -> None:
+        self._loaded: LoadedPolicies | None = None
+        self._listed: dict[str, Any] = {}
+
+    def of(self, loaded: LoadedPolicies) -> dict[str, Any]:
+        """The list of these policies; the same object while they are the same."""
+        if loaded is not self._loaded:
+            self._loaded, self._listed = loaded, listed(loaded)
+        return self._listed
+
+
 def listed(loaded: LoadedPolicies) -> dict[str, Any]:
-    """All of them, with the digest of their files. The same object always gives the same list."""
+    """All policies, with the digest of their files."""
     return {
         "digest": loaded.digest,
         "warnings": list(loaded.warnings),

@@ -4,12 +4,12 @@ A section is JSON: `status`, `series`, `streams`, `refusals` and `policies`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final
 
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.console.policy_list import listed
+from proxy.console.policy_list import Listing
 from proxy.console.recorder import REFUSALS, SAMPLE_SECONDS, SAMPLES, Recorder
 
 Sections = dict[str, Any]
@@ -40,6 +40,7 @@ class Process:
     max_open_requests: int
     streams: Callable[[], Iterable[OpenStream]]
     loaded: Callable[[], LoadedPolicies]
+    listing: Listing = field(default_factory=Listing)
 
     def sections(self) -> Sections:
         """All sections, as they are now."""
@@ -49,7 +50,7 @@ class Process:
             "series": [list(point) for point in recorder.points],
             "streams": _streams(self.streams()),
             "refusals": list(reversed(recorder.refusals)),
-            "policies": listed(self.loaded()),
+            "policies": self.listing.of(self.loaded()),
         }
 
     def _status(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from contextlib import AsyncExitStack
 from http.cookies import SimpleCookie
 from urllib.parse import quote
 
@@ -12,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from proxy.console.access import Access
-from proxy.console.app import Console, Data
+from proxy.console.app import MOST_WATCHERS, Console, Data
 from tests.harness.plain import plain
-from tests.harness.raw import connected, until
+from tests.harness.raw import connected, request, until
 from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP
 from tests.harness.ways import Way
@@ -211,3 +212,16 @@ async def test_below_a_path_of_an_application_the_console_stays_there():
         assert "Path=/internal/" in answer.headers["set-cookie"]
         page = await client.get("/internal/")
         assert not re.findall(r'(?:src|href|action)="/', page.text)
+
+
+async def test_only_so_many_pages_are_sent_events(proxy):
+    host, port = proxy.admin_url.removeprefix("http://").split(":")
+    asked = request("/console/events").replace(b"host: proxy", b"host: localhost")
+    async with AsyncExitStack() as stack:
+        for _ in range(MOST_WATCHERS):
+            raw = await stack.enter_async_context(connected((host, int(port))))
+            await raw.say(asked)
+            assert (await raw.head()).status == 200
+            await raw.reader.readuntil(b"event: status")
+        raw = await stack.enter_async_context(connected((host, int(port))))
+        assert (await raw.ask(asked)).status == 503
