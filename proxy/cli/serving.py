@@ -19,16 +19,19 @@ def serve() -> None:
 
 @click.command()
 @click.option("--clients", type=click.IntRange(0, 10_000), default=0, help="Live clients that share, to watch.")
-def demo(clients: int) -> None:
-    """Start PostgreSQL, a stand-in for Electric and the proxy; print lines to try. Ctrl-C ends everything."""
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="The port of the page; 0 for any.")
+@click.option("--lines", is_flag=True, help="Print lines to paste into another terminal as well, and the log.")
+def demo(clients: int, port: int, lines: bool) -> None:
+    """Start PostgreSQL, a stand-in for Electric, the proxy and a page to watch them on. Ctrl-C ends everything."""
     click.echo("shape-proxy demo: starting …")
     try:
         from proxy.demo.demo import DemoFault, run
+        from proxy.demo.environment import Options
     except ModuleNotFoundError as missing:
         click.echo(f"Error: {missing}: pip install 'shape-proxy[sandbox]'", err=True)
         sys.exit(COULD_NOT_RUN)
     try:
-        run(clients)
+        run(Options(clients, port, lines))
     except DemoFault as fault:
         click.echo(str(fault), err=True)
         sys.exit(COULD_NOT_RUN)

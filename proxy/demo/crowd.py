@@ -1,62 +1,101 @@
-"""Many live clients of one shape, for `shape-proxy demo --clients N`: what sharing is for, in one line every five
-seconds."""
+"""Many live clients of one shape, to see what sharing is for: so many streams, and one request to Electric."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
-import click
+import httptools
 
-REPORT_SECONDS = 5
-SHAPE = "/v1/shape?table=chat_messages&log=changes_only"
-COUNTED = ("subscribers", "fetches")
-
-
-async def watch(url: str, admin_url: str, token: Callable[[], str], clients: int) -> None:
-    """Keeps `clients` long-polls open, and says how many requests to Electric answer them; for ever. `token` mints."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with (
-        aiohttp.ClientSession(url, connector=connector) as session,
-        asyncio.TaskGroup() as group,
-    ):
-        for _ in range(clients):
-            group.create_task(_follow(session, token))
-        await _report(session, f"{admin_url}/metrics", clients)
+SHAPE = "/v1/shape?table=chat_messages"
+READ_BYTES = 65_536
+PAUSE_SECONDS = 1
+AT_A_TIME = 50
+"""Clients that connect at once: a burst of ten thousand would fill the listener's backlog."""
 
 
-async def _follow(session: aiohttp.ClientSession, token: Callable[[], str]) -> None:
-    """One client: from where the log ends now, one live poll after the other. It begins anew after any trouble."""
-    while True:
-        with contextlib.suppress(aiohttp.ClientError, KeyError):
-            target = f"{SHAPE}&offset=now"
-            while True:
-                async with session.get(target, headers={"authorization": f"Bearer {token()}"}) as answer:
-                    await answer.read()
-                    at, handle = answer.headers["electric-offset"], answer.headers["electric-handle"]
-                target = f"{SHAPE}&offset={at}&handle={handle}&live=true"
-        await asyncio.sleep(1)
+class CrowdFault(Exception):
+    """An answer that no client can go on from."""
 
 
-async def _report(session: aiohttp.ClientSession, metrics: str, clients: int) -> None:
-    before = await _counted(session, metrics)
-    while True:
-        await asyncio.sleep(REPORT_SECONDS)
-        now = await _counted(session, metrics)
-        subscribers, fetches = (now[name] - before[name] for name in COUNTED)
-        click.echo(
-            f"{clients} clients: {subscribers:.0f} polls were answered by {fetches:.0f} requests to Electric"
-            + (f", {subscribers / fetches:.0f} to one" if fetches else "")
-        )
-        before = now
+class Crowd:
+    """Clients that follow Ada's chat. `token` mints one for each connection."""
+
+    def __init__(self, url: str, token: Callable[[], str]) -> None:
+        parts = urlsplit(url)
+        self._address = parts.hostname or "", parts.port or 80
+        self._token = token
+        self._clients: list[asyncio.Task[None]] = []
+        self._connecting = asyncio.Semaphore(AT_A_TIME)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def resize(self, wanted: int) -> None:
+        """Lets clients come or go until there are so many."""
+        while len(self._clients) > wanted:
+            self._clients.pop().cancel()
+        while len(self._clients) < wanted:
+            self._clients.append(asyncio.create_task(self._follow()))
+
+    async def close(self) -> None:
+        """Ends them all."""
+        clients, self._clients = self._clients, []
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        """One client: what it lacks, then a stream, again and again. It starts anew after any trouble."""
+        while True:
+            position = "&offset=-1"
+            with contextlib.suppress(OSError, CrowdFault, httptools.HttpParserError):
+                while True:
+                    position = await self._up_to_date(position)
+                    await self._get(f"{position}&live=true&live_sse=true")
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _up_to_date(self, position: str) -> str:
+        """Reads from a position to the end of the log: a stream from behind it would end at once."""
+        while True:
+            async with self._connecting:
+                head = await self._get(position)
+            position = f"&offset={head['electric-offset']}&handle={head['electric-handle']}"
+            if "electric-up-to-date" in head:
+                return position
+
+    async def _get(self, position: str) -> dict[str, str]:
+        """Reads an answer to its end, and gives its headers. Raises CrowdFault if it is no 200."""
+        reader, writer = await asyncio.open_connection(*self._address)
+        try:
+            lines = (
+                f"GET {SHAPE}{position} HTTP/1.1",
+                f"host: {self._address[0]}:{self._address[1]}",
+                f"authorization: Bearer {self._token()}",
+                "connection: close",
+            )
+            writer.write("\r\n".join((*lines, "", "")).encode())
+            answer = _Answer()
+            while not answer.complete and (data := await reader.read(READ_BYTES)):
+                answer.parser.feed_data(data)
+            if answer.parser.get_status_code() != 200 or "electric-offset" not in answer.headers:
+                raise CrowdFault
+            return answer.headers
+        finally:
+            writer.transport.abort()
 
 
-async def _counted(session: aiohttp.ClientSession, metrics: str) -> dict[str, float]:
-    """The totals of live polls and of the requests made for them, from the text that Prometheus would read."""
-    found = dict.fromkeys(COUNTED, 0.0)
-    async with session.get(metrics) as answer:
-        for line in (await answer.text()).splitlines():
-            for name in found:
-                if line.startswith(f'shape_proxy_{name}_total{{kind="live"}}'):
-                    found[name] = float(line.rpartition(" ")[2])
-    return found
+class _Answer:
+    """The headers of an answer, and whether it is complete (the callbacks are httptools')."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.complete = False
+        self.parser: Any = httptools.HttpResponseParser(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_message_complete(self) -> None:
+        self.complete = True

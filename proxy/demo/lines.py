@@ -1,6 +1,8 @@
-"""What the demo prints: each line can be pasted into another terminal as it stands."""
+"""Lines to try in another terminal: each can be pasted as it stands."""
 
 from importlib import resources
+
+TOKEN_SECONDS = 900
 
 
 def instructions(**values: str) -> str:

@@ -70,8 +70,8 @@ class Responses:
     def refusal(
         self, refusal: Refusal, request_id: str, methods: Iterable[str] = METHODS
     ) -> tuple[ResponseHead, bytes]:
-        """Head and body of a refusal of a request whose path takes these methods. Where many may be refused at once, each
-        is asked to come back at another time."""
+        """Head and body of a refusal of a request whose path takes these methods. Where many may be refused at once,
+        each is asked to come back at another time."""
         body = errors.body(refusal, request_id)
         wait = refusal.code.value.retry_after
         if wait is not None and refusal.code in JITTERED:

@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from proxy.console.app import Console
 from proxy.health.readiness import Readiness
 
 
-def admin(readiness: Readiness, metrics: Callable[[], bytes]) -> Starlette:
-    """/live, /ready and /metrics: for the operator's network, never for clients."""
+def admin(readiness: Readiness, metrics: Callable[[], bytes], console: Console) -> Starlette:
+    """/live, /ready and /metrics, open to all who reach the listener, and the console, which has an access rule."""
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("live\n")
@@ -23,5 +24,5 @@ def admin(readiness: Readiness, metrics: Callable[[], bytes]) -> Starlette:
         return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return Starlette(
-        routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", scrape)],
+        routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", scrape), *console.routes()],
     )

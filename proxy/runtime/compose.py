@@ -17,6 +17,9 @@ from proxy.auth.jwks import KeySources
 from proxy.auth.keys import KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.auth.trust import Trust
+from proxy.console.access import CLOSED, Access
+from proxy.console.app import Console
+from proxy.console.recorder import Recorder
 from proxy.core.handles import Handles
 from proxy.electric.client import Electric
 from proxy.electric.follower import Follower
@@ -33,7 +36,8 @@ from proxy.http1.listener import Listener
 from proxy.runtime import configuration
 from proxy.runtime.admin import admin
 from proxy.runtime.revocations import RevocationFeed, Revoking, followed
-from proxy.runtime.watchers import Reload, observe_keys, observe_loaded
+from proxy.runtime.shown import Shown
+from proxy.runtime.watchers import Reload, observe_judged, observe_keys, observe_loaded
 from proxy.settings import Settings
 from proxy.sharing.source import Sharing
 from proxy.telemetry.events import (
@@ -53,11 +57,12 @@ from proxy.telemetry.metrics import Metrics
 
 
 class Served(NamedTuple):
-    """What is served, to whose tokens, and how its handles are bound."""
+    """What is served, to whose tokens, how its handles are bound, and who may see the console."""
 
     loaded: LoadedPolicies
     trust: Trust
     handles: Handles
+    access: Access = CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,8 @@ async def create_app(
         lambda: listener.figures(),
         lambda: sources.age(),
     )
-    tell = both(metrics, observe, _shapes(readiness, lambda seen: tell(seen)))
+    recorder = Recorder()
+    tell = both(metrics, recorder, observe, _shapes(readiness, lambda seen: tell(seen)))
     shadow = await _shadow(settings, tell)
     decisions = Decisions(configuration.decision_log(settings), tell, shadow)
     async with (
@@ -107,14 +113,14 @@ async def create_app(
         sources = _sources(authorizer, open_requests, readiness, tell)
         read = partial(configuration.read_rules, settings)
         reload = Reload(read, authorizer, sources, open_requests, readiness, tell, shadow)
+        revoking = Revoking(authorizer, open_requests, tell)
         watchers = [_probe(probe, readiness, settings.probe_seconds, tell), *_reloading(settings, reload, hangup)]
-        watchers += [
-            sources.run(),
-            *_revoking(settings, Revoking(authorizer, open_requests, tell), electric, readiness),
-        ]
+        watchers += [sources.run(), recorder.run(open_requests.__len__)]
+        watchers += _revoking(settings, revoking, authorizer.authority.trust, electric, readiness)
+        private = _admin(settings, served, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
         try:
             async with _running(watchers):
-                yield Parts(handler, listener, admin(readiness, metrics.text), open_requests, readiness, tell)
+                yield Parts(handler, listener, private, open_requests, readiness, tell)
         finally:
             sharing.close()
             decisions.close()
@@ -149,6 +155,11 @@ def _reloading(settings: Settings, reload: Reload, hangup: asyncio.Event) -> lis
     if settings.reload_on_change:
         watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
     return watchers
+
+
+def _admin(settings: Settings, served: Served, metrics: Metrics, shown: Shown) -> ASGIApp:
+    data = shown.data(settings.max_open_requests, settings.rule_limits)
+    return admin(shown.readiness, metrics.text, Console(served.access, data))
 
 
 def _authorizer(settings: Settings, served: Served) -> Authorizer:
@@ -188,10 +199,10 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
 
 
 def _revoking(
-    settings: Settings, revoking: Revoking, source: Source, readiness: Readiness
+    settings: Settings, revoking: Revoking, trust: Trust, source: Source, readiness: Readiness
 ) -> list[Coroutine[None, None, None]]:
     """What keeps the revocations, if there is a file or a table of them."""
-    watchers, trust = [], revoking.authorizer.authority.trust
+    watchers = []
     if settings.revocations_table is not None:
         feed = RevocationFeed(revoking, settings.revocations_table, trust.longest_leeway, readiness)
         follower = Follower(source, followed(settings.revocations_table), feed, revoking.observe)

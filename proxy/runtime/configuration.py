@@ -14,6 +14,7 @@ from proxy.auth.handle_key import handle_key
 from proxy.auth.issuers import TYP, TYPS, Issuer
 from proxy.auth.tokens import TokenBounds
 from proxy.auth.trust import Trust
+from proxy.console.access import Access, is_loopback
 from proxy.core.headers import Origins
 from proxy.core.limits import Limit
 from proxy.core.request import Kind
@@ -214,3 +215,9 @@ def lag(settings: Settings) -> LagConfig | None:
 def salt(settings: Settings) -> bytes:
     """What subjects are hashed with for the log."""
     return hashlib.blake2b(settings.electric_secret.get_secret_value().encode(), digest_size=32).digest()
+
+
+def access(settings: Settings, *, own_listener: bool = True) -> Access:
+    """Who may see the console. Who reaches a listener that is not our own is not known, so it needs the token."""
+    token = "" if settings.admin_token is None else settings.admin_token.get_secret_value()
+    return Access(token, loopback=own_listener and is_loopback(settings.admin_listen.host))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from proxy import settings
 from proxy.gateway.asgi import Composed
-from proxy.runtime import server
+from proxy.runtime import configuration, server
 from proxy.runtime.compose import Served, create_app
 from proxy.settings import Settings
 from proxy.telemetry.events import Lifecycle, Observe
@@ -34,6 +34,7 @@ async def embedded() -> AsyncIterator[Composed]:
 async def composed(read: Settings, served: Served, observe: Observe, hangup: asyncio.Event) -> AsyncIterator[Composed]:
     """The proxy by these settings, drained at the end. By then the server has closed most connections itself."""
     server.observe_weak_key(read, observe)
+    served = served._replace(access=configuration.access(read, own_listener=False))
     async with create_app(read, served, observe, hangup) as parts:
         observe(Lifecycle("serving", "behind ASGI"))
         yield Composed(parts.handler, parts.admin, read.write_seconds, read.header_seconds)

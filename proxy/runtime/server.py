@@ -140,7 +140,7 @@ def load(settings: Settings) -> Served:
     if settings.revocations is not None:
         revocation.read(settings.revocations)
     handles = BoundHandles(configuration.key_of_handles(settings))
-    return Served(*configuration.read_rules(settings), handles)
+    return Served(*configuration.read_rules(settings), handles, configuration.access(settings))
 
 
 def run(settings: Settings) -> int:
@@ -157,7 +157,8 @@ def run(settings: Settings) -> int:
     gc.set_threshold(50_000, 50, 50)  # and what lives for one request is mostly freed without it
     if settings.workers > 1:
         publics, private = _shared(settings.listen, settings.workers), bound("admin_listen", settings.admin_listen)
-        return workers.run(publics, private, partial(_work, settings, what), settings.drain_seconds)
+        work = partial(_work, settings, what)
+        return workers.run(publics, private, work, settings.drain_seconds, what.access)
     _work(settings, what, (bound("listen", settings.listen), bound("admin_listen", settings.admin_listen)))
     return 0
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
+from typing import Any
 
 import httpx
 import uvicorn
@@ -24,6 +25,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from proxy.console.access import Access
+from proxy.console.app import Console, Data
+from proxy.console.explanation import FormFault
+from proxy.console.sections import Sections
+from proxy.console.sections import merged as merged_sections
 from proxy.telemetry.aggregation import merged
 
 Pair = tuple[socket.socket, socket.socket]
@@ -50,16 +56,20 @@ class Workers:
         """Every worker's answer; 503 stands for one that gives none."""
         return await asyncio.gather(*(self._answer(client, path) for client in self._clients))
 
-    async def _answer(self, client: httpx.AsyncClient, path: str) -> httpx.Response:
+    async def first(self, path: str, form: object) -> httpx.Response:
+        """The first worker's answer to a form."""
+        return await self._answer(self._clients[0], path, form)
+
+    async def _answer(self, client: httpx.AsyncClient, path: str, form: object = None) -> httpx.Response:
         try:
-            return await client.get(path)
+            return await (client.get(path) if form is None else client.post(path, json=form))
         except httpx.TransportError:
             return httpx.Response(503, json={"ready": False, "checks": {"answering": False}})
 
 
-def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_seconds: float) -> int:
+def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_seconds: float, access: Access) -> int:
     """Runs a worker for each public socket until SIGTERM or SIGINT, or until one of them ends by itself: then 1 is
-    returned, and the others are ended as well."""
+    returned, and the others are ended as well. `access` is the console's rule."""
     with ExitStack() as stack:
         stack.enter_context(admin)
         names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
@@ -79,7 +89,7 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
             for bound in pair:
                 bound.close()
         os.close(ending)
-        return asyncio.run(_supervised(processes, names, admin, drain_seconds))
+        return asyncio.run(_supervised(processes, names, admin, drain_seconds, access))
 
 
 def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket, pipe: tuple[int, int]) -> None:
@@ -105,7 +115,7 @@ def _private(name: str) -> socket.socket:
 
 
 async def _supervised(
-    processes: list[ForkProcess], names: Iterable[str], admin: socket.socket, drain_seconds: float
+    processes: list[ForkProcess], names: Iterable[str], admin: socket.socket, drain_seconds: float, access: Access
 ) -> int:
     asked, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -116,8 +126,8 @@ async def _supervised(
     for process in processes:
         loop.add_reader(process.sentinel, ended.set)
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(_client(name)) for name in names]
-        server = uvicorn.Server(_config(_admin(Workers(processes, clients))))
+        clients = [await stack.enter_async_context(_client(name, access)) for name in names]
+        server = uvicorn.Server(_config(_admin(Workers(processes, clients), access)))
         serving = asyncio.create_task(server._serve([admin]))  # without uvicorn's own signal handlers
         await _either(asked, ended)
         # A signal to the whole group ends the workers too: then nothing has ended by itself.
@@ -160,16 +170,26 @@ def _joined(processes: list[ForkProcess], seconds: float) -> None:
             process.join()
 
 
-def _client(name: str) -> httpx.AsyncClient:
+def _client(name: str, access: Access) -> httpx.AsyncClient:
+    """A client to a worker, whose console has the same rule as ours."""
     transport = httpx.AsyncHTTPTransport(uds=name)
-    return httpx.AsyncClient(transport=transport, base_url="http://worker", timeout=ASK_SECONDS)
+    headers = {"authorization": f"Bearer {access.token}"} if access.token else {}
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=ASK_SECONDS, headers=headers)
 
 
 def _config(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws="none")
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
 
 
-def _admin(workers: Workers) -> Starlette:
+def _admin(workers: Workers, access: Access) -> Starlette:
     async def live(_: Request) -> Response:
         alive = all(process.is_alive() for process in workers.processes)
         return PlainTextResponse("live\n" if alive else "a worker is gone\n", 200 if alive else 503)
@@ -184,4 +204,27 @@ def _admin(workers: Workers) -> Starlette:
         answers = [answer.text for answer in await workers.ask("/metrics") if answer.status_code == 200]
         return Response(merged(answers), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Starlette(routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", scrape)])
+    console = Console(access, _console_data(workers))
+    return Starlette(
+        routes=[Route("/live", live), Route("/ready", ready), Route("/metrics", scrape), *console.routes()]
+    )
+
+
+def _console_data(workers: Workers) -> Data:
+    """Every worker's sections as one; a form is explained by the first worker, for all judge alike."""
+
+    async def sections() -> Sections:
+        answers = await workers.ask("/console/sections")
+        silent = [{"ready": False, "why": {"answering": "a worker does not answer"}}] * sum(
+            answer.status_code != 200 for answer in answers
+        )
+        return merged_sections([answer.json() for answer in answers if answer.status_code == 200], silent)
+
+    async def explain(form: object) -> dict[str, Any]:
+        answer = await workers.first("/console/explain", form)
+        if answer.status_code != 200:
+            raise FormFault(answer.json().get("detail", "The worker does not answer."))
+        found: dict[str, Any] = answer.json()
+        return found
+
+    return Data(sections, explain)

@@ -122,6 +122,7 @@ class Delivery:
         "_read",
         "_report",
         "fetch",
+        "started_at",
         "subscribers",
     )
 
@@ -133,6 +134,7 @@ class Delivery:
         self._read = read
         self._report = report
         self._loop = asyncio.get_running_loop()
+        self.started_at = self._loop.time()
         self._call: Call | None = None
         self._held: asyncio.TimerHandle | None = None
         self._open = self._over = fetch.over

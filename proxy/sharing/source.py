@@ -1,7 +1,7 @@
 """Where subscribers get their answers: from the cache, from a fetch under way, or from a new one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from proxy.core.errors import Code, Refusal
@@ -82,6 +82,12 @@ class Sharing:
 
     def _is_cacheable(self, request: UpstreamRequest) -> bool:
         return self._shared and request.kind in _CACHED_KINDS and request.body is None
+
+    def open(self) -> Iterator[tuple[UpstreamRequest, float, int]]:
+        """The requests to Electric under way: each with its age in seconds and its subscribers."""
+        now = self._loop.time()
+        for fetch, delivery in self._deliveries.items():
+            yield fetch.request, now - delivery.started_at, len(delivery.subscribers)
 
     def subscribe(self, subscriber: Subscriber, conditions: Conditions) -> Delivery | None:
         """Serves a subscriber, perhaps from inside this call; None if its answer is given."""

@@ -137,11 +137,11 @@ class Browser(Peer):
             tab.end()
 
     @asynccontextmanager
-    async def tab(self, url: str) -> AsyncIterator["Tab"]:
-        """A page in a context of its own, with its own cache and storage."""
+    async def tab(self, url: str, **look: object) -> AsyncIterator["Tab"]:
+        """A page in a context of its own, with its own cache and storage; `look` is the scheme, width and height."""
         number = next(self._numbers)
         self._tabs[number] = tab = Tab(self, number)
-        await tab.order("open", url=url)
+        await tab.order("open", url=url, **look)
         try:
             yield tab
         finally:
@@ -160,6 +160,32 @@ class Tab(Client):
     async def order(self, what: str, **fields: object) -> None:
         """Sends one order to the page."""
         await self._browser.order(what, page=self._number, **fields)
+
+    async def do(self, what: str, **fields: object) -> None:
+        """Does something with the page, and waits until it is done."""
+        await self._answered("done", what, **fields)
+
+    async def read(self, what: str, **fields: object) -> Any:
+        """Reads something of the page."""
+        return (await self._answered("read", what, **fields))["value"]
+
+    async def _answered(self, event: str, what: str, **fields: object) -> Event:
+        key = {"done": "order", "read": "what"}[event]
+        await self.order(what, **fields)
+        async with asyncio.timeout(SECONDS):
+            while not (found := self._new(event, **{key: what})):
+                failed = self._new("failed", order=what)
+                assert not failed, f"{what} {fields}: {failed}"
+                self._arrived.clear()
+                await self._arrived.wait()
+        return found
+
+    def _new(self, event: str, **fields: object) -> Event:
+        """Takes the first event of this name with these fields out of all events; empty if there is none."""
+        for index, one in enumerate(self.events):
+            if _fits(one, event, fields):
+                return self.events.pop(index)
+        return {}
 
 
 @asynccontextmanager

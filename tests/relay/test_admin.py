@@ -1,4 +1,4 @@
-"""The operator's listener: /live, /ready and /metrics, apart from what clients reach."""
+"""The operator's listener: /live, /ready and /metrics, apart from what clients reach. test_console.py has the rest."""
 
 import pytest
 
@@ -132,6 +132,6 @@ async def test_metrics_count_requests_and_say_what_is_open(starting, upstream):
             assert private not in text
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/shape", "/v1/shapes/chat_messages", "/metrics/x"])
+@pytest.mark.parametrize("path", ["/v1/shape", "/v1/shapes/chat_messages", "/metrics/x"])
 async def test_the_admin_listener_serves_nothing_else(proxy, upstream, path):
     assert (await admin(proxy, path)).status == 404

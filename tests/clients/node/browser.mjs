@@ -1,6 +1,7 @@
 // One Chromium for all tests. Each page has a context of its own (own cache, own storage) and is driven by orders.
 import { chromium } from "playwright-core";
-import { config, obeyAll, tell } from "./lines.mjs";
+import { config, describe, obeyAll, tell } from "./lines.mjs";
+import { contextFor, looked } from "./looking.mjs";
 
 const browser = await chromium.launch({
   executablePath: config.path,
@@ -17,9 +18,9 @@ const browser = await chromium.launch({
 });
 const pages = new Map();
 
-async function open(number, url) {
+async function open(number, { url, ...look }) {
   const say = (event, fields) => tell(event, { page: number, ...fields });
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const context = await contextFor(browser, look);
   const page = await context.newPage();
   pages.set(number, { context, page, say });
   await page.exposeFunction("told", (event, fields) => say(event, JSON.parse(fields)));
@@ -31,6 +32,7 @@ async function open(number, url) {
     say("response", { type, url, status, protocol });
   });
   await page.goto(url);
+  say("opened", {});
 }
 
 function visibility(page, hidden) {
@@ -49,8 +51,19 @@ const own = {
   show: ({ page }) => visibility(page, false),
 };
 
+/** Looks at a page as a person does; what fails is told to its tab. */
+async function lookedAt(order, number, fields) {
+  const { say, ...at } = pages.get(number);
+  try {
+    return await looked(order, at, fields, say);
+  } catch (error) {
+    say("failed", { order, ...describe(error) });
+    return true;
+  }
+}
+
 obeyAll(async (order, { page: number, ...fields }) => {
-  if (order === "open") return open(number, fields.url);
+  if (order === "open") return open(number, fields);
   const { context, page, say } = pages.get(number);
   if (order === "leave") {
     pages.delete(number);
@@ -59,7 +72,7 @@ obeyAll(async (order, { page: number, ...fields }) => {
   } else if (own[order]) {
     await own[order]({ context, page });
     say("done", { order });
-  } else {
+  } else if (!(await lookedAt(order, number, fields))) {
     await page.evaluate(([name, given]) => window.order(name, given), [order, fields]);
   }
 }, () => browser.close());

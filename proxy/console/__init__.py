@@ -1,0 +1,1 @@
+"""The console: what an operator sees of a running proxy, on the admin listener. It reads, and changes nothing."""
