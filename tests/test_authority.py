@@ -167,10 +167,10 @@ PAIRS: dict[str, tuple[bytes, bytes]] = {
 def test_what_was_found_out_for_one_query_is_not_said_of_another(first: bytes, second: bytes) -> None:
     judge, limits = authorizer(), RuleLimits()
     claims = Claims("ada", float("inf"), {"session_id": "s-ada"})
-    assert isinstance(outcome(lambda: judge.request(None, first, claims, Trail(claims))), UpstreamRequest)
+    assert isinstance(outcome(lambda: judge.ask(None, first, claims).admitted()[1]), UpstreamRequest)
     expected = outcome(lambda: by_the_rules(None, second, claims, POLICIES, limits))
     for _ in range(2):
-        assert outcome(lambda: judge.request(None, second, claims, Trail(claims))) == expected
+        assert outcome(lambda: judge.ask(None, second, claims).admitted()[1]) == expected
 
 
 def ask(judge: Authorizer, values: dict[str, object], query: bytes = b"table=notes&offset=-1") -> UpstreamRequest:

@@ -13,11 +13,9 @@ RequestEnded is observed for each; behind its head only a stream ends with its t
 """
 
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from proxy.auth.callers import Caller
 from proxy.auth.tokens import UnknownKey
@@ -31,6 +29,7 @@ from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
 from proxy.gateway.context import Context
+from proxy.gateway.endings import CLIENT_GONE, REFUSED, RELAYED, UPSTREAM_BROKE, refusal_of
 from proxy.gateway.key_wait import KEY_SECONDS, KeyWait
 from proxy.gateway.open_requests import End, Judgement
 from proxy.gateway.responses import UNREADABLE
@@ -38,39 +37,14 @@ from proxy.http1.deadlines import NEVER
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Unreadable
 from proxy.http1.response import NO_FIELDS, ResponseHead
+from proxy.sharing.delivery import Delivery
 from proxy.sharing.fetch import Fetch
 from proxy.sharing.freshness import ReceivedHead
+from proxy.sharing.source import Rest
 from proxy.telemetry.events import AdmissionRefused, ProtocolRefused, RequestEnded, RequestOpened
-
-CLIENT_GONE: Final = 499
-"""What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
 NOTHING: Final = Trail()
 """Before anything is known of a request."""
-
-UPSTREAM_BROKE: Final = "upstream_broke"
-
-RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
-"""How a request ended whose answer is Electric's own, but no success: its fault, a shape made anew, an outage."""
-
-REFUSED: Final[Mapping[End, Code]] = {
-    End.token_over: Code.token_expired,
-    End.token_revoked: Code.token_revoked,
-    End.draining: Code.draining,
-}
-"""How a poll that still waits is refused at these ends; at the others there is nobody to answer."""
-
-
-class Delivery(Protocol):
-    """What brings an exchange its answer."""
-
-    def resume(self, subscriber: "Exchange") -> None:
-        """The client reads again."""
-        ...
-
-    def unsubscribe(self, subscriber: "Exchange") -> None:
-        """The exchange leaves."""
-        ...
 
 
 class Exchange:
@@ -135,7 +109,7 @@ class Exchange:
         self._head_seconds = 0.0
         self._body = b""
         self._subject_arriving: str | None = None
-        self._delivery: Delivery | None = None
+        self._delivery: Delivery | Rest | None = None
         self._status = self._sent_bytes = 0
         self._code, self._reason, self._policy = "ok", "", ""
         self._up_to_date = self._opened = self._over = self._decided = False
@@ -238,9 +212,7 @@ class Exchange:
 
     def refuse(self, fault: Exception) -> None:
         """Answers with a refusal; for anything else, which is a bug of ours: fails closed, and says so in the log."""
-        if not isinstance(fault, Refusal):
-            fault = Refusal(Code.internal_error, reason=f"{type(fault).__name__} at {_place(fault)}")
-        self._refuse(fault.with_traceback(None))  # its frames hold this exchange, which may hold it
+        self._refuse(refusal_of(fault))
 
     def _asked(self) -> Inbound:
         """The request as it came; of a known caller, without its headers."""
@@ -521,9 +493,3 @@ class Exchange:
             self._opened,
             self._up_to_date,
         )
-
-
-def _place(fault: Exception) -> str:
-    """File and line that an exception came from; its text may hold a client's words, and is not logged."""
-    frame = traceback.extract_tb(fault.__traceback__)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -17,7 +17,8 @@ from proxy.core.inbound import LISTING, Inbound, check_listing, check_query, sha
 from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.gateway.context import Context
-from proxy.gateway.exchange import RELAYED, Exchange
+from proxy.gateway.endings import RELAYED
+from proxy.gateway.exchange import Exchange
 from proxy.gateway.responses import UNREADABLE
 from proxy.http1.exchange import Connection
 from proxy.http1.request import Head, Unreadable

@@ -77,6 +77,15 @@ class Parts:
     observe: Observe
 
 
+class Judges(NamedTuple):
+    """Who judges requests, what is open, and whom what happens is reported to."""
+
+    authorizer: Authorizer
+    open_requests: OpenRequests
+    readiness: Readiness
+    observe: Observe
+
+
 @asynccontextmanager
 async def create_app(
     settings: Settings, served: Served, observe: Observe, hangup: asyncio.Event
@@ -84,8 +93,7 @@ async def create_app(
     """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
     metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
-    authorizer = _authorizer(settings, served)
-    readiness = _readiness(settings)
+    authorizer, readiness, recorder = _authorizer(settings, served), _readiness(settings), Recorder()
     metrics = Metrics(
         lambda: len(open_requests),
         authorizer.token_checks,
@@ -94,9 +102,8 @@ async def create_app(
         lambda: listener.figures(),
         lambda: sources.age(),
     )
-    recorder = Recorder()
     tell = both(metrics, recorder, observe, _shapes(readiness, lambda seen: tell(seen)))
-    shadow = await _shadow(settings, tell)
+    judges, shadow = Judges(authorizer, open_requests, readiness, tell), await _shadow(settings, tell)
     decisions = Decisions(configuration.decision_log(settings), tell, shadow)
     async with (
         Electric(configuration.electric(settings), settings.electric_secret.get_secret_value(), tell) as electric,
@@ -104,19 +111,14 @@ async def create_app(
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
         sharing = _sharing(settings, served, electric, tell)
-        admission, responses = Admission(configuration.admission(settings)), Responses(configuration.origins(settings))
-        salt = configuration.salt(settings)
-        handler = Handler(authorizer, sharing, open_requests, admission, responses, decisions, salt, tell)
+        handler = _handler(settings, judges, sharing, decisions)
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
-        sources = _sources(authorizer, open_requests, readiness, tell)
-        read = partial(configuration.read_rules, settings)
-        reload = Reload(read, authorizer, sources, open_requests, readiness, tell, shadow)
-        revoking = Revoking(authorizer, open_requests, tell)
-        watchers = [_probe(probe, readiness, settings.probe_seconds, tell), *_reloading(settings, reload, hangup)]
-        watchers += [sources.run(), recorder.run(open_requests.__len__)]
-        watchers += _revoking(settings, revoking, authorizer.authority.trust, electric, readiness)
+        sources = _sources(judges)
+        watchers = [_probe(probe, readiness, settings.probe_seconds, tell), recorder.run(open_requests.__len__)]
+        watchers += [sources.run(), *_reloading(settings, judges, sources, shadow, hangup)]
+        watchers += _revoking(settings, judges, electric)
         private = _admin(settings, served, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
         try:
             async with _running(watchers):
@@ -149,8 +151,20 @@ def _sharing(settings: Settings, served: Served, source: Source, observe: Observ
     return Sharing(placed, configuration.sharing(settings), observe, sign, shared=share)
 
 
-def _reloading(settings: Settings, reload: Reload, hangup: asyncio.Event) -> list[Coroutine[None, None, None]]:
+def _handler(settings: Settings, judges: Judges, sharing: Sharing, decisions: Decisions) -> Handler:
+    admission, responses = Admission(configuration.admission(settings)), Responses(configuration.origins(settings))
+    salt = configuration.salt(settings)
+    authorizer, open_requests, _, observe = judges
+    return Handler(authorizer, sharing, open_requests, admission, responses, decisions, salt, observe)
+
+
+def _reloading(
+    settings: Settings, judges: Judges, sources: KeySources, shadow: Shadow | None, hangup: asyncio.Event
+) -> list[Coroutine[None, None, None]]:
     """What reads policies and keys again, on a signal and when their files change."""
+    read = partial(configuration.read_rules, settings)
+    authorizer, open_requests, readiness, observe = judges
+    reload = Reload(read, authorizer, sources, open_requests, readiness, observe, shadow)
     watchers = [reload.on(hangup)]
     if settings.reload_on_change:
         watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
@@ -167,9 +181,10 @@ def _authorizer(settings: Settings, served: Served) -> Authorizer:
     return Authorizer(authority, settings.rule_limits, served.handles)
 
 
-def _sources(authorizer: Authorizer, open_requests: OpenRequests, readiness: Readiness, observe: Observe) -> KeySources:
+def _sources(judges: Judges) -> KeySources:
     """What fetches the keys of issuers that have an address for them, and puts them in force. A key that is withdrawn
     ends what is open by it."""
+    authorizer, open_requests, readiness, observe = judges
 
     def changed(issuer: str, ring: KeyRing | None) -> None:
         authorizer.replace_keys(issuer, ring)
@@ -198,14 +213,14 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
                 task.cancel()
 
 
-def _revoking(
-    settings: Settings, revoking: Revoking, trust: Trust, source: Source, readiness: Readiness
-) -> list[Coroutine[None, None, None]]:
+def _revoking(settings: Settings, judges: Judges, source: Source) -> list[Coroutine[None, None, None]]:
     """What keeps the revocations, if there is a file or a table of them."""
+    authorizer, open_requests, readiness, observe = judges
+    revoking, trust = Revoking(authorizer, open_requests, observe), authorizer.authority.trust
     watchers = []
     if settings.revocations_table is not None:
         feed = RevocationFeed(revoking, settings.revocations_table, trust.longest_leeway, readiness)
-        follower = Follower(source, followed(settings.revocations_table), feed, revoking.observe)
+        follower = Follower(source, followed(settings.revocations_table), feed, observe)
         watchers += [follower.run(), feed.expire()]
     if settings.revocations is not None:
         watchers.append(revoking.watch(settings.revocations, trust.longest_seconds))

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,15 +21,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from proxy.audit.decision_log import DecisionLogConfig, Decisions
 from proxy.auth.authority import Authority, AuthorityConfig
 from proxy.auth.authorizer import Authorizer
+from proxy.auth.issuers import Issuer
 from proxy.auth.keys import Key, KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.revocation import Revoked
-from proxy.auth.tokens import TokenRules, mint
+from proxy.auth.revoked import Revoked
+from proxy.auth.tokens import TokenBounds, mint
+from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.core.errors import Code, Refusal
 from proxy.core.handles import BoundHandles
 from proxy.core.headers import Origins
 from proxy.core.rule_limits import RuleLimits
 from proxy.core.upstream import UpstreamRequest
+from proxy.gateway.admission import Admission, AdmissionConfig
 from proxy.gateway.handler import Handler
 from proxy.gateway.open_requests import OpenRequests
 from proxy.gateway.responses import Responses
@@ -47,7 +51,9 @@ from tests.sharing.pushing import Asked, Held
 from tests.sharing.test_delivery_machine import Clock
 
 RING = KeyRing((Key(None, "HS256", b"k" * 32, b"k" * 32),))
-RULES = TokenRules("i", "a", leeway_seconds=0)
+ISSUER = Issuer("i", Path("keys.json"), frozenset({"a"}), leeway_seconds=0)
+TRUST = Trust.of(TrustedIssuer(ISSUER, RING))
+UNLIMITED = AdmissionConfig(0, 0, 0, 0, 0, 0)
 WIDE = LoadedPolicies(policy_set(policy()), (), "a" * 12)
 NARROW = LoadedPolicies(policy_set(policy(columns=["id", "session_id"], client={})), (), "b" * 12)
 BOUNDS = Bounds(cache_bytes=40_000, cache_entry_bytes=20_000, fetch_bytes=6_000, broadcast_bytes=4_000)
@@ -147,14 +153,21 @@ class GatewayMachine(RuleBasedStateMachine):
         self.metrics = Metrics(lambda: 0, lambda: {"verified": 0, "cached": 0})
         self.open_requests = OpenRequests(PLACES, PLACES_OF_ONE)
         handles = BoundHandles(bytes(32))
-        authority = Authority.of(AuthorityConfig(RULES, 60_000), WIDE, RING)
+        authority = Authority.of(AuthorityConfig(TokenBounds(), 60_000), WIDE, TRUST)
         self.authorizer = Authorizer(authority, RuleLimits(), handles)
         observe = both(self.metrics)
         self.sharing = Sharing(self.source, BOUNDS, observe, handles.sign)
         decisions = Decisions(DecisionLogConfig(sample=0.5), observe)
         responses = Responses(Origins.of(["https://app.example"]))
         self.handler = Handler(
-            self.authorizer, self.sharing, self.open_requests, responses, decisions, bytes(16), observe
+            self.authorizer,
+            self.sharing,
+            self.open_requests,
+            Admission(UNLIMITED),
+            responses,
+            decisions,
+            bytes(16),
+            observe,
         )
         self.listener = Listener(self.handler, CONFIG, self.loop)
 
@@ -175,7 +188,7 @@ class GatewayMachine(RuleBasedStateMachine):
         token, end = self.tokens.get(subject, ("", 0.0))
         if end <= time.time():
             session = {"session_id": f"s-{subject[-1]}"}
-            token, end = mint(RING, RULES, subject, session, SECONDS, time.time()), time.time() + SECONDS
+            token, end = mint(RING, ISSUER, subject, session, SECONDS, time.time()), time.time() + SECONDS
             self.tokens[subject] = token, int(end)
         return self.tokens[subject][0]
 
@@ -299,18 +312,24 @@ class GatewayMachine(RuleBasedStateMachine):
     @rule(subjects=st.sampled_from([set(), set(), set(), {"ada-1"}, {"bob-1", "bob-2"}]))
     def revoke(self, subjects: set[str]) -> None:
         self.revoked = subjects
-        revoked = Revoked(frozenset(subjects))
+        marks = [("subject", subject) for subject in subjects]
+        revoked = Revoked.of(marks)
 
         def changed() -> None:
             self.authorizer.revoke(revoked)
-            self.open_requests.revoke(revoked)
+            self.open_requests.revoke(revoked, marks, lambda _: None)
 
         self.run(changed)
 
     @rule()
     def reload(self) -> None:
         other = NARROW if self.authorizer.authority.loaded is WIDE else WIDE
-        self.run(lambda: self.authorizer.replace(other, RING))
+
+        def changed() -> None:
+            self.authorizer.replace(other, TRUST)
+            self.open_requests.judge_again(lambda _: None)
+
+        self.run(changed)
 
     @rule(seconds=st.sampled_from([0.01, 0.01, 0.01, 1.0, 20.0, 70.0, 400.0]))
     def time_passes(self, seconds: float) -> None:

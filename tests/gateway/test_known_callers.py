@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.auth.revocation import Revoked
+from proxy.auth.revoked import Revoked
 from tests.gateway.test_gateway_machine import GatewayMachine
 
 PATH = "/v1/shape?table=notes&offset=-1"
-REVOKED = Revoked(frozenset({"ada-1"}))
+REVOKED = Revoked.of([("subject", "ada-1")])
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def asked(machine: GatewayMachine, target: str, more: bytes = b"") -> bytes:
 
 ASKED: dict[str, tuple[str, bool, bool, str]] = {
     "nothing is wrong": (PATH, False, False, ""),
-    "another path": ("/v1/shapes", False, False, "not_found"),
-    "another path, and the token has ended": ("/v1/shapes", True, False, "not_found"),
+    "another path": ("/v1/shapez", False, False, "not_found"),
+    "another path, and the token has ended": ("/v1/shapez", True, False, "not_found"),
     "another path, and it is revoked": ("/v1/shape/", False, True, "not_found"),
     "a query that is too long, and the token has ended": (PATH + "x" * 25_000, True, False, "target_too_long"),
     "the token has ended": (PATH, True, False, "token_expired"),

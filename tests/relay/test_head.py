@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.gateway.exchange import RELAYED
+from proxy.gateway.endings import RELAYED
 from tests.harness.raw import connected, request
 from tests.harness.running import running
 from tests.harness.shared import ON_MODULE_LOOP, mode
