@@ -47,7 +47,7 @@ def test_a_refused_request_shows_every_rule_and_nothing_upstream() -> None:
     assert not came.allowed
     refused = [line for line in came.lines() if line.startswith("refused")]
     assert refused == [
-        "refused  columns    column_forbidden: a column that is not in the grant: content",
+        "refused  columns    column_forbidden: a column that is not in the grant, or not for the token: content",
         "refused  predicate  filter_column_forbidden: where, at 15: the filter uses a column that it may not use: "
         "content = 1",
     ]

@@ -294,7 +294,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         grants({"where": None, "also_public": None}),
         "grant 'members': there is no where: say which rows it gives",
     ),
-    "a reserved where": (grants({"where": " token "}), "grant 'members': where = \"token\" is reserved"),
     "a where that cannot be read": (grants({"where": "org_id ="}), "grant 'members': where: at 8"),
     "public rows that cannot be read": (grants({"also_public": "("}), "grant 'members': also_public: at 1"),
     "public rows by a claim": (

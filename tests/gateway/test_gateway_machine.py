@@ -327,9 +327,18 @@ class GatewayMachine(RuleBasedStateMachine):
 
         def changed() -> None:
             self.authorizer.replace(other, TRUST)
+            self.mean_columns(len(other.policies.by_name["notes"].columns))
             self.open_requests.judge_again(lambda _: None)
 
         self.run(changed)
+
+    def mean_columns(self, count: int) -> None:
+        """What has not begun is asked for again: it gets the columns that there are now."""
+        for client in self.clients:
+            exchange = client.connection._exchange
+            if client.waiting and exchange is not None and not exchange.started:
+                session, _, rest = client.waiting[0].mark.split(b" ", 2)
+                client.waiting[0].mark = b"%b %d %b" % (session, count, rest)
 
     @rule(seconds=st.sampled_from([0.01, 0.01, 0.01, 1.0, 20.0, 70.0, 400.0]))
     def time_passes(self, seconds: float) -> None:

@@ -28,6 +28,7 @@ class Notes:
 
     told: list[Change | str] = field(default_factory=list)
     seen: list[Observation] = field(default_factory=list)
+    lost_times: int = 0
 
     @property
     def said(self) -> list[Observation]:

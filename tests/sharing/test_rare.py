@@ -93,7 +93,7 @@ def test_an_answer_is_cached_as_long_as_it_may_be():
 
 def full() -> Coalescer:
     """A coalescer whose cache has no room for one more answer."""
-    coalescer = Coalescer(Bounds(cache_bytes=31_000, cache_entry_bytes=9_000))
+    coalescer = Coalescer(Bounds(cache_bytes=31_000, cache_entry_bytes=9_000, cache_share=0))
     for number in range(100):
         if coalescer.cache.used < 29_062:
             coalescer.leave(*completed(coalescer, f"{number}_9", 500))
