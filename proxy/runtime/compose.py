@@ -110,7 +110,10 @@ async def create_app(
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
-        sharing = _sharing(settings, served, electric, tell)
+        placed = PlacedSource(electric, configuration.lanes(settings), tell)
+        metrics.ask("electric_places", placed.taken)
+        metrics.ask("electric_places_limit", placed.most)
+        sharing = _sharing(settings, served, placed, tell)
         handler = _handler(settings, judges, sharing, decisions)
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
@@ -146,9 +149,8 @@ def _readiness(settings: Settings) -> Readiness:
 
 
 def _sharing(settings: Settings, served: Served, source: Source, observe: Observe) -> Sharing:
-    placed = PlacedSource(source, configuration.lanes(settings), observe)
     share, sign = settings.share == "on", served.handles.sign
-    return Sharing(placed, configuration.sharing(settings), observe, sign, shared=share)
+    return Sharing(source, configuration.sharing(settings), observe, sign, shared=share)
 
 
 def _handler(settings: Settings, judges: Judges, sharing: Sharing, decisions: Decisions) -> Handler:
