@@ -53,11 +53,11 @@ class PlacedSource:
         call.share(conditions.subject)
         return call
 
-    def taken(self) -> Mapping[tuple[str], int]:
+    def taken(self) -> Mapping[tuple[str, ...], float]:
         """How many places are taken, by the kinds that have a bound in all."""
         return {(kind.value,): lane.places.taken for kind, lane in self._bounded()}
 
-    def most(self) -> Mapping[tuple[str], int]:
+    def most(self) -> Mapping[tuple[str, ...], float]:
         """How many places there are, by the kinds that have a bound in all."""
         return {(kind.value,): lane.places.most for kind, lane in self._bounded()}
 

@@ -130,5 +130,3 @@ async def until(asked: Callable[[], Awaitable[T]], wanted: T) -> None:
                 await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail(f"wanted {wanted}, last came {came}")
-
-

@@ -1,13 +1,14 @@
-"""Every panel and every rule by the real Prometheus over a proxy under load: each shows something, and nothing absurd."""
+"""Every panel and every rule by the real Prometheus over a proxy under load: each shows something,
+and nothing absurd."""
 
 import asyncio
 import contextlib
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 
+from proxy.core.request import Kind
 from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
 from tests.harness.raw import connected, request
 from tests.harness.running import Proxy, running
@@ -53,6 +55,9 @@ PROVOKED = {
 }
 """Alerts that the load may give a reason for, when every alert fires at once."""
 
+ENDS = {"ok", "upstream_503", "token_revoked", "token_missing", "shape_forbidden", "column_forbidden", "rate_limited"}
+"""How requests of the load end, among others."""
+
 MOST = {"percentunit": 1.0, "s": 60.0}
 """No value of such a unit can be greater in a test; of the others, none is beyond 2^53."""
 
@@ -76,6 +81,7 @@ class Load:
     proxy: Proxy
     client: httpx.AsyncClient
     database: psycopg.AsyncConnection[Any]
+    numbers: Iterator[int] = field(default_factory=count)
 
     async def run(self) -> None:
         """All of it until cancelled."""
@@ -85,43 +91,45 @@ class Load:
                 group.create_task(self._again(each))
             group.create_task(self._again(self.reload))
 
-    async def _again(self, step: Callable[[int], Awaitable[None]]) -> None:
-        for number in count():
+    async def _again(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
             with contextlib.suppress(httpx.TransportError):
-                await step(number)
+                await step()
             await asyncio.sleep(0.2)  # a load, and not as much as the machine can do
 
-    async def shapes(self, number: int) -> None:
+    async def shapes(self) -> None:
         """New definitions, more at once than Electric has places for, and one that is known."""
-        new = [f"mode = 'm{number}-{index}'" for index in range(4)]
+        new = [f"mode = 'm{next(self.numbers)}'" for _ in range(4)]
         await asyncio.gather(*(self._get(where=where) for where in [*new, "mode = 'm'", "mode = 'm'"]))
 
-    async def refused(self, number: int) -> None:
+    async def refused(self) -> None:
         """Requests that the rules refuse, and one without a token."""
         await self._get(table="no_such_table")
         await self._get(columns="id,secret")
         await self.client.get(self.proxy.shape())
 
-    async def subsets(self, number: int) -> None:
+    async def subsets(self) -> None:
         """More subsets than the limit on one subject allows."""
         body = {"where": "mode = 'm'"}
         for _ in range(3):
             await self.client.post(self.proxy.shape(), headers=self.proxy.bearer(), json=body)
 
-    async def garbage(self, number: int) -> None:
+    async def garbage(self) -> None:
         """Bytes that are no request."""
         async with connected(self.proxy.address) as raw:
             await raw.ask(request("/v1/shape").replace(b"HTTP/1.1", b"HTTP/1.1\x00"))
 
-    async def polls(self, number: int) -> None:
+    async def polls(self) -> None:
         """Two who wait for the same change, which comes."""
         position = await self._position(self._bearer("acc-ada"))
         waiting = [asyncio.ensure_future(self._get(**position, live="true")) for _ in range(2)]
         await asyncio.sleep(0.1)
-        await self.database.execute("UPDATE chat_messages SET body = %s WHERE session_id = 's-ada'", (str(number),))
+        await self.database.execute(
+            "UPDATE chat_messages SET body = %s WHERE session_id = 's-ada'", (str(next(self.numbers)),)
+        )
         await asyncio.gather(*waiting)
 
-    async def streams(self, number: int) -> None:
+    async def streams(self) -> None:
         """A stream for a second."""
         bearer = self._bearer("acc-ada")
         url = self.proxy.shape(**await self._position(bearer), live="true", live_sse="true")
@@ -129,9 +137,9 @@ class Load:
             async with asyncio.timeout(1), self.client.stream("GET", url, headers=bearer) as answer:
                 await answer.aread()
 
-    async def revoked(self, number: int) -> None:
+    async def revoked(self) -> None:
         """Somebody whose poll is open when the revocation arrives."""
-        subject = f"acc-{number}"
+        subject = f"acc-{next(self.numbers)}"
         bearer = self._bearer(subject)
         url = self.proxy.shape(**await self._position(bearer), live="true")
         poll = asyncio.ensure_future(self.client.get(url, headers=bearer))
@@ -139,7 +147,7 @@ class Load:
         await self.database.execute(f"INSERT INTO {TABLE} (kind, value) VALUES ('subject', %s)".encode(), (subject,))
         await poll
 
-    async def reload(self, number: int) -> None:
+    async def reload(self) -> None:
         """Policies and keys are read again, and applied to what is open."""
         self.proxy.hangup.set()
         await asyncio.sleep(0.5)
@@ -242,7 +250,7 @@ async def test_every_panel_and_every_rule_shows_something_under_load_and_nothing
     watched: str, tmp_path: Path
 ) -> None:
     asked = queries()
-    async with loaded(watched, tmp_path) as (_, monitor):
+    async with loaded(watched, tmp_path) as (proxy, monitor):
         await shown(monitor, {query: unit for query, unit in asked.items() if not may_be_empty(query)})
         await shown(monitor, selectors())
         for query, unit in asked.items():
@@ -252,3 +260,5 @@ async def test_every_panel_and_every_rule_shows_something_under_load_and_nothing
         recorded = {rule["name"]: "short" for rule in rules if rule["type"] == "recording"}
         await shown(monitor, recorded)
         assert await monitor.firing() <= PROVOKED
+        assert {seen.kind for seen in proxy.ended} >= {kind.value for kind in Kind}
+        assert {seen.code for seen in proxy.ended} >= ENDS
