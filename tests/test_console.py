@@ -179,7 +179,7 @@ def test_policies_are_listed_with_what_they_grant_and_their_cases(loaded: Loaded
     assert uploads["facts"]["never leave"] == "content"
     assert {case["expect"] for case in uploads["cases"]} >= {"allow", "column_forbidden"}
     assert all(case["passed"] for case in uploads["cases"])
-    assert uploads["proof"]["proven"] is True
+    assert uploads["types"]["known"] is True
 
 
 # --- explain

@@ -43,7 +43,7 @@ def _policy(policy: Policy, loaded: LoadedPolicies) -> dict[str, Any]:
             for result in loaded.results
             if result.policy == policy.name
         ],
-        "proof": _proof(policy),
+        "types": _types(policy),
     }
 
 
@@ -102,11 +102,11 @@ def _rights(client: ClientRights) -> list[str]:
     return rights
 
 
-def _proof(policy: Policy) -> dict[str, Any]:
+def _types(policy: Policy) -> dict[str, Any]:
     """Whether the types that the predicates rely on are known, and what speaks against the policy."""
     unverified = sorted(column for _, column in policy.guard.unverified())
     return {
-        "proven": not unverified and not policy.guard.fault,
+        "known": not unverified and not policy.guard.fault,
         "unverified": unverified,
         "fault": policy.guard.fault,
         "warnings": list(policy.warnings),

@@ -119,10 +119,10 @@ function grant({ name, facts }) {
   return h("div", { class: "stack" }, h("h3", {}, name ? `Grant ${name}` : "Grant"), terms(pairs));
 }
 
-function policy({ name, table, facts, grants, cases, proof }, warnings) {
+function policy({ name, table, facts, grants, cases, types }, warnings) {
   const passed = cases.filter((one) => one.passed).length;
   const own = warnings.filter((line) => line.includes(`/${name}.toml:`)).map((line) => line.replace(/^.*?\.toml: /, ""));
-  const notes = [...new Set([...proof.warnings, ...own])];
+  const notes = [...new Set([...types.warnings, ...own])];
   return h(
     "details",
     {},
@@ -130,7 +130,7 @@ function policy({ name, table, facts, grants, cases, proof }, warnings) {
       "summary",
       {},
       h("span", {}, name),
-      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(proof.proven ? "types known" : "types not known", proof.proven ? "good" : "warn")),
+      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(types.known ? "types known" : "types not known", types.known ? "good" : "warn")),
     ),
     h(
       "div",
@@ -138,8 +138,8 @@ function policy({ name, table, facts, grants, cases, proof }, warnings) {
       terms([
         ["table", h("code", {}, table)],
         ...Object.entries(facts),
-        ["unverified types", proof.unverified.join(", ")],
-        ["fault", proof.fault],
+        ["unverified types", types.unverified.join(", ")],
+        ["fault", types.fault],
         ["warnings", notes.join("; ")],
       ]),
       grants.map(grant),
