@@ -119,7 +119,9 @@ function grant({ name, facts }) {
   return h("div", { class: "stack" }, h("h3", {}, name ? `Grant ${name}` : "Grant"), terms(pairs));
 }
 
-function policy({ name, table, facts, grants, cases, types }, warnings) {
+const PROOFS = { shared: "shares rows", "not known": "proof not known" };
+
+function policy({ name, table, facts, grants, cases, types, proof }, warnings) {
   const passed = cases.filter((one) => one.passed).length;
   const own = warnings.filter((line) => line.includes(`/${name}.toml:`)).map((line) => line.replace(/^.*?\.toml: /, ""));
   const notes = [...new Set([...types.warnings, ...own])];
@@ -130,7 +132,7 @@ function policy({ name, table, facts, grants, cases, types }, warnings) {
       "summary",
       {},
       h("span", {}, name),
-      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(types.known ? "types known" : "types not known", types.known ? "good" : "warn")),
+      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(types.known ? "types known" : "types not known", types.known ? "good" : "warn"), chip(PROOFS[proof.verdict] ?? proof.verdict, proof.verdict === "proved" ? "good" : proof.verdict === "shared" ? "bad" : "")),
     ),
     h(
       "div",
@@ -140,6 +142,7 @@ function policy({ name, table, facts, grants, cases, types }, warnings) {
         ...Object.entries(facts),
         ["unverified types", types.unverified.join(", ")],
         ["fault", types.fault],
+        ["proof", proof.why],
         ["warnings", notes.join("; ")],
       ]),
       grants.map(grant),
