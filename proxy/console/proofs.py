@@ -84,7 +84,6 @@ class Proofs:
         )
         try:
             async with asyncio.timeout(self._seconds):
-                _lower_priority(process.pid)
                 printed, _ = await process.communicate(pickle.dumps(loaded.policies))
         except TimeoutError:
             raise NotProved(f"the prover did not end within {self._seconds:g} s") from None
@@ -95,12 +94,6 @@ class Proofs:
             raise NotProved("the prover failed: run shape-proxy prove")
         found = json.loads(printed)["policies"]
         return {one["policy"]: {"verdict": one["verdict"], "why": one["why"]} for one in found}
-
-
-def _lower_priority(pid: int) -> None:
-    """Gives a process the lowest priority, where that may be done."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, 19)
 
 
 def _unknown(loaded: LoadedPolicies, why: str) -> Mapping[str, Proof]:
