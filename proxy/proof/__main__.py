@@ -1,6 +1,6 @@
 """Proves the policies that come on standard input, pickled by the process that started this one, and prints JSON.
 
-It has the lowest priority, and bounds on its time and its memory that hold even when the other process has gone.
+It has a lower priority, and bounds on its time and its memory that hold even when the other process has gone.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def _bound_itself() -> None:
     with contextlib.suppress(OSError, ValueError):  # not every system has it
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with contextlib.suppress(OSError):  # a sandbox may forbid it
-        os.nice(19)
+        os.nice(5)
 
 
 if __name__ == "__main__":

@@ -212,6 +212,7 @@ async def test_the_console_is_for_everybody(
         await tab.do("wait", selector="#refusals summary", text="column_forbidden")
         await tab.do("wait", selector="#streams tr", text="chat_messages")
         await tab.do("click", selector="#refusals summary")
+        await tab.do("wait", selector="#policies details:first-child summary", text="proved")
         await taken(tab, images, f"console-{request.node.callspec.id}")
         await tab.do("click", selector="#policies details:nth-child(2) summary")
         await tab.do("click", selector="#explain button")
