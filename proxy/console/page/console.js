@@ -33,7 +33,7 @@ const sections = {
   },
   policies({ policies, digest, warnings }) {
     byId("policies-sum").textContent = `${policies.length}, digest ${digest}`;
-    keep(byId("policies"), policies, (one) => `${one.name} ${digest}`, (one) => policy(one, warnings));
+    keep(byId("policies"), policies, (one) => `${one.name} ${digest} ${one.proof.why}`, (one) => policy(one, warnings));
   },
 };
 
