@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy import settings
+from proxy.audit import pasted
 from proxy.auth.issuers import TYP, Issuer
 from proxy.auth.keys import KeyRing, new_keys
 from proxy.auth.tokens import TokenBounds, Verifier
@@ -262,6 +263,11 @@ PASTED: dict[str, tuple[str, bool]] = {
 def test_explain_takes_a_request_as_it_is_pasted(given: str, allowed: bool) -> None:
     result = run("explain", "--policies", str(POLICIES), "--claims", ADA, given)
     assert (result.exit_code, result.stderr) == (0 if allowed else 1, "")
+
+
+def test_what_is_pasted_is_read_in_time_that_grows_with_its_length() -> None:
+    """The console reads it on the loop of all requests. By the square of its length this takes 20 minutes."""
+    assert pasted.parse("/" * 262_144 + "=").name is None
 
 
 def test_a_plain_value_is_what_it_says(tmp_path: Path) -> None:

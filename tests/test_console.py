@@ -1,6 +1,10 @@
 """The console's parts: what is recorded, how several workers' sections become one, who may see it."""
 
-from collections.abc import Iterable
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +15,14 @@ from proxy.auth.policy_loader import LoadedPolicies
 from proxy.console.access import SESSION_SECONDS, Access, Denial, is_loopback
 from proxy.console.explanation import FormFault, explained
 from proxy.console.pages import Files, policy
-from proxy.console.policy_list import listed, written
+from proxy.console.policy_list import Listing, listed, written
+from proxy.console.proofs import NO_PROVER, RUNNING, Proof, Proofs
 from proxy.console.recorder import LINES, REFUSALS, SAMPLES, Recorder
 from proxy.console.sections import OpenStream, Process, Sections, merged
 from proxy.core.filters import parse_policy
 from proxy.core.rule_limits import DEFAULT_RULE_LIMITS
 from proxy.telemetry import events as seen
+from tests.harness.raw import until
 from tests.harness.running import POLICIES
 
 
@@ -120,7 +126,9 @@ def sections(loaded: LoadedPolicies, streams: Iterable[OpenStream] = (), **recor
     for observation in recorded.get("observations", ()):
         recorder(observation)
     recorder.points.extend(recorded.get("points", ()))
-    process = Process(recorder, lambda: {"ready": True}, lambda: 2, 10, lambda: streams, lambda: loaded)
+    process = Process(
+        recorder, lambda: {"ready": True}, lambda: 2, 10, lambda: streams, lambda: loaded, Listing(Proofs())
+    )
     return process.sections()
 
 
@@ -169,7 +177,7 @@ def test_workers_with_different_policies_are_named(loaded: LoadedPolicies) -> No
 
 
 def test_policies_are_listed_with_what_they_grant_and_their_cases(loaded: LoadedPolicies) -> None:
-    by_name = {one["name"]: one for one in listed(loaded)["policies"]}
+    by_name = {one["name"]: one for one in listed(loaded, Proofs().of(loaded))["policies"]}
     assert by_name.keys() == loaded.policies.by_name.keys()
     uploads = by_name["session_uploads"]
     grant, *others = uploads["grants"]
@@ -179,7 +187,66 @@ def test_policies_are_listed_with_what_they_grant_and_their_cases(loaded: Loaded
     assert uploads["facts"]["never leave"] == "content"
     assert {case["expect"] for case in uploads["cases"]} >= {"allow", "column_forbidden"}
     assert all(case["passed"] for case in uploads["cases"])
-    assert uploads["proof"]["proven"] is True
+    assert uploads["types"]["known"] is True
+
+
+# --- proofs
+
+
+@asynccontextmanager
+async def proving(proofs: Proofs) -> AsyncIterator[Proofs]:
+    """What proves, at work."""
+    task = asyncio.create_task(proofs.run())
+    try:
+        yield proofs
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def found(proofs: Proofs, loaded: LoadedPolicies) -> Mapping[str, Proof]:
+    """What is known of the policies once the prover has ended."""
+    await until(lambda: all(proof["why"] != RUNNING for proof in proofs.of(loaded).values()))
+    return proofs.of(loaded)
+
+
+async def test_the_policies_in_force_are_proved_by_a_process_of_its_own(loaded: LoadedPolicies) -> None:
+    async with proving(Proofs()) as proofs:
+        listing = Listing(proofs)
+        before = listing.of(loaded)
+        assert {one["proof"]["why"] for one in before["policies"]} == {RUNNING}
+        known = await found(proofs, loaded)
+        assert {proof["verdict"] for proof in known.values()} == {"proved"}
+        assert known["ui_settings"]["why"] == "two tokens that differ in account_id share no row"
+        after = listing.of(loaded)
+        assert {one["name"]: one["proof"] for one in after["policies"]} == known
+        assert listing.of(loaded) is after
+
+
+async def test_a_row_that_two_tokens_share_is_no_proof(tmp_path: Path) -> None:
+    text = (POLICIES / "ui_settings.toml").read_text()
+    text = text.partition("[[case]]")[0].replace('where   = "account_id', """where   = "key = 'x' OR account_id""")
+    (tmp_path / "ui_settings.toml").write_text(text)
+    shared = policy_loader.load(tmp_path, checks=())
+    async with proving(Proofs()) as proofs:
+        assert {proof["verdict"] for proof in (await found(proofs, shared)).values()} == {"shared"}
+
+
+async def test_without_the_prover_or_in_too_little_time_nothing_is_known(loaded: LoadedPolicies) -> None:
+    async with proving(Proofs(installed=lambda: False)) as proofs:
+        assert {proof["why"] for proof in (await found(proofs, loaded)).values()} == {NO_PROVER}
+    async with proving(Proofs(seconds=0.001)) as proofs:
+        reasons = {proof["why"] for proof in (await found(proofs, loaded)).values()}
+        assert reasons == {"the prover did not end within 0.001 s"}
+
+
+async def test_a_prover_that_fails_says_nothing_of_the_policies(
+    loaded: LoadedPolicies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with proving(Proofs()) as proofs:
+        reasons = {proof["why"] for proof in (await found(proofs, loaded)).values()}
+        assert reasons == {"the prover failed: run shape-proxy prove"}
 
 
 # --- explain
@@ -190,6 +257,7 @@ def form(**members: object) -> dict[str, object]:
 
 
 URLS = [
+    "/v1/shape?table=chat_messages&offset=-1&where=session_id = 's-ada' AND mode = 'a & b'",
     "/v1/shape?table=chat_messages&offset=-1",
     "https://shapes.example/v1/shape?table=chat_messages&offset=-1",
     "http://127.0.0.1:8080/v1/shapes/chat_messages?offset=-1",

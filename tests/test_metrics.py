@@ -39,12 +39,15 @@ from proxy.telemetry.events import (
     RequestOpened,
     RowLeak,
     SchemaLeak,
+    ShadowCompared,
+    ShadowLoaded,
     ShapesChanged,
     UpstreamAnswered,
     UpstreamFailed,
     UpstreamRetried,
 )
 from proxy.telemetry.metrics import (
+    COMPARED,
     FILTER_STATUSES,
     FOLLOWED,
     JUDGED,
@@ -119,6 +122,16 @@ def test_known_combinations_start_at_0(metrics: Metrics) -> None:
         for policy in POLICIES:
             assert value(metrics, "open_requests", policy=policy, kind=kind) == 0
             assert value(metrics, "requests_total", policy=policy, kind=kind, code="ok") == 0
+
+
+def test_shadow_decisions_start_at_0_once_there_are_shadow_policies(metrics: Metrics) -> None:
+    assert value(metrics, "shadow_decisions_total", policy="notes", outcome="wider") is None
+    metrics(ShadowLoaded(POLICIES, "0123456789ab"))
+    for outcome in COMPARED:
+        for policy in ("none", *POLICIES):
+            assert value(metrics, "shadow_decisions_total", policy=policy, outcome=outcome) == 0
+    metrics(ShadowCompared("notes", "wider"))
+    assert value(metrics, "shadow_decisions_total", policy="notes", outcome="wider") == 1
 
 
 def test_refusals_and_stopped_answers_start_at_0(metrics: Metrics) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from proxy.core.errors import Code, Refusal
 from proxy.core.inbound import NAMED, SHAPE
 
-_ADDRESS: Final = re.compile(r"(?P<address>[^?=&\s]*/[^?=&\s]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_ADDRESS: Final = re.compile(r"(?P<address>[^?=&\s/]*/[^?=&\s]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _ENDING: Final = re.compile(rb"/v1/shapes?(?:/[^/]*)?")
 _PLAIN: Final = re.compile(r'[\s<>"^`{|}\\]')
 """Characters that no query has as they are: then nothing in it is percent-encoded."""

@@ -2,15 +2,14 @@
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
+from proxy.audit import pasted
 from proxy.audit.explain import explain
+from proxy.audit.pasted import Pasted
 from proxy.auth.policy_loader import LoadedPolicies
 from proxy.core.claims import Claims
+from proxy.core.errors import Refusal
 from proxy.core.rule_limits import RuleLimits
-
-NAMED = "/v1/shapes/"
-UNNAMED = "/v1/shape"
 
 
 class FormFault(Exception):
@@ -25,26 +24,20 @@ def explained(form: object, loaded: LoadedPolicies, limits: RuleLimits) -> dict[
     body = form.get("body") or None
     if not isinstance(claims, str) or not isinstance(url, str) or not isinstance(body, str | None):
         raise FormFault("claims, url and body must be text.")
-    name, query = _asked(url)
+    asked = _asked(url)
     values = _object(claims)
     subject = values.get("sub")
     whose = Claims(subject if isinstance(subject, str) else "explain", float("inf"), values)
-    found = explain(whose, name, _bytes(query), None if body is None else _bytes(body), loaded.policies, limits)
+    found = explain(whose, asked.name, asked.query, None if body is None else _bytes(body), loaded.policies, limits)
     return found.members() | {"code": found.code}
 
 
-def _asked(url: str) -> tuple[str | None, str]:
-    """The shape's name, if the URL has one, and the query. A query alone will do."""
-    text = url.strip()
-    if "?" not in text and "/" not in text:
-        return None, text
-    parts = urlsplit(text)
-    _, found, name = parts.path.partition(NAMED)
-    if found and name:
-        return name, parts.query
-    if parts.path and not parts.path.endswith(UNNAMED):
-        raise FormFault(f"The URL's path must be {UNNAMED} or {NAMED}NAME.")
-    return None, parts.query
+def _asked(url: str) -> Pasted:
+    """The request that was pasted, as `shape-proxy explain` reads it."""
+    try:
+        return pasted.parse(url)
+    except Refusal as refusal:
+        raise FormFault(f"The URL is not of a shape: {refusal.reason}.") from None
 
 
 def _object(claims: str) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""The policies in force, as the console lists them: what each grants, its cases, and what is known of its types."""
+"""The policies in force, as the console lists them: what each grants, its cases, what is known of its types, and
+what is proved."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from proxy.auth.policy_loader import LoadedPolicies
+from proxy.console.proofs import Proof, Proofs
 from proxy.core.filters import Condition
 from proxy.core.filters.ast import Array, Claim, Constant, Number, Text
 from proxy.core.grants import Grant
@@ -10,29 +13,32 @@ from proxy.core.policy import ClientRights, Policy
 
 
 class Listing:
-    """The list of the policies in force, made once for as long as they are."""
+    """The list of the policies in force, made once for as long as they are and as nothing more is proved of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, proofs: Proofs) -> None:
+        self._proofs = proofs
+        self._proved: Mapping[str, Proof] = {}
         self._loaded: LoadedPolicies | None = None
         self._listed: dict[str, Any] = {}
 
     def of(self, loaded: LoadedPolicies) -> dict[str, Any]:
         """The list of these policies; the same object while they are the same."""
-        if loaded is not self._loaded:
-            self._loaded, self._listed = loaded, listed(loaded)
+        proved = self._proofs.of(loaded)
+        if loaded is not self._loaded or proved is not self._proved:
+            self._loaded, self._proved, self._listed = loaded, proved, listed(loaded, proved)
         return self._listed
 
 
-def listed(loaded: LoadedPolicies) -> dict[str, Any]:
+def listed(loaded: LoadedPolicies, proved: Mapping[str, Proof]) -> dict[str, Any]:
     """All policies, with the digest of their files."""
     return {
         "digest": loaded.digest,
         "warnings": list(loaded.warnings),
-        "policies": [_policy(policy, loaded) for policy in loaded.policies.by_name.values()],
+        "policies": [_policy(policy, loaded, proved[name]) for name, policy in loaded.policies.by_name.items()],
     }
 
 
-def _policy(policy: Policy, loaded: LoadedPolicies) -> dict[str, Any]:
+def _policy(policy: Policy, loaded: LoadedPolicies, proof: Proof) -> dict[str, Any]:
     return {
         "name": policy.name,
         "table": policy.table.quoted,
@@ -43,7 +49,8 @@ def _policy(policy: Policy, loaded: LoadedPolicies) -> dict[str, Any]:
             for result in loaded.results
             if result.policy == policy.name
         ],
-        "proof": _proof(policy),
+        "types": _types(policy),
+        "proof": proof,
     }
 
 
@@ -102,11 +109,11 @@ def _rights(client: ClientRights) -> list[str]:
     return rights
 
 
-def _proof(policy: Policy) -> dict[str, Any]:
+def _types(policy: Policy) -> dict[str, Any]:
     """Whether the types that the predicates rely on are known, and what speaks against the policy."""
     unverified = sorted(column for _, column in policy.guard.unverified())
     return {
-        "proven": not unverified and not policy.guard.fault,
+        "known": not unverified and not policy.guard.fault,
         "unverified": unverified,
         "fault": policy.guard.fault,
         "warnings": list(policy.warnings),

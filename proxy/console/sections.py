@@ -4,7 +4,7 @@ A section is JSON: `status`, `series`, `streams`, `refusals` and `policies`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ class Process:
     max_open_requests: int
     streams: Callable[[], Iterable[OpenStream]]
     loaded: Callable[[], LoadedPolicies]
-    listing: Listing = field(default_factory=Listing)
+    listing: Listing
 
     def sections(self) -> Sections:
         """All sections, as they are now."""

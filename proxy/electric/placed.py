@@ -12,7 +12,7 @@ nobody waits for the sake of another subject's limit.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from proxy.core.errors import Code, Refusal
@@ -52,6 +52,17 @@ class PlacedSource:
         call = PlacedCall(self._source, lane, request, conditions, listener, self._observe, self._loop)
         call.share(conditions.subject)
         return call
+
+    def taken(self) -> Mapping[tuple[str, ...], float]:
+        """How many places are taken, by the kinds that have a bound in all."""
+        return {(kind.value,): lane.places.taken for kind, lane in self._bounded()}
+
+    def most(self) -> Mapping[tuple[str, ...], float]:
+        """How many places there are, by the kinds that have a bound in all."""
+        return {(kind.value,): lane.places.most for kind, lane in self._bounded()}
+
+    def _bounded(self) -> Iterable[tuple[Kind, Lane]]:
+        return ((kind, lane) for kind, lane in self._lanes.items() if lane.places.most)
 
 
 class PlacedCall:

@@ -21,7 +21,7 @@ class Places(Generic[Ticket]):
     """The places of one kind of request. A bound of 0 bounds nothing."""
 
     def __init__(self, most: int, most_per_subject: int, linger_seconds: float = 0) -> None:
-        self._most = most
+        self.most = most
         self._most_per_subject = most_per_subject
         self._linger_seconds = linger_seconds
         self._by_subject: dict[str, int] = {}
@@ -39,7 +39,7 @@ class Places(Generic[Ticket]):
 
     def room(self) -> bool:
         """Whether there is a place for anybody."""
-        return not self._most or self.taken < self._most
+        return not self.most or self.taken < self.most
 
     def free(self, subject: str, now: float, *, dropped: bool = False) -> None:
         """Gives a place back. Electric does not notice at once that a request was dropped, so its place stays taken."""

@@ -110,16 +110,17 @@ async def create_app(
         ElectricProbe(settings.electric_http_url, settings.connect_seconds) as probe,
         measuring(configuration.lag(settings), electric, tell) as lag,
     ):
-        sharing = _sharing(settings, served, electric, tell)
+        sharing = _sharing(settings, served, _placed(settings, electric, metrics, tell), tell)
         handler = _handler(settings, judges, sharing, decisions)
         listener = Listener(handler, configuration.server(settings), asyncio.get_running_loop())
         readiness.policies, readiness.lag = len(served.loaded.policies.by_name), lag
         observe_loaded(served.loaded, tell)
         sources = _sources(judges)
+        shown = Shown(recorder, readiness, open_requests, sharing, authorizer)
         watchers = [_probe(probe, readiness, settings.probe_seconds, tell), recorder.run(open_requests.__len__)]
-        watchers += [sources.run(), *_reloading(settings, judges, sources, shadow, hangup)]
+        watchers += [shown.proofs.run(), sources.run(), *_reloading(settings, judges, sources, shadow, hangup)]
         watchers += _revoking(settings, judges, electric)
-        private = _admin(settings, served, metrics, Shown(recorder, readiness, open_requests, sharing, authorizer))
+        private = _admin(settings, served, metrics, shown)
         try:
             async with _running(watchers):
                 yield Parts(handler, listener, private, open_requests, readiness, tell)
@@ -145,10 +146,17 @@ def _readiness(settings: Settings) -> Readiness:
     )
 
 
-def _sharing(settings: Settings, served: Served, source: Source, observe: Observe) -> Sharing:
+def _placed(settings: Settings, source: Source, metrics: Metrics, observe: Observe) -> PlacedSource:
+    """Electric, within its places, which the metrics count."""
     placed = PlacedSource(source, configuration.lanes(settings), observe)
+    metrics.ask("electric_places", placed.taken)
+    metrics.ask("electric_places_limit", placed.most)
+    return placed
+
+
+def _sharing(settings: Settings, served: Served, source: Source, observe: Observe) -> Sharing:
     share, sign = settings.share == "on", served.handles.sign
-    return Sharing(placed, configuration.sharing(settings), observe, sign, shared=share)
+    return Sharing(source, configuration.sharing(settings), observe, sign, shared=share)
 
 
 def _handler(settings: Settings, judges: Judges, sharing: Sharing, decisions: Decisions) -> Handler:

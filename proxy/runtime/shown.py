@@ -1,12 +1,14 @@
 """What the console shows of one process: the parts that it asks, and the sections that come of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.auth.authorizer import Authorizer
 from proxy.console.app import Data
 from proxy.console.explanation import explained
+from proxy.console.policy_list import Listing
+from proxy.console.proofs import Proofs
 from proxy.console.recorder import Recorder
 from proxy.console.sections import OpenStream, Process, Sections
 from proxy.core.rule_limits import RuleLimits
@@ -24,6 +26,7 @@ class Shown:
     open_requests: OpenRequests
     sharing: Sharing
     authorizer: Authorizer
+    proofs: Proofs = field(default_factory=Proofs)
 
     def data(self, max_open_requests: int, limits: RuleLimits) -> Data:
         """Where the console gets its sections, and its explanations by the policies in force and these limits."""
@@ -34,6 +37,7 @@ class Shown:
             max_open_requests,
             self._streams,
             lambda: self.authorizer.authority.loaded,
+            Listing(self.proofs),
         )
 
         async def sections() -> Sections:

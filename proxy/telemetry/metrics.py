@@ -35,6 +35,7 @@ from proxy.telemetry.events import (
     RowLeak,
     SchemaLeak,
     ShadowCompared,
+    ShadowLoaded,
     ShapesChanged,
     Subscribed,
     SubscriberDropped,
@@ -48,6 +49,7 @@ from proxy.telemetry.series import Labels, Series
 STATES: Final = ("active", "starting", "waiting", "unreachable")
 FOLLOWED: Final = ("unknown", "current", "stale")
 JUDGED: Final = ("kept", "changed", "refused")
+COMPARED: Final = ("same", "wider", "narrower", "unclear")
 KINDS: Final = tuple(kind.value for kind in Kind)
 SHARED_KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.subset)
 CACHED_KINDS: Final = tuple(kind for kind in SHARED_KINDS if kind != Kind.sse)
@@ -139,6 +141,10 @@ class Metrics:
         """What counts observations of this type, if anything does."""
         return self._readers.get(kind)
 
+    def ask(self, name: str, values: Callable[[], Mapping[Labels, float]]) -> None:
+        """Takes the values of a metric from a function, which is called at each scrape."""
+        self._series.ask(name, values)
+
     def text(self) -> bytes:
         """The exposition format (Prometheus text 0.0.4)."""
         return self._series.text()
@@ -192,6 +198,7 @@ class Metrics:
             PolicyTypeUnsafe: self._counting("policy_type_refusals", lambda seen: (seen.policy,)),
             SchemaLeak: self._counting("schema_leaks", lambda seen: (seen.policy,)),
             RowLeak: self._counting("row_leaks", lambda seen: (seen.policy,)),
+            ShadowLoaded: self._shadow_loaded,
             ShadowCompared: self._counting("shadow_decisions", lambda seen: (seen.policy, seen.outcome)),
             DecisionsDropped: self._counting("decisions_dropped", lambda seen: (seen.code,), lambda seen: seen.count),
             AdmissionRefused: self._counting("limit_refusals", lambda seen: (seen.limit,)),
@@ -288,6 +295,9 @@ class Metrics:
         self._zero("client_filter_refusals", product(seen.policies, FILTER_STATUSES))
         self._zero("requests", product(seen.policies, KINDS, ("ok",)))
         self._zero("open_requests", product(seen.policies, KINDS))
+
+    def _shadow_loaded(self, seen: ShadowLoaded) -> None:
+        self._zero("shadow_decisions", product(("none", *seen.policies), COMPARED))
 
     def _keys_loaded(self, seen: KeysLoaded) -> None:
         keys = self._series.values("token_keys")

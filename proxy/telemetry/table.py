@@ -67,6 +67,8 @@ METRICS: Final = (
     _counter("upstream_answers", "Answers of Electric by their status.", "kind", "status"),
     _times("upstream_seconds", "From a request to Electric to the head of its answer.", "kind"),
     _counter("upstream_failures", "Unusable answers of Electric.", "kind", "code"),
+    _gauge("electric_places", "Requests to Electric that hold a place, by their kind.", "kind"),
+    _gauge("electric_places_limit", "PROXY_MAX_INITIAL_REQUESTS and PROXY_MAX_SUBSETS.", "kind"),
     _counter("upstream_retries", "Requests repeated on a stale connection.", "kind"),
     _gauge("electric_state", "1 for the last observed state of Electric.", "state", merge="most"),
     _gauge("electric_healthy_age_seconds", "Time since Electric was active, or since the start.", merge="least"),

@@ -212,6 +212,7 @@ async def test_the_console_is_for_everybody(
         await tab.do("wait", selector="#refusals summary", text="column_forbidden")
         await tab.do("wait", selector="#streams tr", text="chat_messages")
         await tab.do("click", selector="#refusals summary")
+        await tab.do("wait", selector="#policies details:first-child summary", text="proved")
         await taken(tab, images, f"console-{request.node.callspec.id}")
         await tab.do("click", selector="#policies details:nth-child(2) summary")
         await tab.do("click", selector="#explain button")
@@ -228,8 +229,9 @@ async def test_the_console_shows_what_is_up_and_a_refusal_with_its_trail(browser
         await tab.do("wait", selector="#refusals details:first-child summary", text="predicate_mismatch")
         await tab.do("click", selector="#refusals details:first-child summary")
         await tab.do("wait", selector="#refusals .trail .bad", text="predicate: predicate_mismatch")
+        await tab.do("wait", selector="#policies details:first-child summary", text="proved")
         policies = "\n".join(await tab.read("text", selector="#policies summary"))
-        assert re.search(r"chat_messages\s+6/6 cases", policies)
+        assert re.search(r"chat_messages\s+9/9 cases\s+types known\s+proved", policies)
 
 
 async def test_an_open_refusal_stays_open_while_others_arrive(browser: Browser, demo: Running) -> None:

@@ -122,9 +122,9 @@ def test_every_variable_of_compose_is_in_its_example() -> None:
 # --- what is out of reach
 
 
-def test_only_the_proxys_public_listener_and_grafana_on_loopback_are_published() -> None:
+def test_only_the_proxys_public_listener_and_on_loopback_the_console_and_grafana_are_published() -> None:
     published = {name: one["ports"] for name, one in compose(COMPOSE)["services"].items() if "ports" in one}
-    assert published == {"proxy": ["8080:8080"], "grafana": ["127.0.0.1:3001:3000"]}
+    assert published == {"proxy": ["8080:8080", "127.0.0.1:9090:9090"], "grafana": ["127.0.0.1:3001:3000"]}
     published = {name: one["ports"] for name, one in compose(SCALE)["services"].items() if "ports" in one}
     assert published == {"edge": ["443:443"]}
 
@@ -133,7 +133,7 @@ def test_only_the_proxys_public_listener_and_grafana_on_loopback_are_published()
 def test_no_secret_has_a_default(path: Path) -> None:
     for service in compose(path)["services"].values():
         for name, value in settings_of(service.get("environment", {})).items():
-            if name.endswith(("SECRET", "PASSWORD")):
+            if name.endswith(("SECRET", "PASSWORD", "ADMIN_TOKEN")):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
     assert "ELECTRIC_INSECURE" not in path.read_text()
 
@@ -177,12 +177,25 @@ def test_the_pods_proxy_is_locked_in(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [SIDECAR, REPLICAS], ids=lambda path: path.name)
-@pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "PROXY_HANDLE_KEY"])
+@pytest.mark.parametrize("name", ["ELECTRIC_SECRET", "PROXY_HANDLE_KEY", "PROXY_ADMIN_TOKEN"])
 def test_the_pods_secrets_come_from_a_secret(path: Path, name: str) -> None:
     (found,) = [one for one in container(path)["env"] if one["name"] == name]
     assert "secretKeyRef" in found["valueFrom"]
     volumes = documents(path, "Deployment")[0]["spec"]["template"]["spec"]["volumes"]
     assert next(one for one in volumes if one["name"] == "keys")["secret"]
+
+
+def test_the_secrets_of_the_proxy_are_not_electrics() -> None:
+    """Its container takes the whole secret `electric` into its environment."""
+    assert container(SIDECAR, "electric")["envFrom"] == [{"secretRef": {"name": "electric"}}]
+    named = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container(SIDECAR)["env"] if "valueFrom" in one}
+    assert {name for name, said in named.items() if said["name"] == "electric"} == {"ELECTRIC_SECRET"}
+    assert named["PROXY_ADMIN_TOKEN"]["optional"] is True
+
+
+@pytest.mark.parametrize(("path", "name"), [(COMPOSE, "proxy"), (SCALE, "proxy1")])
+def test_the_console_of_compose_has_a_token(path: Path, name: str) -> None:
+    assert "PROXY_ADMIN_TOKEN" in settings_of(compose(path)["services"][name]["environment"])
 
 
 def test_the_pods_electric_is_reached_by_the_proxy_alone() -> None:

@@ -175,6 +175,15 @@ async def test_a_request_waits_until_another_is_over() -> None:
     assert waiting.places.taken == 0
 
 
+async def test_the_places_that_are_taken_are_counted_where_there_is_a_bound() -> None:
+    waiting = Waiting(most=2)
+    waiting.ask("a")
+    assert (waiting.placed.taken(), waiting.placed.most()) == ({("initial",): 1}, {("initial",): 2})
+    unbounded = Waiting(most=0)
+    unbounded.ask("a")
+    assert (unbounded.placed.taken(), unbounded.placed.most()) == ({}, {})
+
+
 async def test_kinds_without_places_are_asked_at_once() -> None:
     waiting = Waiting()
     for _ in range(3):

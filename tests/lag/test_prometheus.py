@@ -1,36 +1,31 @@
 """The rules and the dashboard, by the real Prometheus. The Debian package `prometheus` has it, and promtool."""
 
-import asyncio
 import json
 import re
-import shutil
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from proxy.core.errors import Code
+from proxy.gateway.endings import RELAYED, UPSTREAM_BROKE
+from proxy.gateway.open_requests import End
 from proxy.telemetry.metrics import Metrics
-from tests.harness.raw import SECONDS
 from tests.harness.running import running
 from tests.harness.upstream import Upstream
-from tests.lag.conftest import DEPLOY
+from tests.lag.monitor import DASHBOARD, RULES, Prometheus, expressions, panels, prometheus, tool, until
+from tests.tree import ROOT
 
-RULES = DEPLOY / "prometheus" / "rules.yml"
-DASHBOARD = DEPLOY / "grafana" / "dashboard.json"
 NAME = re.compile(r"\bshape_proxy_[a-z0-9_]+\b")
-T = TypeVar("T")
-
-
-def tool(name: str) -> str:
-    """A program of Prometheus; without it these tests fail, for what they test would be untested."""
-    found = shutil.which(name)
-    assert found, f"{name} is not installed: apt-get install --no-install-recommends prometheus"
-    return found
+SELECTOR = re.compile(r"\bshape_proxy_\w+(?:\{[^}]*\})?")
+REQUESTS = re.compile(r"shape_proxy_requests_total\{([^}]*)\}")
+FAULTS = {code.name for code in Code if code.value.status >= 500} - {"draining"} | {UPSTREAM_BROKE, "upstream_503"}
+USUAL = {"ok", "draining", "token_over", "token_expired", "client_gone", "client_stalled", "policy_changed"}
+"""How requests end that nobody did anything wrong with."""
 
 
 def exported() -> set[str]:
@@ -76,88 +71,67 @@ def test_every_metric_is_on_the_dashboard_or_in_a_rule() -> None:
 
 
 def test_the_panels_of_the_dashboard_are_told_apart() -> None:
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    assert len({panel["title"] for panel in panels}) == len(panels)
+    said = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in said}) == len(said)
+    assert len({panel["title"] for panel in said}) == len(said)
+    assert all(panel["description"] for panel in panels())
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+def test_the_panels_do_not_overlap_and_leave_no_gap() -> None:
+    taken = [_cells(panel["gridPos"]) for panel in json.loads(DASHBOARD.read_text())["panels"]]
+    assert not [(one, other) for one, other in combinations(taken, 2) if one & other]
+    cells = set[tuple[int, int]]().union(*taken)
+    assert cells == {(x, y) for x in range(24) for y in range(max(y for _, y in cells) + 1)}
 
 
-def hurried(rules: str) -> str:
-    """The rules with every alert at once: what is tested here is that they hold against the real metrics."""
-    return re.sub(r"for: \w+", "for: 0s", rules).replace("[5m]", "[5s]").replace("[10m]", "[5s]")
+def _cells(at: dict[str, int]) -> set[tuple[int, int]]:
+    return {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
 
 
-def configure(folder: Path, target: str) -> None:
-    """Writes a configuration that scrapes the target as often as it can."""
-    folder.mkdir()
-    (folder / "rules.yml").write_text(hurried(RULES.read_text()))
-    config = {
-        "global": {"scrape_interval": "400ms", "scrape_timeout": "400ms", "evaluation_interval": "200ms"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [{"job_name": "shape-proxy", "static_configs": [{"targets": [target]}]}],
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+def test_every_query_is_of_the_chosen_instances() -> None:
+    for panel in panels():
+        for expression in expressions(panel):
+            for selector in SELECTOR.findall(expression):
+                assert 'instance=~"$instance"' in selector, panel["title"]
 
 
-@asynccontextmanager
-async def prometheus(folder: Path, target: str) -> AsyncIterator[str]:
-    """A Prometheus over the target; gives its address."""
-    configure(folder, target)
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        tool("prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=error",
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
+def rules() -> dict[str, dict[str, Any]]:
+    """The alerts by their names."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
 
 
-class Prometheus:
-    """What a running Prometheus knows; nothing while it starts."""
-
-    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
-        self._client, self._url = client, f"{url}/api/v1/"
-
-    async def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
-        alerts = (await self._said("alerts")).get("alerts", [])
-        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
-
-    async def value(self, expression: str) -> str:
-        """The value of an expression with one result."""
-        result = (await self._said(f"query?query={expression}")).get("result", [])
-        return str(result[0]["value"][1]) if result else ""
-
-    async def _said(self, what: str) -> dict[str, Any]:
-        try:
-            answer = await self._client.get(self._url + what)
-        except httpx.TransportError:
-            return {}
-        return dict(answer.json()["data"]) if answer.status_code == 200 else {}
+@pytest.mark.parametrize("name", rules())
+def test_every_alert_says_what_to_do_and_which_page_helps(name: str) -> None:
+    said = rules()[name]
+    assert said["labels"]["severity"] in ("page", "ticket")
+    assert said["annotations"].keys() == {"summary", "description", "runbook"}
+    assert said["annotations"]["runbook"].startswith("docs/how-to/")
+    assert (ROOT / said["annotations"]["runbook"]).is_file()
 
 
-async def until(asked: Callable[[], Awaitable[T]], wanted: T) -> None:
-    """Asks until the answer is the wanted one; Prometheus announces nothing."""
-    came = None
-    try:
-        async with asyncio.timeout(SECONDS):
-            while (came := await asked()) != wanted:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"wanted {wanted}, last came {came}")
+def test_every_alert_is_in_the_table_of_the_page_on_operating() -> None:
+    page = (ROOT / "docs" / "how-to" / "operate.md").read_text()
+    rows = re.findall(r"(?m)^\| `(\w+)` \| (page|ticket) \|", page)
+    assert sorted(rows) == sorted((name, rule["labels"]["severity"]) for name, rule in rules().items())
+
+
+def selected(matchers: str) -> set[str]:
+    """The codes of all that there are which the matchers on `code` leave."""
+    codes = {code.name for code in Code} | {end.value for end in End} | {"ok", UPSTREAM_BROKE, *RELAYED.values()}
+    for operator, pattern in re.findall(r'code(=~|!~|=|!=)"([^"]*)"', matchers):
+        codes = {code for code in codes if bool(re.fullmatch(pattern, code)) is not operator.startswith("!")}
+    return codes
+
+
+@pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda file: file.name)
+def test_codes_are_faults_of_ours_or_of_electric_or_refusals_or_neither(file: Path) -> None:
+    """A new code is a fault by its status, and else a refusal; the rules and the dashboard agree."""
+    refusals = selected("") - FAULTS - USUAL - {"upstream_400", "upstream_409"}
+    found = {frozenset(selected(said)) for said in REQUESTS.findall(file.read_text().replace('\\"', '"'))}
+    single = [codes for codes in found if len(codes) == 1]
+    rest = found.difference(single) - {frozenset(selected(""))}
+    assert rest == {frozenset(FAULTS), frozenset(refusals)}
 
 
 async def test_the_real_prometheus_says_that_electric_is_down_and_that_it_is_back(

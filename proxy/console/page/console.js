@@ -33,7 +33,7 @@ const sections = {
   },
   policies({ policies, digest, warnings }) {
     byId("policies-sum").textContent = `${policies.length}, digest ${digest}`;
-    keep(byId("policies"), policies, (one) => `${one.name} ${digest}`, (one) => policy(one, warnings));
+    keep(byId("policies"), policies, (one) => `${one.name} ${digest} ${one.proof.why}`, (one) => policy(one, warnings));
   },
 };
 
@@ -119,10 +119,12 @@ function grant({ name, facts }) {
   return h("div", { class: "stack" }, h("h3", {}, name ? `Grant ${name}` : "Grant"), terms(pairs));
 }
 
-function policy({ name, table, facts, grants, cases, proof }, warnings) {
+const PROOFS = { shared: "shares rows", "not known": "proof not known" };
+
+function policy({ name, table, facts, grants, cases, types, proof }, warnings) {
   const passed = cases.filter((one) => one.passed).length;
   const own = warnings.filter((line) => line.includes(`/${name}.toml:`)).map((line) => line.replace(/^.*?\.toml: /, ""));
-  const notes = [...new Set([...proof.warnings, ...own])];
+  const notes = [...new Set([...types.warnings, ...own])];
   return h(
     "details",
     {},
@@ -130,7 +132,7 @@ function policy({ name, table, facts, grants, cases, proof }, warnings) {
       "summary",
       {},
       h("span", {}, name),
-      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(proof.proven ? "types known" : "types not known", proof.proven ? "good" : "warn")),
+      h("span", { class: "end row" }, chip(`${passed}/${cases.length} cases`, passed === cases.length ? "good" : "bad"), chip(types.known ? "types known" : "types not known", types.known ? "good" : "warn"), chip(PROOFS[proof.verdict] ?? proof.verdict, proof.verdict === "proved" ? "good" : proof.verdict === "shared" ? "bad" : "")),
     ),
     h(
       "div",
@@ -138,8 +140,9 @@ function policy({ name, table, facts, grants, cases, proof }, warnings) {
       terms([
         ["table", h("code", {}, table)],
         ...Object.entries(facts),
-        ["unverified types", proof.unverified.join(", ")],
-        ["fault", proof.fault],
+        ["unverified types", types.unverified.join(", ")],
+        ["fault", types.fault],
+        ["proof", proof.why],
         ["warnings", notes.join("; ")],
       ]),
       grants.map(grant),
