@@ -32,24 +32,38 @@ What = tuple[str | None, bytes]
 """The shape of `/v1/shapes/<name>`, None for `/v1/shape`, and the part of the query that says what."""
 
 
-class ReadClaims(Mapping[str, object]):
-    """A token's claims, which records what is read of them."""
+Path = tuple[str, ...]
+"""Where a claim stands in a token: its name, below the names of the objects that hold it."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
+
+class ReadClaims(Mapping[str, object]):
+    """A token's claims, which records what is read of them. An object among them records in the same way, by path.
+
+    Every path that is recorded has its beginnings recorded as well: an object is read to read what it holds.
+    """
+
+    __slots__ = ("_above", "_root", "_values", "all_read", "paths")
+
+    def __init__(self, values: Mapping[str, object], above: Path = (), root: "ReadClaims | None" = None) -> None:
+        """`above` and `root` are where an object among the claims stands."""
         self._values = values
-        self.names: set[str] = set()
+        self._above = above
+        self._root = root or self
+        self.paths: set[Path] = set()
         self.all_read = False
 
     def __getitem__(self, name: str) -> object:
-        self.names.add(name)
-        return self._values[name]
+        path = (*self._above, name)
+        self._root.paths.add(path)
+        value = self._values[name]
+        return ReadClaims(value, path, self._root) if value.__class__ is dict else value  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[str]:
-        self.all_read = True
+        self._root.all_read = True
         return iter(self._values)
 
     def __len__(self) -> int:
-        self.all_read = True
+        self._root.all_read = True
         return len(self._values)
 
 
@@ -71,10 +85,10 @@ class _Entry:
 
 
 @dataclass(slots=True)
-class _Names:
+class _Paths:
     """The claims that decide about one `What`, and how many decisions there are of it."""
 
-    names: tuple[str, ...]
+    paths: tuple[Path, ...]
     count: int = 0
 
 
@@ -86,7 +100,7 @@ class DecisionCache:
         self._most = most
         self._most_each = most // share if share else most
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._by_what: dict[What, _Names] = {}
+        self._by_what: dict[What, _Paths] = {}
         self._by_subject: dict[str, OrderedDict[Hashable, None]] = {}
         self._used_by: dict[str, int] = {}
         self.used = 0
@@ -99,7 +113,7 @@ class DecisionCache:
         known = self._by_what.get(what)
         if known is None:
             return None
-        key = _key(what, known.names, claims)
+        key = _key(what, known.paths, claims)
         entry = None if key is None else self._entries.get(key)
         if entry is None:
             return None
@@ -111,12 +125,12 @@ class DecisionCache:
         """Remembers a new decision, unless it is larger than a subject's share, or was made by reading a claim that
         two tokens could be equal in without being the same."""
         share = self._most_each
-        known = self._by_what.get(what) or _Names(())
-        names = tuple(sorted(claims.names.union(known.names)))  # one that more was read for is still the same
-        key = None if claims.all_read else _key(what, names, claims)
+        known = self._by_what.get(what) or _Paths(())
+        paths = tuple(sorted(claims.paths.union(known.paths)))  # one that more was read for is still the same
+        key = None if claims.all_read else _key(what, paths, claims)
         if key is None or size > share or key in self._entries:
             return
-        known.names, known.count = names, known.count + 1
+        known.paths, known.count = paths, known.count + 1
         self._by_what[what] = known
         self._entries[key] = _Entry(subject, what, decided, size)
         self._by_subject.setdefault(subject, OrderedDict())[key] = None
@@ -141,24 +155,36 @@ class DecisionCache:
             del self._by_what[entry.what]
 
 
-def _key(what: What, names: tuple[str, ...], claims: Mapping[str, object]) -> tuple[object, ...] | None:
-    """What a decision is found by; None if a claim is neither absent nor a text, number, truth value or list of texts.
+def _key(what: What, paths: tuple[Path, ...], claims: Mapping[str, object]) -> tuple[object, ...] | None:
+    """What a decision is found by; None if a claim is neither absent nor an object, a text, a number, a truth value or
+    a list of texts.
 
-    In Python, `True` equals `1`: what is not a text stands beside its type.
+    In Python, `True` equals `1`: what is not a text stands beside its type. Of an object only that it is one stands
+    here: what was read of it has paths of its own.
     """
     key: list[object] = [what]
-    for name in names:
-        value = claims.get(name, _ABSENT)
+    for path in paths:
+        value = _at(path, claims)
         kind = value.__class__
         if kind is str or value is _ABSENT:
             key.append(value)
         elif kind in _EXACT:
             key.append((kind, value))
+        elif kind is dict:
+            key.append(dict)
         elif isinstance(value, list) and all(each.__class__ is str for each in value):
             key.append((list, *value))
         else:
             return None
     return tuple(key)
+
+
+def _at(path: Path, claims: Mapping[str, object]) -> object:
+    """What stands at a path; below what is not an object there is nothing."""
+    value = claims.get(path[0], _ABSENT)
+    for step in path[1:]:
+        value = value.get(step, _ABSENT) if value.__class__ is dict else _ABSENT  # type: ignore[attr-defined]
+    return value
 
 
 def size_of(what: What, decided: Decided) -> int:

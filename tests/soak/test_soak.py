@@ -19,7 +19,7 @@ import pytest
 
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
-from proxy.runtime.configuration import token_rules
+from proxy.runtime.configuration import own_issuer
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
 from proxy.telemetry.events import RevocationsFollowed
 from tests.harness.raw import Broken, Raw, connected, request
@@ -55,7 +55,7 @@ class Soak:
     def token(self, session: int, number: int) -> str:
         ring = KeyRing.read(self.keys)
         claims = {"session_id": f"s-{session}", "account_id": f"acc-{number}", "jti": f"{number}-{time.time()}"}
-        return tokens.mint(ring, token_rules(self.proxy.settings), f"acc-{number}", claims, min(60, int(SECONDS)))
+        return tokens.mint(ring, own_issuer(self.proxy.settings), f"acc-{number}", claims, min(60, int(SECONDS)))
 
     async def client(self, number: int) -> None:
         """One client: from the beginning, then live; a new token on 401, from the beginning on 409."""
