@@ -42,29 +42,29 @@ class ReadClaims(Mapping[str, object]):
     Every path that is recorded has its beginnings recorded as well: an object is read to read what it holds.
     """
 
-    __slots__ = ("_above", "_root", "_values", "all_read", "paths")
+    __slots__ = ("_above", "_root", "all_read", "paths", "unrecorded")
 
     def __init__(self, values: Mapping[str, object], above: Path = (), root: "ReadClaims | None" = None) -> None:
         """`above` and `root` are where an object among the claims stands."""
-        self._values = values
+        self.unrecorded = values
         self._above = above
-        self._root = root or self
+        self._root = self if root is None else root
         self.paths: set[Path] = set()
         self.all_read = False
 
     def __getitem__(self, name: str) -> object:
         path = (*self._above, name)
         self._root.paths.add(path)
-        value = self._values[name]
-        return ReadClaims(value, path, self._root) if value.__class__ is dict else value  # type: ignore[arg-type]
+        value = self.unrecorded[name]
+        return ReadClaims(value, path, self._root) if value.__class__ is dict else value
 
     def __iter__(self) -> Iterator[str]:
         self._root.all_read = True
-        return iter(self._values)
+        return iter(self.unrecorded)
 
     def __len__(self) -> int:
         self._root.all_read = True
-        return len(self._values)
+        return len(self.unrecorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class DecisionCache:
         share = self._most_each
         known = self._by_what.get(what) or _Paths(())
         paths = tuple(sorted(claims.paths.union(known.paths)))  # one that more was read for is still the same
-        key = None if claims.all_read else _key(what, paths, claims)
+        key = None if claims.all_read else _key(what, paths, claims.unrecorded)
         if key is None or size > share or key in self._entries:
             return
         known.paths, known.count = paths, known.count + 1
@@ -183,7 +183,7 @@ def _at(path: Path, claims: Mapping[str, object]) -> object:
     """What stands at a path; below what is not an object there is nothing."""
     value = claims.get(path[0], _ABSENT)
     for step in path[1:]:
-        value = value.get(step, _ABSENT) if value.__class__ is dict else _ABSENT  # type: ignore[attr-defined]
+        value = value.get(step, _ABSENT) if value.__class__ is dict else _ABSENT
     return value
 
 
