@@ -111,7 +111,19 @@ GOOD_DEEP = st.fixed_dictionaries(
     },
     optional={"other": VALUES},
 )
-SHAPES = st.sampled_from([["notes", "deep"], ["deep"], [], "deep", {"table": "deep"}, {"table": "deep", "columns": []}])
+SHAPES = st.sampled_from([["notes", "deep"], ["deep"], [], "deep", None])
+SHAPE = st.fixed_dictionaries(
+    {"table": st.sampled_from(["deep", "notes", 1])},
+    optional={
+        "namespace": st.sampled_from(["public", "other"]),
+        "where": st.sampled_from(["mode = $1", "mode = 'a'", 1]),
+        "params": st.sampled_from(
+            [["a"], ["b"], [1], [True], {"1": "a"}, {"1": "b"}, {"1": 1}, {"1": True}, {"2": "a"}]
+        ),
+        "columns": st.sampled_from([["id"], ["id", "mode"], "id,mode", []]),
+        "more": st.just(1),
+    },
+)
 CLAIMS = st.dictionaries(st.sampled_from(["session_id", "thread_id", "account_id", "open", "sub"]), VALUES, max_size=4)
 GOOD_CLAIMS = st.fixed_dictionaries(
     {
@@ -124,7 +136,7 @@ GOOD_CLAIMS = st.fixed_dictionaries(
         "sub": st.sampled_from(["ada", "bob"]),
         "app": GOOD_DEEP | DEEP | VALUES,
         "shapes": SHAPES,
-        "shape": SHAPES,
+        "shape": SHAPE | VALUES,
     },
 )
 POSITIONS = st.sampled_from(
@@ -231,6 +243,18 @@ def test_another_token_with_the_same_claims_in_an_object_finds_the_decision() ->
     other = ask(judge, {"app": {"more": {"grade": 1, "x": 0.5}, "tenant": "t-1", "y": None}, "jti": "2"}, query)
     assert one.shape is other.shape  # the very same text
     assert ask(judge, {"app": {"tenant": "t-2", "more": {"grade": 1}}}, query).shape != one.shape
+    assert len(judge.authority.decisions) == 2
+
+
+def test_another_token_for_the_same_shape_finds_the_decision_and_one_for_other_rows_does_not() -> None:
+    judge, app = authorizer(), {"tenant": "t-1", "more": {"grade": 1}}
+
+    def of(mode: str, jti: str) -> UpstreamRequest:
+        shape = {"table": "deep", "where": "mode = $1", "params": [mode]}
+        return ask(judge, {"app": app, "shape": shape, "jti": jti}, b"table=deep&offset=-1")
+
+    assert of("a", "1").shape is of("a", "2").shape  # the very same text
+    assert of("b", "3").shape != of("a", "4").shape
     assert len(judge.authority.decisions) == 2
 
 

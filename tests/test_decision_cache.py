@@ -150,15 +150,37 @@ def test_what_was_read_of_an_object_is_told_apart_and_the_rest_of_it_does_not_co
     assert [cache.find(what, claims) for claims in others] == [None] * len(others)
 
 
-@pytest.mark.parametrize(
-    "read_all", [list, len, bool, dict, lambda claims: claims == {}, lambda claims: claims.keys() <= {"b"}]
-)
-def test_a_decision_that_read_all_of_an_object_is_not_remembered(decided: Decided, read_all: Any) -> None:
-    cache = DecisionCache(8000, SHARE)
-    read = ReadClaims({"a": {"b": "c"}})
-    read_all(read["a"])
-    cache.store("ada", (None, b""), read, decided, 10)
-    assert len(cache) == 0
+LISTING: dict[str, Any] = {
+    "list": list,
+    "len": len,
+    "bool": bool,
+    "equality": lambda claims: claims == {},
+    "names": lambda claims: claims.keys() <= {"b"},
+}
+
+
+@pytest.mark.parametrize("listing", LISTING.values(), ids=LISTING)
+def test_an_object_whose_names_were_listed_is_found_by_its_names(decided: Decided, listing: Any) -> None:
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
+    read = ReadClaims({"a": {"b": "c", "d": [1]}})
+    listing(read["a"])
+    cache.store("ada", what, read, decided, 10)
+    assert cache.find(what, {"a": {"b": "c", "d": [1], "e": None}}) is None
+    assert cache.find(what, {"a": {"b": "c"}}) is None
+    assert cache.find(what, {"a": {}}) is None
+    assert cache.find(what, {"a": "b"}) is None
+    assert cache.find(what, {}) is None
+
+
+def test_of_an_object_that_was_read_whole_every_value_counts(decided: Decided) -> None:
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
+    read = ReadClaims({"a": {"b": "c", "d": {"1": "e"}}})
+    assert {name: value for name, value in read["a"].items() if value == "c"} == {"b": "c"}  # type: ignore[attr-defined]
+    assert dict(read["a"]["d"]) == {"1": "e"}  # type: ignore[index]
+    cache.store("ada", what, read, decided, 10)
+    assert cache.find(what, {"sub": "x", "a": {"b": "c", "d": {"1": "e"}}}) is decided
+    for other in ({"b": "x", "d": {"1": "e"}}, {"b": "c", "d": {"1": "f"}}, {"b": "c", "d": {"1": "e", "2": "e"}}):
+        assert cache.find(what, {"a": other}) is None
 
 
 def test_a_decision_that_read_all_claims_is_not_remembered(decided: Decided) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.decision import Decision
 from proxy.core.request import ShapeRequest
@@ -39,10 +39,11 @@ Path = tuple[str, ...]
 class ReadClaims(Mapping[str, object]):
     """A token's claims, which records what is read of them. An object among them records in the same way, by path.
 
-    Every path that is recorded has its beginnings recorded as well: an object is read to read what it holds.
+    Every path that is recorded has its beginnings recorded as well: an object is read to read what it holds. `listed`
+    are the paths of the objects whose names were listed or counted, that of all claims is empty.
     """
 
-    __slots__ = ("_above", "_root", "all_read", "paths", "unrecorded")
+    __slots__ = ("_above", "_root", "listed", "paths", "unrecorded")
 
     def __init__(self, values: Mapping[str, object], above: Path = (), root: "ReadClaims | None" = None) -> None:
         """`above` and `root` are where an object among the claims stands."""
@@ -50,7 +51,7 @@ class ReadClaims(Mapping[str, object]):
         self._above = above
         self._root = self if root is None else root
         self.paths: set[Path] = set()
-        self.all_read = False
+        self.listed: set[Path] = set()
 
     def __getitem__(self, name: str) -> object:
         path = (*self._above, name)
@@ -59,11 +60,11 @@ class ReadClaims(Mapping[str, object]):
         return ReadClaims(value, path, self._root) if value.__class__ is dict else value
 
     def __iter__(self) -> Iterator[str]:
-        self._root.all_read = True
+        self._root.listed.add(self._above)
         return iter(self.unrecorded)
 
     def __len__(self) -> int:
-        self._root.all_read = True
+        self._root.listed.add(self._above)
         return len(self.unrecorded)
 
 
@@ -84,11 +85,25 @@ class _Entry:
     size: int
 
 
-@dataclass(slots=True)
-class _Paths:
-    """The claims that decide about one `What`, and how many decisions there are of it."""
+class _Read(NamedTuple):
+    """What of the claims decides: what stands at these paths, and which names the objects at others have."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] = ()
+    listed: tuple[Path, ...] = ()
+
+    def with_more(self, claims: ReadClaims) -> "_Read":
+        """With what was read of these claims as well: a decision that more was read for is still the same."""
+        return _Read(tuple(sorted(claims.paths.union(self.paths))), tuple(sorted(claims.listed.union(self.listed))))
+
+
+_NOTHING_READ: Final = _Read()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What decides about one `What`, and how many decisions there are of it."""
+
+    read: _Read = _NOTHING_READ
     count: int = 0
 
 
@@ -100,7 +115,7 @@ class DecisionCache:
         self._most = most
         self._most_each = most // share if share else most
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._by_what: dict[What, _Paths] = {}
+        self._by_what: dict[What, _Known] = {}
         self._by_subject: dict[str, OrderedDict[Hashable, None]] = {}
         self._used_by: dict[str, int] = {}
         self.used = 0
@@ -113,7 +128,7 @@ class DecisionCache:
         known = self._by_what.get(what)
         if known is None:
             return None
-        key = _key(what, known.paths, claims)
+        key = _key(what, known.read, claims)
         entry = None if key is None else self._entries.get(key)
         if entry is None:
             return None
@@ -125,12 +140,12 @@ class DecisionCache:
         """Remembers a new decision, unless it is larger than a subject's share, or was made by reading a claim that
         two tokens could be equal in without being the same."""
         share = self._most_each
-        known = self._by_what.get(what) or _Paths(())
-        paths = tuple(sorted(claims.paths.union(known.paths)))  # one that more was read for is still the same
-        key = None if claims.all_read else _key(what, paths, claims.unrecorded)
+        known = self._by_what.get(what) or _Known()
+        read = known.read.with_more(claims)
+        key = None if () in claims.listed else _key(what, read, claims.unrecorded)
         if key is None or size > share or key in self._entries:
             return
-        known.paths, known.count = paths, known.count + 1
+        known.read, known.count = read, known.count + 1
         self._by_what[what] = known
         self._entries[key] = _Entry(subject, what, decided, size)
         self._by_subject.setdefault(subject, OrderedDict())[key] = None
@@ -155,7 +170,7 @@ class DecisionCache:
             del self._by_what[entry.what]
 
 
-def _key(what: What, paths: tuple[Path, ...], claims: Mapping[str, object]) -> tuple[object, ...] | None:
+def _key(what: What, read: _Read, claims: Mapping[str, object]) -> tuple[object, ...] | None:
     """What a decision is found by; None if a claim is neither absent nor an object, a text, a number, a truth value or
     a list of texts.
 
@@ -163,7 +178,7 @@ def _key(what: What, paths: tuple[Path, ...], claims: Mapping[str, object]) -> t
     here: what was read of it has paths of its own.
     """
     key: list[object] = [what]
-    for path in paths:
+    for path in read.paths:
         value = _at(path, claims)
         kind = value.__class__
         if kind is str or value is _ABSENT:
@@ -176,6 +191,9 @@ def _key(what: What, paths: tuple[Path, ...], claims: Mapping[str, object]) -> t
             key.append((list, *value))
         else:
             return None
+    for path in read.listed:
+        value = _at(path, claims)
+        key.append(tuple(value) if isinstance(value, dict) else None)
     return tuple(key)
 
 
