@@ -63,7 +63,6 @@ def test_keys_at_an_address_are_fetched_and_counted(folder: Path) -> None:
     assert other == "https://id: not used: key 2 (kid 'enc'): its use is not sig"
     assert levels(result, "clock") == ["ok", "ok"]
     assert "/jwks agrees with ours" in told_of(result, "clock")[1]
-    assert result.exit_code == 0
 
 
 BAD: dict[str, tuple[Told, str, str]] = {
@@ -86,7 +85,7 @@ def test_an_address_without_keys_of_use_is_an_error(folder: Path, told: Told, li
 
 @pytest.mark.parametrize(
     ("late", "lines", "level"),
-    [(5, "", "warning"), (60, "", "error"), (60, "leeway_seconds = 100", "warning"), (-60, "", "error")],
+    [(5, "", "warning"), (30, "", "error"), (30, "leeway_seconds = 60", "warning"), (-30, "", "error")],
     ids=["within what is tolerated", "beyond it", "tolerated by the issuer", "ahead"],
 )
 def test_the_clock_of_an_issuer_is_held_against_what_is_tolerated_of_it(

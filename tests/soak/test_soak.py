@@ -129,6 +129,13 @@ async def write(database: psycopg.AsyncConnection[Any], end: float) -> None:
         await asyncio.sleep(0.05)
 
 
+async def forget(proxy: Proxy, end: float) -> None:
+    """Drops what the tests keep of what they have seen, all the time: memory that Python once took stays taken."""
+    while time.monotonic() < end:
+        proxy.seen[:] = [seen for seen in proxy.seen if isinstance(seen, RevocationsFollowed)]
+        await asyncio.sleep(1)
+
+
 async def prepare(database: psycopg.AsyncConnection[Any]) -> None:
     await database.execute(SQL.read_bytes())
     for session in range(SESSIONS):
@@ -164,10 +171,10 @@ async def test_nothing_goes_wrong_in_the_long_run(postgres: EmbeddedPostgres, tm
             await asyncio.sleep(0.05)
         soak = Soak(proxy, keys, time.monotonic() + SECONDS)
         work = [asyncio.create_task(soak.client(number)) for number in range(CLIENTS)]
-        work.append(asyncio.create_task(write(database, soak.end)))
+        work += [asyncio.create_task(write(database, soak.end)), asyncio.create_task(forget(proxy, soak.end))]
         part = SECONDS / 8
         await asyncio.sleep(part)
-        memory = resident(proxy)
+        memory = resident()
         for event in ("keys", "policies", "electric", "keys", "policies", "memory"):
             if event == "keys":  # both for a while, as issuers do, and then the new one
                 old, new = json.loads(keys.read_text())["keys"], new_keys()["keys"]
@@ -183,7 +190,7 @@ async def test_nothing_goes_wrong_in_the_long_run(postgres: EmbeddedPostgres, tm
                 await asyncio.sleep(min(3, part / 4))
                 await electric.enter_async_context(StandIn(dsn, settings, port))
             await asyncio.sleep(part / 2 if event == "keys" else part)
-        grown = resident(proxy) - memory
+        grown = resident() - memory
         await asyncio.gather(*work)
         await stack.aclose()
         await electric.aclose()
@@ -198,8 +205,7 @@ async def test_nothing_goes_wrong_in_the_long_run(postgres: EmbeddedPostgres, tm
     assert grown < GROWTH_MIB, report
 
 
-def resident(proxy: Proxy) -> float:
-    """MiB of this process, without what the tests keep of what they have seen."""
-    proxy.seen[:] = [seen for seen in proxy.seen if isinstance(seen, RevocationsFollowed)]
+def resident() -> float:
+    """MiB of this process."""
     gc.collect()
     return psutil.Process().memory_info().rss / 2**20
