@@ -139,6 +139,22 @@ GOOD_CLAIMS = st.fixed_dictionaries(
         "shape": SHAPE | VALUES,
     },
 )
+ALMOST = {"tenant": "t-1", "more": {"grade": 1}}
+DEEP_CLAIMS = st.fixed_dictionaries(
+    {"app": st.just(ALMOST) | GOOD_DEEP | DEEP},
+    optional={
+        "shapes": st.sampled_from([["deep"], ["deep", "notes"], ["notes"]]),
+        "shape": st.fixed_dictionaries(
+            {"table": st.just("deep")},
+            optional={
+                "where": st.just("mode = $1"),
+                "params": st.sampled_from([["a"], ["1"], [1], {"1": "a"}, {"1": "1"}, {"1": 1}, {"1": True}]),
+                "columns": st.sampled_from([["id", "mode"], "id,mode"]),
+                "more": st.just(1),
+            },
+        ),
+    },
+)
 POSITIONS = st.sampled_from(
     [
         b"offset=-1",
@@ -184,10 +200,11 @@ REQUESTS = st.tuples(
 )
 
 
-@given(st.lists(REQUESTS, max_size=12), st.sampled_from([4_000_000, 40_000, 0]))
-def test_the_cached_way_says_what_parse_decide_and_build_say(
-    requests: list[tuple[str | None, bytes, dict[str, object]]], cache_bytes: int
-) -> None:
+Request = tuple[str | None, bytes, dict[str, object]]
+
+
+def check_against_the_rules(requests: list[Request], cache_bytes: int) -> None:
+    """Asks each twice, and finds what the way says that caches nothing."""
     limits = RuleLimits()
     judge = authorizer(cache_bytes, limits)
     for name, query, values in requests:
@@ -195,6 +212,23 @@ def test_the_cached_way_says_what_parse_decide_and_build_say(
         expected = outcome(lambda: by_the_rules(name, query, claims, POLICIES, limits))  # noqa: B023
         for _ in range(2):
             assert outcome(lambda: judge.ask(name, query, claims).admitted()[1]) == expected  # noqa: B023
+
+
+@given(st.lists(REQUESTS, max_size=12), st.sampled_from([4_000_000, 40_000, 0]))
+def test_the_cached_way_says_what_parse_decide_and_build_say(requests: list[Request], cache_bytes: int) -> None:
+    check_against_the_rules(requests, cache_bytes)
+
+
+@given(st.lists(GOOD_CLAIMS, min_size=2, max_size=12))
+def test_tokens_that_ask_for_the_same_share_only_what_is_decided_alike(claims: list[dict[str, object]]) -> None:
+    check_against_the_rules([(None, b"table=counts&offset=-1", values) for values in claims], 4_000_000)
+
+
+@given(st.lists(DEEP_CLAIMS, min_size=2, max_size=12))
+def test_tokens_that_differ_inside_their_objects_share_only_what_is_decided_alike(
+    claims: list[dict[str, object]],
+) -> None:
+    check_against_the_rules([(None, b"table=deep&offset=-1", values) for values in claims], 4_000_000)
 
 
 def trail(judge: Authorizer, values: dict[str, object], query: bytes) -> Trail:
