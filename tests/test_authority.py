@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.auth.authority import Authority, AuthorityConfig
 from proxy.auth.authorizer import Authorizer
-from proxy.auth.callers import Caller, Callers
+from proxy.auth.callers import CALLERS_BYTES, Caller, Callers
 from proxy.auth.issuers import Issuer
 from proxy.auth.keys import Key, KeyRing
 from proxy.auth.policy_loader import LoadedPolicies
@@ -48,6 +48,22 @@ POLICIES = policy_set(
             {"name": "no", "request": "table=others&offset=-1", "expect": "shape_forbidden"},
         ],
     ),
+    policy(
+        "deep",
+        table="public.deep",
+        where="tenant = {tenant} AND (grade = {grade} OR grade IS NULL)",
+        columns=["id", "tenant", "grade", "mode"],
+        claims={
+            "tenant": {"type": "text", "from": ["app", "tenant"]},
+            "grade": {"type": "integer", "from": ["app", "more", "grade"]},
+        },
+        narrow=[],
+        client={"filter": ["mode"]},
+        case=[
+            {"name": "yes", "request": "table=deep&offset=-1", "expect": "allow"},
+            {"name": "no", "request": "table=others&offset=-1", "expect": "shape_forbidden"},
+        ],
+    ),
 )
 
 
@@ -80,6 +96,34 @@ def by_the_rules(
 # Random queries and claims.
 
 VALUES = st.sampled_from(["s-ada", "s-bob", "", " ", "1", 1, True, False, 0, None, 1.0, ["s-ada"], ["a", "b"], {}, 7])
+DEEP = st.fixed_dictionaries(
+    {},
+    optional={
+        "tenant": VALUES,
+        "more": VALUES | st.fixed_dictionaries({}, optional={"grade": VALUES, "other": VALUES}),
+        "other": VALUES,
+    },
+)
+GOOD_DEEP = st.fixed_dictionaries(
+    {
+        "tenant": st.sampled_from(["t-1", "t-2"]),
+        "more": st.fixed_dictionaries({"grade": st.sampled_from([1, 7, True])}, optional={"other": VALUES}),
+    },
+    optional={"other": VALUES},
+)
+SHAPES = st.sampled_from([["notes", "deep"], ["deep"], [], "deep", None])
+SHAPE = st.fixed_dictionaries(
+    {"table": st.sampled_from(["deep", "notes", 1])},
+    optional={
+        "namespace": st.sampled_from(["public", "other"]),
+        "where": st.sampled_from(["mode = $1", "mode = 'a'", 1]),
+        "params": st.sampled_from(
+            [["a"], ["b"], [1], [True], {"1": "a"}, {"1": "b"}, {"1": 1}, {"1": True}, {"2": "a"}]
+        ),
+        "columns": st.sampled_from([["id"], ["id", "mode"], "id,mode", []]),
+        "more": st.just(1),
+    },
+)
 CLAIMS = st.dictionaries(st.sampled_from(["session_id", "thread_id", "account_id", "open", "sub"]), VALUES, max_size=4)
 GOOD_CLAIMS = st.fixed_dictionaries(
     {
@@ -87,7 +131,29 @@ GOOD_CLAIMS = st.fixed_dictionaries(
         "account_id": st.sampled_from([1, 7, True, "1"]),
         "open": st.sampled_from([True, False, 1]),
     },
-    optional={"thread_id": st.sampled_from(["t-1", "t-2", 3]), "sub": st.sampled_from(["ada", "bob"])},
+    optional={
+        "thread_id": st.sampled_from(["t-1", "t-2", 3]),
+        "sub": st.sampled_from(["ada", "bob"]),
+        "app": GOOD_DEEP | DEEP | VALUES,
+        "shapes": SHAPES,
+        "shape": SHAPE | VALUES,
+    },
+)
+ALMOST = {"tenant": "t-1", "more": {"grade": 1}}
+DEEP_CLAIMS = st.fixed_dictionaries(
+    {"app": st.just(ALMOST) | GOOD_DEEP | DEEP},
+    optional={
+        "shapes": st.sampled_from([["deep"], ["deep", "notes"], ["notes"]]),
+        "shape": st.fixed_dictionaries(
+            {"table": st.just("deep")},
+            optional={
+                "where": st.just("mode = $1"),
+                "params": st.sampled_from([["a"], ["1"], [1], {"1": "a"}, {"1": "1"}, {"1": 1}, {"1": True}]),
+                "columns": st.sampled_from([["id", "mode"], "id,mode"]),
+                "more": st.just(1),
+            },
+        ),
+    },
 )
 POSITIONS = st.sampled_from(
     [
@@ -108,6 +174,8 @@ WHATS = st.sampled_from(
         b"table=notes",
         b"table=counts",
         b"table=others",
+        b"table=deep",
+        b"table=deep&where=mode%3D%27a%27",
         b"table=notes&where=mode%3D%27a%27",
         b"table=notes&where=mode+%3D+$1&params[1]=x",
         b"table=notes&where=nonsense",
@@ -122,7 +190,7 @@ WHATS = st.sampled_from(
         b"",
     ]
 )
-NAMES = st.sampled_from([None, None, "notes", "counts", "others"])
+NAMES = st.sampled_from([None, None, "notes", "counts", "others", "deep"])
 REQUESTS = st.tuples(
     NAMES,
     st.tuples(st.booleans(), POSITIONS, WHATS).map(
@@ -132,10 +200,11 @@ REQUESTS = st.tuples(
 )
 
 
-@given(st.lists(REQUESTS, max_size=12), st.sampled_from([4_000_000, 40_000, 0]))
-def test_the_cached_way_says_what_parse_decide_and_build_say(
-    requests: list[tuple[str | None, bytes, dict[str, object]]], cache_bytes: int
-) -> None:
+Request = tuple[str | None, bytes, dict[str, object]]
+
+
+def check_against_the_rules(requests: list[Request], cache_bytes: int) -> None:
+    """Asks each twice, and finds what the way says that caches nothing."""
     limits = RuleLimits()
     judge = authorizer(cache_bytes, limits)
     for name, query, values in requests:
@@ -143,6 +212,23 @@ def test_the_cached_way_says_what_parse_decide_and_build_say(
         expected = outcome(lambda: by_the_rules(name, query, claims, POLICIES, limits))  # noqa: B023
         for _ in range(2):
             assert outcome(lambda: judge.ask(name, query, claims).admitted()[1]) == expected  # noqa: B023
+
+
+@given(st.lists(REQUESTS, max_size=12), st.sampled_from([4_000_000, 40_000, 0]))
+def test_the_cached_way_says_what_parse_decide_and_build_say(requests: list[Request], cache_bytes: int) -> None:
+    check_against_the_rules(requests, cache_bytes)
+
+
+@given(st.lists(GOOD_CLAIMS, min_size=2, max_size=12))
+def test_tokens_that_ask_for_the_same_share_only_what_is_decided_alike(claims: list[dict[str, object]]) -> None:
+    check_against_the_rules([(None, b"table=counts&offset=-1", values) for values in claims], 4_000_000)
+
+
+@given(st.lists(DEEP_CLAIMS, min_size=2, max_size=12))
+def test_tokens_that_differ_inside_their_objects_share_only_what_is_decided_alike(
+    claims: list[dict[str, object]],
+) -> None:
+    check_against_the_rules([(None, b"table=deep&offset=-1", values) for values in claims], 4_000_000)
 
 
 def trail(judge: Authorizer, values: dict[str, object], query: bytes) -> Trail:
@@ -183,6 +269,27 @@ def test_another_token_with_the_same_claims_finds_the_decision() -> None:
     other = ask(judge, {"session_id": "s-ada", "jti": "2", "sub": "bob"}, b"offset=now&table=notes")
     assert one.shape is other.shape  # the very same text
     assert len(judge.authority.decisions) == 1
+
+
+def test_another_token_with_the_same_claims_in_an_object_finds_the_decision() -> None:
+    judge, query = authorizer(), b"table=deep&offset=-1"
+    one = ask(judge, {"app": {"tenant": "t-1", "more": {"grade": 1}}, "jti": "1"}, query)
+    other = ask(judge, {"app": {"more": {"grade": 1, "x": 0.5}, "tenant": "t-1", "y": None}, "jti": "2"}, query)
+    assert one.shape is other.shape  # the very same text
+    assert ask(judge, {"app": {"tenant": "t-2", "more": {"grade": 1}}}, query).shape != one.shape
+    assert len(judge.authority.decisions) == 2
+
+
+def test_another_token_for_the_same_shape_finds_the_decision_and_one_for_other_rows_does_not() -> None:
+    judge, app = authorizer(), {"tenant": "t-1", "more": {"grade": 1}}
+
+    def of(mode: str, jti: str) -> UpstreamRequest:
+        shape = {"table": "deep", "where": "mode = $1", "params": [mode]}
+        return ask(judge, {"app": app, "shape": shape, "jti": jti}, b"table=deep&offset=-1")
+
+    assert of("a", "1").shape is of("a", "2").shape  # the very same text
+    assert of("b", "3").shape != of("a", "4").shape
+    assert len(judge.authority.decisions) == 2
 
 
 def test_a_handle_that_was_given_out_is_known_on_the_cached_way() -> None:
@@ -275,6 +382,40 @@ def test_callers_are_bounded_in_bytes_and_the_least_recently_used_gives_way() ->
     assert (len(callers), callers.used) == (3, 3 * (1536 + 2))
     callers.store(b"x" * 2000, CALLER)
     assert callers.find(b"x" * 2000) is None
+
+
+def caller(subject: str) -> Caller:
+    """Somebody else."""
+    return Caller(Claims(subject, time.time() + 86_400, {"sub": subject}), "hash", None, None)
+
+
+def test_over_its_share_a_subject_displaces_its_own_least_recently_used_block() -> None:
+    callers, size = Callers(4 * (1536 + 2), 2), 1536 + 2
+    callers.store(b"z", caller("bob"))
+    callers.store(b"a", caller("ada"))
+    callers.store(b"b", caller("ada"))
+    assert callers.find(b"a")
+    callers.store(b"c", caller("ada"))
+    assert [bool(callers.find(block)) for block in (b"a", b"b", b"c", b"z")] == [True, False, True, True]
+    assert (len(callers), callers.used) == (3, 3 * size)
+    callers.store(b"x" * 2000, caller("eve"))  # larger than a share
+    assert callers.find(b"x" * 2000) is None
+
+
+def test_a_flood_of_one_subject_leaves_the_callers_of_all_others() -> None:
+    callers = Callers(share=8)
+    callers.store(b"first of bob", caller("bob"))
+    for number in range(10_000):
+        callers.store(b"%d" % number + b"x" * 1000, caller("ada"))
+    assert callers.find(b"first of bob")
+    assert callers.used < CALLERS_BYTES / 8 + 2000
+
+
+def test_callers_that_gave_way_leave_nothing_behind() -> None:
+    callers = Callers(2 * (1536 + 2))
+    for number in range(9):
+        callers.store(str(number).encode() + b"x", caller(f"of {number}"))
+    assert [len(table) for table in (callers._callers, callers._by_subject, callers._used_by)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("other", [b"", b"bloc", b"block ", b"Block"])

@@ -1,6 +1,7 @@
 """Remembered decisions: by what was asked and the claims that were read, each subject to its share of the bytes."""
 
 import tracemalloc
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -90,11 +91,96 @@ def test_claims_are_told_apart_by_type_and_value(decided: Decided, one: object, 
     assert cache.find(what, {"claim": other}) is None
 
 
-@pytest.mark.parametrize("value", [1.0, None, {"a": "b"}, [1], [["a"]], float("nan")])
+@pytest.mark.parametrize("value", [1.0, None, [{}], [1], [["a"]], float("nan")])
 def test_a_decision_by_a_claim_that_cannot_be_told_apart_is_not_remembered(decided: Decided, value: object) -> None:
     cache = DecisionCache(8000, SHARE)
     cache.store("ada", (None, b""), read_of(claim=value), decided, 10)
     assert len(cache) == 0
+
+
+def at(*path: str) -> Any:
+    """Reads what stands at a path, as far as there are objects on the way."""
+
+    def read(claims: ReadClaims) -> None:
+        value: object = claims
+        for step in path:
+            value = value.get(step) if isinstance(value, Mapping) else None
+
+    return read
+
+
+NESTED: dict[str, tuple[Any, list[dict[str, object]], list[dict[str, object]]]] = {
+    "a claim in an object": (
+        at("app", "tenant"),
+        [{"app": {"tenant": "t"}}, {"app": {"tenant": "t", "other": 1.5}, "sub": "bob"}],
+        [{"app": {"tenant": "u"}}, {"app": {}}, {"app": "t"}, {"app": ["tenant"]}, {"app": None}, {"tenant": "t"}, {}],
+    ),
+    "a claim in an object in an object": (
+        at("a", "b", "c"),
+        [{"a": {"b": {"c": True}}}, {"a": {"b": {"c": True}, "c": 1}}],
+        [{"a": {"b": {"c": 1}}}, {"a": {"b": {"c": "True"}}}, {"a": {"b": True}}, {"a": {"c": True}}, {"a": True}],
+    ),
+    "a claim that is missing in its object": (
+        at("a", "b"),
+        [{"a": {}}, {"a": {"c": "d"}}],
+        [{}, {"a": []}, {"a": {"b": ""}}, {"a": {"b": {}}}, {"a": {"b": None}}],
+    ),
+    "an object of which nothing was read": (
+        at("a"),
+        [{"a": {}}, {"a": {"b": "c"}}],
+        [{}, {"a": []}, {"a": "b"}, {"a": None}],
+    ),
+    "two claims in one object": (
+        lambda claims: [at("a", "b")(claims), at("a", "c")(claims)],
+        [{"a": {"b": "1", "c": ["2"]}}, {"a": {"c": ["2"], "b": "1"}}],
+        [{"a": {"b": "1", "c": "2"}}, {"a": {"b": "1"}}, {"a": {"c": ["2"]}}, {"a": {"b": "1", "c": ["3"]}}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("read", "same", "others"), NESTED.values(), ids=NESTED)
+def test_what_was_read_of_an_object_is_told_apart_and_the_rest_of_it_does_not_count(
+    decided: Decided, read: Any, same: list[dict[str, object]], others: list[dict[str, object]]
+) -> None:
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
+    first = ReadClaims(same[0])
+    read(first)
+    cache.store("ada", what, first, decided, 10)
+    assert [cache.find(what, claims) for claims in same] == [decided] * len(same)
+    assert [cache.find(what, claims) for claims in others] == [None] * len(others)
+
+
+LISTING: dict[str, Any] = {
+    "list": list,
+    "len": len,
+    "bool": bool,
+    "equality": lambda claims: claims == {},
+    "names": lambda claims: claims.keys() <= {"b"},
+}
+
+
+@pytest.mark.parametrize("listing", LISTING.values(), ids=LISTING)
+def test_an_object_whose_names_were_listed_is_found_by_its_names(decided: Decided, listing: Any) -> None:
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
+    read = ReadClaims({"a": {"b": "c", "d": [1]}})
+    listing(read["a"])
+    cache.store("ada", what, read, decided, 10)
+    assert cache.find(what, {"a": {"b": "c", "d": [1], "e": None}}) is None
+    assert cache.find(what, {"a": {"b": "c"}}) is None
+    assert cache.find(what, {"a": {}}) is None
+    assert cache.find(what, {"a": "b"}) is None
+    assert cache.find(what, {}) is None
+
+
+def test_of_an_object_that_was_read_whole_every_value_counts(decided: Decided) -> None:
+    cache, what = DecisionCache(8000, SHARE), (None, b"")
+    read = ReadClaims({"a": {"b": "c", "d": {"1": "e"}}})
+    assert {name: value for name, value in read["a"].items() if value == "c"} == {"b": "c"}  # type: ignore[attr-defined]
+    assert dict(read["a"]["d"]) == {"1": "e"}  # type: ignore[index]
+    cache.store("ada", what, read, decided, 10)
+    assert cache.find(what, {"sub": "x", "a": {"b": "c", "d": {"1": "e"}}}) is decided
+    for other in ({"b": "x", "d": {"1": "e"}}, {"b": "c", "d": {"1": "f"}}, {"b": "c", "d": {"1": "e", "2": "e"}}):
+        assert cache.find(what, {"a": other}) is None
 
 
 def test_a_decision_that_read_all_claims_is_not_remembered(decided: Decided) -> None:

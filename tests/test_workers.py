@@ -121,6 +121,7 @@ async def shared(upstream: Upstream, policies: Path, tmp_path_factory: pytest.Te
         "PROXY_READY_REQUIRES_ELECTRIC": "true",
         "PROXY_POLICIES": str(policies),
         "PROXY_ADMIN_TOKEN": ADMIN_TOKEN,
+        "PROXY_RELOAD_ON_CHANGE": "true",
     }
     async with fleet(folder, upstream, **said) as running:
         yield running
@@ -224,17 +225,32 @@ async def test_live_says_that_all_workers_are_there(shared: Fleet) -> None:
     assert (answer.status_code, answer.text) == (200, "live\n")
 
 
-async def test_a_hangup_reaches_every_worker(shared: Fleet, policies: Path) -> None:
+async def test_a_hangup_reaches_every_worker(shared: Fleet) -> None:
     running = shared.running
-    (policies / "broken.toml").write_text("x = ")
-    running.process.send_signal(signal.SIGHUP)
-    await running.until(lambda: len(running.said("policies_rejected")) == 2, "rejected")
-    assert await shared.metric("policies_rejected") == 1
-    (policies / "broken.toml").unlink()
     loaded = len(running.said("policies_loaded"))
     running.process.send_signal(signal.SIGHUP)
     await running.until(lambda: len(running.said("policies_loaded")) == loaded + 2, "loaded")
+
+
+async def test_a_file_that_changes_reaches_every_worker_without_a_signal(shared: Fleet, policies: Path) -> None:
+    running = shared.running
+    await asyncio.sleep(0.3)  # nothing tells that the kernel watches
+    loaded, text = len(running.said("policies_loaded")), (policies / "todos.toml").read_text()
+    put(policies / "todos.toml", "x = ")
+    await running.until(lambda: len(running.said("policies_rejected")) == 2, "rejected")
+    assert await shared.metric("policies_rejected") == 1
+    put(policies / "todos.toml", text + "# changed\n")
+    await running.until(lambda: len(running.said("policies_loaded")) == loaded + 2, "loaded")
     assert await shared.metric("policies_rejected") == 0
+    assert len({line["digest"] for line in running.said("policies_loaded")[-2:]}) == 1
+    assert running.said("policies_loaded")[-1]["digest"] != running.said("policies_loaded")[0]["digest"]
+
+
+def put(file: Path, text: str) -> None:
+    """Replaces a file at once: nobody reads half of it."""
+    new = file.parents[1] / file.name
+    new.write_text(text)
+    new.replace(file)
 
 
 async def test_a_worker_holds_no_socket_of_another(shared: Fleet) -> None:

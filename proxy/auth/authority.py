@@ -49,7 +49,7 @@ class Authority:
         """An authority that has cached nothing yet."""
         verifier = Verifier(trust, config.tokens)
         decisions = DecisionCache(config.decision_cache_bytes, config.cache_share)
-        return cls(config, loaded, trust, verifier, revoked, decisions, Callers())
+        return cls(config, loaded, trust, verifier, revoked, decisions, Callers(share=config.cache_share))
 
     @property
     def policies(self) -> PolicySet:
@@ -62,7 +62,8 @@ class Authority:
 
     def with_trust(self, trust: Trust) -> "Authority":
         """Other keys, the same policies: tokens are verified again, and what was decided by claims is shared."""
-        return replace(self, trust=trust, verifier=Verifier(trust, self.config.tokens), callers=Callers())
+        verifier, callers = Verifier(trust, self.config.tokens), Callers(share=self.config.cache_share)
+        return replace(self, trust=trust, verifier=verifier, callers=callers)
 
     def with_revoked(self, revoked: Revoked) -> "Authority":
         """Other revocations; the rest, caches included, is shared."""

@@ -2,6 +2,9 @@
 
 A block is found by its digest, for the token stands in it. That its token has not ended and is not revoked is asked
 again at each use: nothing here says so.
+
+No subject holds more than its share: what is over it displaces the subject's own least recently used blocks. Over the
+whole budget the least recently used of all give way.
 """
 
 from collections import OrderedDict
@@ -30,12 +33,23 @@ class Caller:
     if_none_match: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    caller: Caller
+    subject: str
+    size: int
+
+
 class Callers:
     """Callers by the digest of their header block, least recently used first. `used` is the bytes of all."""
 
-    def __init__(self, most: int = CALLERS_BYTES) -> None:
+    def __init__(self, most: int = CALLERS_BYTES, share: int = 0) -> None:
+        """One subject may hold `most` divided by `share`; 0 bounds nothing."""
         self._most = most
-        self._callers: OrderedDict[bytes, tuple[Caller, int]] = OrderedDict()
+        self._most_each = most // share if share else most
+        self._callers: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._by_subject: dict[str, OrderedDict[bytes, None]] = {}
+        self._used_by: dict[str, int] = {}
         self.used = 0
         self.hits = 0
 
@@ -49,17 +63,31 @@ class Callers:
         if found is None:
             return None
         self._callers.move_to_end(digest)
+        self._by_subject[found.subject].move_to_end(digest)
         self.hits += 1
-        return found[0]
+        return found.caller
 
     def store(self, block: bytes, caller: Caller) -> None:
-        """Remembers a caller that has been verified, and read in full."""
-        size = _FIXED_BYTES + _TIMES * len(block)
+        """Remembers a caller that has been verified, and read in full, unless its block is larger than a share."""
+        size, subject = _FIXED_BYTES + _TIMES * len(block), caller.claims.subject
         digest = blake2b(block, digest_size=32).digest()
-        if size > self._most or digest in self._callers:
+        if size > self._most_each or digest in self._callers:
             return
-        self._callers[digest] = caller, size
+        self._callers[digest] = _Entry(caller, subject, size)
+        own = self._by_subject.setdefault(subject, OrderedDict())
+        own[digest] = None
+        self._used_by[subject] = self._used_by.get(subject, 0) + size
         self.used += size
+        while self._used_by[subject] > self._most_each:
+            self._forget(next(iter(own)))
         while self.used > self._most:
-            _, (_, freed) = self._callers.popitem(last=False)
-            self.used -= freed
+            self._forget(next(iter(self._callers)))
+
+    def _forget(self, digest: bytes) -> None:
+        entry = self._callers.pop(digest)
+        own = self._by_subject[entry.subject]
+        del own[digest]
+        self._used_by[entry.subject] -= entry.size
+        self.used -= entry.size
+        if not own:
+            del self._by_subject[entry.subject], self._used_by[entry.subject]

@@ -12,7 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.decision import Decision
 from proxy.core.request import ShapeRequest
@@ -32,25 +32,40 @@ What = tuple[str | None, bytes]
 """The shape of `/v1/shapes/<name>`, None for `/v1/shape`, and the part of the query that says what."""
 
 
-class ReadClaims(Mapping[str, object]):
-    """A token's claims, which records what is read of them."""
+Path = tuple[str, ...]
+"""Where a claim stands in a token: its name, below the names of the objects that hold it."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self._values = values
-        self.names: set[str] = set()
-        self.all_read = False
+
+class ReadClaims(Mapping[str, object]):
+    """A token's claims, which records what is read of them. An object among them records in the same way, by path.
+
+    Every path that is recorded has its beginnings recorded as well: an object is read to read what it holds. `listed`
+    are the paths of the objects whose names were listed or counted, that of all claims is empty.
+    """
+
+    __slots__ = ("_above", "_root", "listed", "paths", "unrecorded")
+
+    def __init__(self, values: Mapping[str, object], above: Path = (), root: "ReadClaims | None" = None) -> None:
+        """`above` and `root` are where an object among the claims stands."""
+        self.unrecorded = values
+        self._above = above
+        self._root = self if root is None else root
+        self.paths: set[Path] = set()
+        self.listed: set[Path] = set()
 
     def __getitem__(self, name: str) -> object:
-        self.names.add(name)
-        return self._values[name]
+        path = (*self._above, name)
+        self._root.paths.add(path)
+        value = self.unrecorded[name]
+        return ReadClaims(value, path, self._root) if value.__class__ is dict else value
 
     def __iter__(self) -> Iterator[str]:
-        self.all_read = True
-        return iter(self._values)
+        self._root.listed.add(self._above)
+        return iter(self.unrecorded)
 
     def __len__(self) -> int:
-        self.all_read = True
-        return len(self._values)
+        self._root.listed.add(self._above)
+        return len(self.unrecorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +85,25 @@ class _Entry:
     size: int
 
 
-@dataclass(slots=True)
-class _Names:
-    """The claims that decide about one `What`, and how many decisions there are of it."""
+class _Read(NamedTuple):
+    """What of the claims decides: what stands at these paths, and which names the objects at others have."""
 
-    names: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+    listed: tuple[Path, ...] = ()
+
+    def with_more(self, claims: ReadClaims) -> "_Read":
+        """With what was read of these claims as well: a decision that more was read for is still the same."""
+        return _Read(tuple(sorted(claims.paths.union(self.paths))), tuple(sorted(claims.listed.union(self.listed))))
+
+
+_NOTHING_READ: Final = _Read()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What decides about one `What`, and how many decisions there are of it."""
+
+    read: _Read = _NOTHING_READ
     count: int = 0
 
 
@@ -86,7 +115,7 @@ class DecisionCache:
         self._most = most
         self._most_each = most // share if share else most
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._by_what: dict[What, _Names] = {}
+        self._by_what: dict[What, _Known] = {}
         self._by_subject: dict[str, OrderedDict[Hashable, None]] = {}
         self._used_by: dict[str, int] = {}
         self.used = 0
@@ -99,7 +128,7 @@ class DecisionCache:
         known = self._by_what.get(what)
         if known is None:
             return None
-        key = _key(what, known.names, claims)
+        key = _key(what, known.read, claims)
         entry = None if key is None else self._entries.get(key)
         if entry is None:
             return None
@@ -111,12 +140,12 @@ class DecisionCache:
         """Remembers a new decision, unless it is larger than a subject's share, or was made by reading a claim that
         two tokens could be equal in without being the same."""
         share = self._most_each
-        known = self._by_what.get(what) or _Names(())
-        names = tuple(sorted(claims.names.union(known.names)))  # one that more was read for is still the same
-        key = None if claims.all_read else _key(what, names, claims)
+        known = self._by_what.get(what) or _Known()
+        read = known.read.with_more(claims)
+        key = None if () in claims.listed else _key(what, read, claims.unrecorded)
         if key is None or size > share or key in self._entries:
             return
-        known.names, known.count = names, known.count + 1
+        known.read, known.count = read, known.count + 1
         self._by_what[what] = known
         self._entries[key] = _Entry(subject, what, decided, size)
         self._by_subject.setdefault(subject, OrderedDict())[key] = None
@@ -141,24 +170,39 @@ class DecisionCache:
             del self._by_what[entry.what]
 
 
-def _key(what: What, names: tuple[str, ...], claims: Mapping[str, object]) -> tuple[object, ...] | None:
-    """What a decision is found by; None if a claim is neither absent nor a text, number, truth value or list of texts.
+def _key(what: What, read: _Read, claims: Mapping[str, object]) -> tuple[object, ...] | None:
+    """What a decision is found by; None if a claim is neither absent nor an object, a text, a number, a truth value or
+    a list of texts.
 
-    In Python, `True` equals `1`: what is not a text stands beside its type.
+    In Python, `True` equals `1`: what is not a text stands beside its type. Of an object only that it is one stands
+    here: what was read of it has paths of its own.
     """
     key: list[object] = [what]
-    for name in names:
-        value = claims.get(name, _ABSENT)
+    for path in read.paths:
+        value = _at(path, claims)
         kind = value.__class__
         if kind is str or value is _ABSENT:
             key.append(value)
         elif kind in _EXACT:
             key.append((kind, value))
+        elif kind is dict:
+            key.append(dict)
         elif isinstance(value, list) and all(each.__class__ is str for each in value):
             key.append((list, *value))
         else:
             return None
+    for path in read.listed:
+        value = _at(path, claims)
+        key.append(tuple(value) if isinstance(value, dict) else None)
     return tuple(key)
+
+
+def _at(path: Path, claims: Mapping[str, object]) -> object:
+    """What stands at a path; below what is not an object there is nothing."""
+    value = claims.get(path[0], _ABSENT)
+    for step in path[1:]:
+        value = value.get(step, _ABSENT) if value.__class__ is dict else _ABSENT
+    return value
 
 
 def size_of(what: What, decided: Decided) -> int:

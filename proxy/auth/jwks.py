@@ -218,7 +218,7 @@ class KeySource:
         seconds = refresh_after(fetched.max_age, self._pace, _RANDOM.random())
         self.fetched_at, self._needed = _now(), True
         self._keep_until = self.fetched_at + seconds + self._pace.keep
-        if before != self.ring:
+        if before is None or before.content != fetched.ring.content:
             self._changed(self.issuer.name, self.ring)
         self._ended(self.issuer.name, "")
         return seconds

@@ -113,6 +113,17 @@ class KeyRing:
         """The first key that signs."""
         return next((key for key in self.keys if key.signs), None)
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """Equal for sets of the same keys, in whatever order they are."""
+        keys = frozenset((key.kid, key.algorithm, key.operations, key.thumbprint) for key in self.keys)
+        return keys, len(self.skipped)
+
+    def keeps(self, other: "KeyRing") -> bool:
+        """Whether each key of the other that verifies tokens still does."""
+        thumbprints = {key.thumbprint for key in self.verifying}
+        return all(key.thumbprint in thumbprints for key in other.verifying)
+
     def knows(self, kid: str) -> bool:
         """Whether there is a key of this kid, for whatever algorithm."""
         return any(key.kid == kid for key in self.keys)

@@ -56,8 +56,11 @@ def examine(settings: Settings, asked: Asked) -> Iterator[Finding]:
         if loaded is not None:
             yield from _policies(settings, loaded, electric if reachable else None, secret)
         yield from _local(settings)
-        yield from _clocks(settings, asked, electric if reachable else None)
-        yield from _edge(settings, asked, loaded)
+        issuers, findings = _issuers(settings)
+        yield from findings
+        yield from _keys(issuers)
+        yield from _clocks(settings, asked, electric if reachable else None, issuers)
+        yield from _edge(settings, asked, loaded, issuers)
 
 
 def _policies(settings: Settings, loaded: LoadedPolicies, electric: Asker | None, secret: str) -> Iterator[Finding]:
@@ -98,42 +101,39 @@ def _local(settings: Settings) -> Iterator[Finding]:
         fault = str(found)
     guessable = configuration.handle_key_is_guessable(settings)
     yield local_checks.handle_key_finding(fault=fault, guessable=guessable)
-    yield from _keys(settings)
 
 
-def _keys(settings: Settings) -> Iterator[Finding]:
-    """The key files of the issuers; keys that have an address are fetched by `serve`, and their clock is looked at."""
+def _issuers(settings: Settings) -> tuple[tuple[Issuer, ...], list[Finding]]:
+    """Whose tokens are believed, or why that cannot be read."""
     try:
-        issuers = configuration.issuers(settings)
+        return configuration.issuers(settings), []
     except (KeysFault, SettingsFault) as fault:
-        yield error("issuers", str(fault), "mend the issuers: the proxy does not start with them")
-        return
+        action = "mend the issuers: the proxy does not start with them"
+        return (), [error("issuers", line, action) for line in str(fault).splitlines()]
+
+
+def _keys(issuers: Iterable[Issuer]) -> Iterator[Finding]:
     for issuer in issuers:
         if isinstance(issuer.keys, Path):
-            yield from local_checks.key_findings(issuer.keys)
+            yield from local_checks.key_findings(issuer.keys, issuer.algorithms)
         else:
-            yield from local_checks.address_findings(issuer.name, issuer.keys)
+            yield from local_checks.address_findings(issuer)
 
 
-def _addresses(settings: Settings) -> Iterator[Issuer]:
-    try:
-        issuers = configuration.issuers(settings)
-    except (KeysFault, SettingsFault):
-        return
-    yield from (issuer for issuer in issuers if not isinstance(issuer.keys, Path))
-
-
-def _clocks(settings: Settings, asked: Asked, electric: Asker | None) -> Iterator[Finding]:
+def _clocks(settings: Settings, asked: Asked, electric: Asker | None, issuers: Iterable[Issuer]) -> Iterator[Finding]:
+    """The clocks of Electric, of the addresses that keys are fetched from, and of those of the command line."""
     leeway = settings.token_leeway_seconds
     if electric is not None:
         yield clock_checks.clock_finding(electric, "/v1/health", leeway)
-    of_issuers = (str(issuer.keys) for issuer in _addresses(settings))
-    for address in (*of_issuers, *asked.clocks, *filter(None, [asked.url])):
+    of_issuers = {issuer.keys: issuer.leeway_seconds for issuer in issuers if isinstance(issuer.keys, str)}
+    for address, tolerated in {**dict.fromkeys(filter(None, [*asked.clocks, asked.url]), leeway), **of_issuers}.items():
         with Asker(address, asked.seconds) as asker:
-            yield clock_checks.clock_finding(asker, "", leeway)
+            yield clock_checks.clock_finding(asker, "", tolerated)
 
 
-def _edge(settings: Settings, asked: Asked, loaded: LoadedPolicies | None) -> Iterator[Finding]:
+def _edge(
+    settings: Settings, asked: Asked, loaded: LoadedPolicies | None, issuers: Iterable[Issuer]
+) -> Iterator[Finding]:
     pages = Pages(settings.allowed_origins, settings.allowed_headers)
     public = asked.url.rstrip("/") or (f"http://{settings.listen}" if _answers(settings.listen) else "")
     if not public:
@@ -142,27 +142,27 @@ def _edge(settings: Settings, asked: Asked, loaded: LoadedPolicies | None) -> It
     with Asker(public, asked.event_seconds) as edge:
         yield from edge_checks.cors_findings(pages, edge)
         if asked.url and loaded is not None:
-            yield _first_event(settings, asked, loaded, edge)
+            yield _first_event(asked, loaded, edge, issuers)
 
 
-def _first_event(settings: Settings, asked: Asked, loaded: LoadedPolicies, edge: Asker) -> Finding:
+def _first_event(asked: Asked, loaded: LoadedPolicies, edge: Asker, issuers: Iterable[Issuer]) -> Finding:
     policies = loaded.policies.by_name
     if asked.token:
         return edge_checks.first_event_finding(edge, asked.token, policies, asked.event_seconds)
     try:
-        token, name = _minted(settings, policies.values())
+        token, name = _minted(issuers, policies.values())
     except KeysFault:
         message = "no stream was tried: there is no private key to make a token with"
         return warning("first_event", message, "give a token by --token")
     return edge_checks.first_event_finding(edge, token, [name], asked.event_seconds)
 
 
-def _minted(settings: Settings, policies: Iterable[Policy]) -> tuple[str, str]:
+def _minted(issuers: Iterable[Issuer], policies: Iterable[Policy]) -> tuple[str, str]:
     """A token with the claims of a case that allows (each policy has one), and its policy's name. Raises KeysFault."""
     name, claims = next(
         (policy.name, case.claims) for policy in policies for case in policy.cases if case.expect == "allow"
     )
-    issuer, ring = Trust.read(configuration.issuers(settings)).signing()
+    issuer, ring = Trust.read(issuers).signing()
     seconds = min(TOKEN_SECONDS, issuer.max_seconds)
     return tokens.mint(ring, issuer, "shape-proxy-doctor", claims, seconds), name
 

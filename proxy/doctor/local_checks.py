@@ -3,13 +3,13 @@
 import asyncio
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from proxy.auth import jwks
+from proxy.auth.compact import ALGORITHMS
 from proxy.auth.issuers import Issuer
 from proxy.auth.keys import Key, KeyRing, KeysFault
-from proxy.auth.trust import Trust, TrustedIssuer
 from proxy.doctor.findings import Finding, error, ok, warning
 
 OLD_DAYS = 365
@@ -42,11 +42,13 @@ def handle_key_finding(*, fault: str, guessable: bool) -> Finding:
     return ok(check, "handles are bound by a long key")
 
 
-def key_findings(path: Path, now: float | None = None) -> Iterator[Finding]:
-    """Whether the keys of a file can be used, are old, weak, or readable by others."""
+def key_findings(
+    path: Path, algorithms: Set[str] = frozenset(ALGORITHMS), now: float | None = None
+) -> Iterator[Finding]:
+    """Whether the keys of a file can be used for these algorithms, are old, weak, or readable by others."""
     check = "token_keys"
     try:
-        ring = KeyRing.read(path)
+        ring = KeyRing.read(path, algorithms)
         status = path.stat()
     except (KeysFault, OSError) as fault:
         yield error(check, str(fault), "put at least one key that verifies tokens into the file")
@@ -64,18 +66,18 @@ def key_findings(path: Path, now: float | None = None) -> Iterator[Finding]:
         yield warning(check, f"{path} is {days:.0f} days old", _ROTATE)
 
 
-def address_findings(name: str, address: str) -> Iterator[Finding]:
-    """Whether the keys of an issuer can be fetched from its address, and used."""
+def address_findings(issuer: Issuer) -> Iterator[Finding]:
+    """Whether the keys of an issuer can be fetched from its address, and used, as `serve` does it."""
     check = "token_keys"
     try:
-        trust = asyncio.run(jwks.fetched(Trust.of(TrustedIssuer(Issuer(name, address), None))))
-    except KeysFault as fault:
-        yield error(check, f"{name}: {fault}", "open the way to the address; without keys no token of it is believed")
+        ring = asyncio.run(jwks.fetch(issuer)).ring
+    except jwks.FetchFault as fault:
+        action = "correct the address, or open the way to it: without keys no token of the issuer is believed"
+        yield error(check, f"{issuer.name}: {issuer.keys}: {fault}", action)
         return
-    yield ok(check, f"{name}: {trust.usable} keys at {address} verify tokens")
-    yield from (
-        warning(check, f"{name}: not used: {line}", "none if it is for another purpose") for line in trust.skipped
-    )
+    yield ok(check, f"{issuer.name}: {len(ring.verifying)} keys at {issuer.keys} verify tokens")
+    for line in ring.skipped:
+        yield warning(check, f"{issuer.name}: not used: {line}", "none if it is for another purpose")
 
 
 def _is_secret(key: Key) -> bool:

@@ -195,9 +195,11 @@ def _sources(judges: Judges) -> KeySources:
     authorizer, open_requests, readiness, observe = judges
 
     def changed(issuer: str, ring: KeyRing | None) -> None:
+        before = authorizer.authority.trust.by_name[issuer].ring
         authorizer.replace_keys(issuer, ring)
         observe_keys(authorizer.authority.trust, observe)
-        open_requests.judge_again(partial(observe_judged, observe))
+        if before is not None and (ring is None or not ring.keeps(before)):
+            open_requests.judge_again(partial(observe_judged, observe))
 
     def ended(issuer: str, fault: str) -> None:
         observe(KeysNotFetched(issuer, fault) if fault else KeysFetched(issuer))

