@@ -54,7 +54,9 @@ class Block:
 def blocks() -> Iterator[Block]:
     """The blocks of the tutorial that have a language, in order."""
     heading = ""
-    for found in re.finditer(r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    for found in re.finditer(
+        r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    ):
         heading = found[1] or heading
         if found[2]:
             yield Block(heading, found[2], found[3])
@@ -142,7 +144,9 @@ class Newcomer:
         return text.replace(DSN, self.dsn)
 
     async def _terminal(self, folder: Path) -> asyncio.subprocess.Process:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXY_", "ELECTRIC_", "DAT"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PROXY_", "ELECTRIC_", "DAT"))
+        }
         made = await asyncio.create_subprocess_exec(
             "bash",
             cwd=folder,
@@ -197,6 +201,8 @@ async def test_the_tutorial_ends_with_a_page_whose_rows_are_live(browser: Browse
         await person.type(f"{HERE}/node_modules/.bin/tsc -p page")
         page = f"http://localhost:{person.ports['5173']}/?as="
         async with browser.tab(f"{page}ada") as ada, browser.tab(f"{page}bob") as bob:
+            for tab in (ada, bob):
+                await tab.next("opened")
             await ada.do("wait", selector="li", text="prune the roses")
             await bob.do("wait", selector="li", text="mend the chain")
             assert await shown(ada) == ["Garden: water the tomatoes", "Garden: prune the roses"]
