@@ -1,8 +1,8 @@
 """The tutorial works as it is written, with a browser at its end.
 
-A block that begins with the name of a file is that file. `sh` blocks are run, those that keep running beside the others;
-`console` blocks are run and must print what stands below each command. Addresses are replaced by those of the test, and
-what would install packages does nothing: the test's own packages are used, with ours as `npm pack` makes it.
+A block that begins with the name of a file is that file. `sh` blocks are run, those that keep running beside the
+others; `console` blocks are run and must print what stands below each command. Addresses are replaced by those of the
+test, and what would install packages does nothing: the test's own packages are used, with ours as `npm pack` makes it.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ npx() { exec "$PACKAGES/$1" "${@:2}"; }
 psql() { "$PYTHON" -c 'import sys, psycopg; psycopg.connect(sys.argv[1], autocommit=True).execute(sys.argv[3])' "$@"; }
 """
 """For a machine with neither a network nor a client of PostgreSQL."""
+PARTS = re.compile(r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"(?:--|//|<!--) ([\w./-]+\.\w+)(?: -->)?\n")
 RUNNING = re.compile(r"# terminal \d: keeps running\n")
 MARK = "=== end of a command"
@@ -54,9 +55,7 @@ class Block:
 def blocks() -> Iterator[Block]:
     """The blocks of the tutorial that have a language, in order."""
     heading = ""
-    for found in re.finditer(
-        r"^## ([^\n]+)$|^```(\w+)\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    ):
+    for found in PARTS.finditer(TUTORIAL.read_text("utf-8")):
         heading = found[1] or heading
         if found[2]:
             yield Block(heading, found[2], found[3])
@@ -144,20 +143,19 @@ class Newcomer:
         return text.replace(DSN, self.dsn)
 
     async def _terminal(self, folder: Path) -> asyncio.subprocess.Process:
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PROXY_", "ELECTRIC_", "DAT"))
+        ours = ("PROXY_", "ELECTRIC_", "DATABASE_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        own = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "PACKAGES": str(HERE / "node_modules" / ".bin"),
+            "PROXY_LISTEN": f"127.0.0.1:{self.ports['8080']}",
+            "PROXY_ADMIN_LISTEN": f"127.0.0.1:{self._admin}",
         }
         made = await asyncio.create_subprocess_exec(
             "bash",
             cwd=folder,
-            env=kept
-            | {
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "PYTHON": sys.executable,
-                "PACKAGES": str(HERE / "node_modules" / ".bin"),
-                "PROXY_LISTEN": f"127.0.0.1:{self.ports['8080']}",
-                "PROXY_ADMIN_LISTEN": f"127.0.0.1:{self._admin}",
-            },
+            env=kept | own,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
