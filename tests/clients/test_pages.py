@@ -281,6 +281,7 @@ async def lively(tab: Tab, images: Path | None) -> AsyncIterator[None]:
         await tab.do("wait", selector=".mine", text=text)
     await tab.do("click", selector="#more")
     await tab.do("wait", selector="#clients", text="101")
+    await tab.do("press", key="Home")  # to the top
     await asyncio.sleep(60)
     yield
     await tab.do("click", selector="#more")
