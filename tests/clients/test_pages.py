@@ -232,7 +232,7 @@ async def test_the_console_shows_what_is_up_and_a_refusal_with_its_trail(browser
         await tab.do("click", selector="#refusals details:first-child summary")
         await tab.do("wait", selector="#refusals .trail .bad", text="predicate: predicate_mismatch")
         policies = "\n".join(await tab.read("text", selector="#policies summary"))
-        assert re.search(r"chat_messages\s+6/6 cases", policies)
+        assert re.search(r"chat_messages\s+(\d+)/\1 cases", policies)
 
 
 async def test_an_open_refusal_stays_open_while_others_arrive(browser: Browser, demo: Running) -> None:
