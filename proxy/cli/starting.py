@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """init: a first set of policies, keys and settings for a database."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m proxy.sandbox`: the stand-in alone, until Ctrl-C or SIGTERM. The first line printed is its URL."""
 
 import asyncio
