@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: `python -m bench all`, `python -m bench small wake-1 --quick`, `python -m bench report`."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes that the mock of Electric sends, as Electric sends them: chunked, with a strong etag.
 
 An answer is in two parts: what comes before the value of `x-request-id`, and what comes after it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mock of Electric as the harness sees it: a process of its own, commanded over its control port."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reading and sending a filter costs, in µs beside the targets: `python -m bench.filters [--json]`.
 
 CPU time: the median of interleaved rounds, each the mean of many calls. A parsed filter is cached, so "cached" is what

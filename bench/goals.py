@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures to reach, one row each: what is measured, beside whom, and the limit."""
 
 from collections.abc import Callable, Mapping

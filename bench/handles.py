@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What signing and verifying a handle costs, in µs: `python -m bench.handles [--json]`.
 
 CPU time: the least of several rounds, each the mean of many calls. An answer's handle is signed once for all who share

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a long list costs from bytes to upstream bytes, in ms, over its elements: `python -m bench.lists [--json]`.
 
 Each line is one way of saying a list; each column so many elements. GET ends where a URL does. CPU time of parse,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The load: wrk for many small answers, a blocking socket for one connection's latency and for long bodies."""
 
 import os

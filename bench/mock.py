@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in for Electric that is never the bottleneck: `python -m bench.mock PORT CONTROL_PORT CLOSE_AFTER`.
 
 Every request head is expected whole, without a body. Its target decides what it gets: `live_sse=true` a stream,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proxy of this repository as a peer: its settings, generated policies, keys, and tokens for its clients."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proxies that are compared, each a way to start one process, or to say that it is not installed."""
 
 import os

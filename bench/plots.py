@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pictures of a run, drawn as SVG by hand: how far each figure is from its goal, latency and memory by subscribers,
 and CPU per request beside the peers."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes under measurement: started on a core of their own, their CPU time and memory read from /proc."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the proxy's time is spent under a load: `python -m bench profile [small|shared|wake|polls|bodies …]`.
 
 The proxy runs under cProfile, which makes Python calls more expensive than they are: read the order, not the figures.

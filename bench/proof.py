@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long `shape-proxy prove` takes, in ms: `python -m bench.proof [--json]`.
 
 Wall time: the least of several rounds. "start" is the whole command in a new process, Python's and the solver's start

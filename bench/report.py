@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run leaves behind: JSON, the plots, and the tables of bench/README.md between their markers."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a scenario is run: each peer fresh in interleaved rounds, or all peers alive and loaded in bursts of random
 order; and the median of each figure."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thousands of clients that wait, on one epoll without any framework, so that the load costs as little as it can."""
 
 import select

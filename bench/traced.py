@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the proxy of a source tree and records the Python calls of its main thread: started by `bench.way`.
 
 `python traced.py CONTROL_PORT`, in the folder of the tree, with the settings in the environment. The control port takes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much code one request runs through: `python -m bench.way [--tree BEFORE] [--json | --save | --files]`.
 
 A real request over a socket to a running proxy, warm, whose Python calls are recorded by the interpreter. Counted are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m proxy` is `shape-proxy`."""
 
 from proxy.cli import main

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting, its name in the environment, its type, default and meaning. The only module that reads the
 environment; `.env.example` is generated from here (`shape-proxy env-example`)."""
 

@@ -335,6 +335,18 @@ def test_every_module_says_what_it_is_for() -> None:
     report(f"{module.where}:1: has no docstring" for module in modules() if not ast.get_docstring(module.tree))
 
 
+# --- licence
+
+LICENSED = re.compile(r"(?:proxy|bench)/.*\.py|packages/typescript/src/.*\.ts|deploy/.*\.(?:sh|ya?ml)|\.ci/.*")
+LICENCE = re.compile(r"(?:#!.*\n)?(?:#|//) SPDX-License-Identifier: Apache-2\.0\n")
+
+
+def test_every_source_names_its_licence() -> None:
+    sources = [path for path in tracked() if LICENSED.fullmatch(str(path.relative_to(ROOT)))]
+    missing = [path for path in sources if not LICENCE.match(path.read_text("utf-8"))]
+    report(f"{path.relative_to(ROOT)}:1: does not begin with its licence" for path in missing)
+
+
 # --- words
 
 

@@ -96,6 +96,11 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
 
 
+def test_every_page_is_linked_in_the_readme() -> None:
+    pages = [str(path.relative_to(ROOT)) for path in PAGES if path.name != "index.md"]
+    assert [name for name in pages if f"]({name})" not in readme()] == []
+
+
 def test_every_setting_is_in_the_reference() -> None:
     assert missing((variable(name) for name in Settings.model_fields), page("reference/settings.md")) == []
 

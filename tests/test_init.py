@@ -108,7 +108,7 @@ def test_the_first_users_rows_are_parted_by_session(postgres: EmbeddedPostgres, 
     dsn = postgres.create_database(sql=app_schema())
     result = run("init", "--database", dsn, "--into", str(tmp_path))
     postgres.drop_database(dsn)
-    assert result.stdout.startswith("rows are parted by session_id")
+    assert result.stdout.startswith("rows are separated by session_id")
     by = {name: policy.isolation for name, policy in policies(tmp_path).items()}
     shipped = policy_loader.load(ROOT / "policies").policies.by_name
     assert by.keys() == {name for name, policy in shipped.items() if policy.table.name == name}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every scenario, by the name that the command line takes."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Large bodies: how fast one is relayed, and what slow readers of them cost."""
 
 import select

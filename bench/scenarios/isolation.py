@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a flood of one token, or of none, does to its neighbour: small answers of another token, one at a time, without
 the flood, beside it with the limits off, and beside it with the limits of a fresh installation; and what Electric gets.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Revocation: from the row's arrival at Electric's reader to the end of the last open request of its subject."""
 
 import time

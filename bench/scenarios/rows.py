@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the row check costs, in each of its modes beside `off`: for changes, and for a large snapshot."""
 
 from bench import load, ours

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small answers: what one costs, how many there are a second, and what a proxy adds to the time of one."""
 
 from bench import load, ours, peers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that wait: held polls and streams, woken by one change; what each costs in memory; clients that start
 together; clients that leave."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file of decisions: whole lines, for its owner alone, in files of a bounded size of which the newest are kept.
 
 Several processes may write to one file. Whoever finds it full takes a lock on it; if another process has moved it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One event a decision: every refusal, and a sample of what is allowed. The log gets the masked form; the inputs, by
 which it can be decided again, go to a file of the operator's, if there is one."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a request is allowed or refused, for a person: every rule with its verdict and private reason, then the exact
 request that would go upstream."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A request as people have it at hand: a URL from a browser, a log or a page of documentation, whole or in part."""
 
 import re

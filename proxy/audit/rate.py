@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often something of a kind may be logged: so many at once, and then so many a minute."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides again what was decided once, by the policies of now: one decision for `explain --decision`, and all of a file
 for `replay`, which compares what would be let through."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shadow policies: each decision is judged by other policies too, counted and logged, and without effect.
 
 A decision waits until the loop has nothing more urgent, so that its answer is on its way first. What waits is bounded,

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Authorization: who asks (tokens, keys, revocations), and what the policies let them ask."""

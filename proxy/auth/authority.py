@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in force: one frozen value, replaced as a whole. What is found out by it is cached in it, and goes with it.
 
 Policies or keys that change make a new authority, with empty caches. Revocations change often, and make one that shares

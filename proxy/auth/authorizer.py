@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Authorization: who asks, and what an authorized request may ask of Electric."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a request carries its token: in its Authorization header, or in a cookie where the operator permits one."""
 
 from dataclasses import dataclass

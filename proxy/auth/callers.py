@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who asks, by the very bytes of a request's header block: clients send the same block again and again.
 
 A block is found by its digest, for the token stands in it. That its token has not ended and is not revoked is asked

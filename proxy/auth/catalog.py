@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PostgreSQL's catalog says of tables: columns, keys, references, publication and rights, in a few queries."""
 
 from collections.abc import Iterable, Mapping, Sequence

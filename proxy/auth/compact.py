@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A token as it is written: JWS compact serialization (RFC 7515 7.1), read once and strictly.
 
 Two readers of one token must not come to two meanings (RFC 8725 2.4), so there is one spelling of everything: base64url

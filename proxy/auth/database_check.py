@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policies compared with the database that DATABASE_URL names, by one reading of its catalog."""
 
 from collections.abc import Iterable

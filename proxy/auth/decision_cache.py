@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decisions remembered for as long as the same data is asked for under the same claims, within a budget of bytes.
 
 A decision is found by what the query says of the data, byte for byte, and by the values of the claims that the rules

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The key that handles are bound with: the same in every replica and worker, and after every restart."""
 
 from cryptography.hazmat.primitives.hashes import SHA256

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may issue tokens, and what their tokens must be: one `[[issuer]]` each in a TOML file, or a single one made of
 settings. A token is matched to its issuer by `iss`; nothing of one issuer is ever used for another's tokens."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys by address: fetched before they are needed, refreshed ahead of their expiry, and fetched again, rarely, when a
 token names a key that is not among them.
 

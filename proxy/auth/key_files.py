@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of signing keys: made, rotated, pruned, and their public halves, as JWKS (RFC 7517).
 
 The first key of a file signs. Rotation puts a new key before it and takes the private half of the old one away, which

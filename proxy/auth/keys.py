@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The keys that tokens are verified with, from a JWKS (RFC 7517), each with its one algorithm (RFC 8725 3.1)."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lines of a TOML file: where the members of its document stand. (The standard library's parser does not say.)"""
 
 import re

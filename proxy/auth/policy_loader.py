@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A directory of TOML files becomes a set of policies, all or nothing. The only module that reads policy files; it runs
 every case by the same `decide` that serves."""
 

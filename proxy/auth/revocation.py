@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens that are over before their time: a file with a line for each.
 
     sub acc-ada                a subject: every token of it

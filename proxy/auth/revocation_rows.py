@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of the table of revocations, and what they revoke.
 
     id          anything that is unique

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which tokens are over before their time. A mark names tokens by one claim: `("subject", "acc-ada")`,
 `("jti", "4f1c")`, `("claim:org_id", "o-1")`."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bearer tokens: the only module that verifies or mints one. What is written in a token is read by `compact`, and its
 signature is verified by PyJWT's algorithms; who issued it, for whom and until when is judged here.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose tokens are believed, by which keys: every issuer with its keys, as one frozen value."""
 
 from collections.abc import Iterable, Mapping

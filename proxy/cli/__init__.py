@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: `shape-proxy`. Each module here is a group of commands."""
 
 import click

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """check: the policies loaded as serve loads them, and compared with a database."""
 
 import json

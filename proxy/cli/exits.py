@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exit codes: 0, all is well; 1, the command found what it looks for; 2, it was used wrongly or could not run.
 
 What a command finds depends on it: a policy that does not load for check, a refusal for explain, a difference for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """explain: why a request is allowed or refused."""
 
 import asyncio

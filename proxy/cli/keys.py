@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keys: the files of keys that tokens are signed and verified with."""
 
 import time

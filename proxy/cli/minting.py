@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mint: tokens for development and tests."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hidden commands that print files of this repository, which tests compare with them."""
 
 import click

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """prove: that policies keep tokens apart, for any content of the database."""
 
 import json

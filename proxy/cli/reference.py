@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference of the commands, in Markdown, from what each says of itself."""
 
 import inspect

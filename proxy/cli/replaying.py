@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """replay: what other policies would change of the decisions that were recorded."""
 
 import json

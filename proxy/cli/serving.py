@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """serve and demo: the commands that run until they are ended."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """init: a first set of policies, keys and settings for a database."""
 
 import sys
@@ -52,7 +53,7 @@ def init(database: str | None, schema: str, isolate: str | None, into: Path) -> 
 
 def _report(project: Project, into: Path, *, chosen: bool) -> Iterator[str]:
     if chosen:
-        yield f"rows are parted by {project.isolate}, which most tables have; --isolate COLUMN takes another"
+        yield f"rows are separated by {project.isolate}, which most tables have; --isolate COLUMN takes another"
     for guess in project.guesses:
         hidden = f"; never {', '.join(guess.never)}" if guess.never else ""
         yield f"{into / 'policies' / guess.name}.toml: {guess.how}{hidden}"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """types: the types of rows, for programs that read shapes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may see the console: whoever has PROXY_ADMIN_TOKEN; without one, whoever asks on loopback.
 
 The token is read from the Authorization header, or once from the login form, which leaves a cookie. The cookie holds

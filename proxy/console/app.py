@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console's routes: a page, its files, one stream of sections, and the explain form.
 
 /                     the page, or the form to sign in

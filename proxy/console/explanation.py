@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The explain form: the claims of a token and a pasted URL become the same answer as `shape-proxy explain` gives."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of a page from a package, and the headers that every page of ours has. There is no build step: what is in the
 folder is what the browser gets."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policies in force, as the console lists them: what each grants, its cases, what is known of its types, and
 what is proved."""
 

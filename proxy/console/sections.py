@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the console shows, in sections that are sent when they change; and several workers' sections as one.
 
 A section is JSON: `status`, `series`, `streams`, `refusals` and `policies`.

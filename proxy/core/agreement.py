@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which predicates PostgreSQL and Electric read alike: the only ones that a policy may consist of.
 
 PostgreSQL evaluates a predicate for the rows of a snapshot, Electric's own evaluator for every later change. Where

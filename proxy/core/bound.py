@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The columns that a policy holds to one value or to some, and whether rows hold one, in the text forms in which
 Electric writes a value: every value is text or null, and a boolean is `true` in a snapshot and `t` in a change."""
 

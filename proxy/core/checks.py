@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of reason for which a policy does not load, besides what cannot be read, and what its author should know
 although it loads."""
 

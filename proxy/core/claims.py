@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a token may say, and how one claim becomes the value of a parameter.
 
 No trimming, folding or normalising: a claim fits its type and pattern as it stands, or it is refused.

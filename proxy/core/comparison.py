@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two decisions of one request by different policies: who would gain or lose what.
 
 Predicates are compared by their text with the values in it, conjunct by conjunct: more conjuncts let fewer rows

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
 
 Two things may live here: RULES, each a small function of the Evaluation that returns one field of the shape or raises a

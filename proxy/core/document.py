@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The form of a policy file: its members and their types. An unknown member is a fault.
 
 `docs/reference/policies.md` explains each member.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy file's document as far as it can be read, with a sentence for each thing that cannot."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

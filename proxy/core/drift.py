@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a database says of its tables, held against a policy: columns, key, types, collations, publication and
 rights."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every way a request can be refused: one closed table, and the one exception that carries a row of it.
 
 Statuses decide what Electric's TypeScript client does: 401 makes the application fetch a new token, other 4xx stop

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Grants: what rows and columns a policy gives to which tokens. The first grant that fits a token decides.
 
 when holds, and the claims are there?  ──no──▶ the next grant  ──none left──▶ refused

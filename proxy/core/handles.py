@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handles as clients know them: Electric's own, followed by a tag that binds it to one definition.
 
 Electric keeps one log per definition and reads the log that a handle names. A client therefore only ever names a log

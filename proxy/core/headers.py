@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which headers cross, both ways: allow-lists, caching and CORS. Whatever is not named here stays behind."""
 
 import json

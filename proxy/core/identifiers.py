@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PostgreSQL identifiers: read, fold, quote (PostgreSQL manual 4.1.1), and the tables they name."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the head of a client's request says, as far as anybody here reads it: method, path, query, and ten headers."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How large a request may be, and what the limits on what clients cost are called. Electric bounds little of this."""
 
 from dataclasses import dataclass

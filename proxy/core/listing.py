@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shapes that a token may use, as JSON: names, columns with types, filters, limits, and a JSON Schema of the rows.
 
 Rows are described as the TypeScript client's own parsers give them: integers and floats as numbers, bool and json as

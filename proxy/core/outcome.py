@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What there is to say of a decision without saying what was asked: the rules that ran, the policy, and the predicate
 in force with its values masked."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be read, by whom: one policy is one named shape, and a set holds them all.
 
 `Policy.of` gives every static reason why a policy must not load; the cases are run by policy_loader.py through the

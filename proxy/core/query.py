@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The query string, read once and strictly: raw bytes to pairs, each key once, nothing folded or guessed.
 
 Electric reads the same bytes loosely (the last repeated key wins, keys are decoded before they are matched, blank is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often something may happen: a token bucket for each key. Pure: the time is an argument, in seconds of one clock.
 
 A bucket is kept as the time at which it is full again, so a full one need not be kept at all: memory is bounded by the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client asks for, from raw bytes to values. Nothing in a ShapeRequest is trusted: decision.py judges it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The row check: every row of an answer must hold the values that the policy binds. Bytes in, checked bytes out.
 
 A second check behind the predicate: Electric was asked for rows of one session only, so a row of another one is a fault

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every bound that the rules judge by, as one value for all who run them."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reasons against a policy, each with its place in the file."""
 
 Path = tuple[str | int, ...]

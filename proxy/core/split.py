@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A raw query in two: what it asks for, and where in the log. Clients ask for the same again and again, from another
 position each time: what was found out about the first part once is found again by its very bytes.
 

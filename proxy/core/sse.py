@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a stream of server-sent events may be cut: after a blank line (WHATWG HTML 9.2.6), and nowhere else.
 
 Electric writes one event in several chunks, so the part behind the last boundary is held until it is whole.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A subset: one filtered page of a shape's rows, asked by `subset__*` in a query or by a JSON body.
 
 Electric lets a body override the whole request, so a body is read into the five members of a subset, and every other

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What somebody probably meant who wrote a name that is not known."""
 
 from collections.abc import Iterable

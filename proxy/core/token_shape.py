@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a token itself claims about shapes: a further bound, under the policy's, that the application signed.
 
     shapes = ["chat_messages", …]        only these policies

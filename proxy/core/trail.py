@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a request came on its way through the rules, and what ended it there."""
 
 from typing import NamedTuple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of the types in one policy's predicates, and whether rows may be sent by it."""
 
 from collections.abc import Iterator

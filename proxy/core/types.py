@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The types of columns as a policy's `[types]` names them: a closed table, and the spellings that mean each.
 
 What a type permits in a policy's predicate is in agreement.py; how a filter is written over it, in filters.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes that go to Electric. Two rules: everything is built from an AuthorizedShape and a Position, in one fixed
 order; and two requests with the same key may see the same bytes."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many live clients of one shape, to see what sharing is for: so many streams, and one request to Electric."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`shape-proxy demo`: everything running at once, and a page to watch it on. With ELECTRIC_HTTP_URL and DATABASE_URL
 set, the same in front of a real Electric."""
 

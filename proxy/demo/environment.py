@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo is started with: its options, the environment, the proxy's settings that follow, and the ports."""
 
 import errno

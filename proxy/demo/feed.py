@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo's page is sent as it happens: requests to Electric, the lag, and how many clients there are."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines to try in another terminal: each can be pasted as it stands."""
 
 from importlib import resources

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's database: what is made in it, and the messages that are written to it as an app would write them."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo app's own backend: it serves the page, mints tokens, and writes messages to PostgreSQL. A real app has one
 anyway; reading is the proxy's part."""
 

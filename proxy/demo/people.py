@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two people of the demo: their tokens, as the app's own backend would mint them, and how they are signed out."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A relay between the proxy and Electric that shows what passes: the proxy itself says nothing of it to anybody.
 
     proxy ──▶ Tap ──▶ Electric

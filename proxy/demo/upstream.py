@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo's proxy stands in front of: a real Electric that the environment names, or a stand-in for it over an
 embedded PostgreSQL."""
 

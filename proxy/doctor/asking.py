@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP requests of the checks. A failure is one word: exceptions of HTTP clients hold URLs, and those hold secrets."""
 
 import ssl

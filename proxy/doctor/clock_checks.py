@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clocks: a token's times are those of its issuer's clock, and are judged by ours."""
 
 from email.utils import parsedate_to_datetime

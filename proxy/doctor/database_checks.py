@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PostgreSQL: what Electric replicates by, and rows that Electric cannot follow."""
 
 from collections.abc import Iterable, Iterator

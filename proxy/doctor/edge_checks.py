@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The way that clients come: CORS as a browser sees it, and a first event that nothing on the way holds back."""
 
 from collections.abc import Iterable, Iterator, Mapping

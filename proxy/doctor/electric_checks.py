@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Electric itself: reachable, recent, its secret right and needed, deletion off."""
 
 import re

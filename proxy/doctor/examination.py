@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All checks in one order. What they need of the settings is told them here, and nowhere else."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a check reports: a level, what was found, and what to do."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policies: whether they load, and whether Electric and the database know what they name."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shape requests to Electric: the secret is added here, and what comes back is judged before anybody hears of it.
 
     sent ──head──▶ judged ──▶ relayed: head, data …, end

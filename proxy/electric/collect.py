@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole answer, for those who can wait for it: the shapes that the proxy follows itself."""
 
 import asyncio

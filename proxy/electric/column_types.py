@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No rows before the types of the columns that a policy's predicates test are known to be safe.
 
 They are known from the policy's `[types]`, from the database (database_check.py), or from the header

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small shape client: follows one table through Electric for the proxy itself, and tells a reader every change.
 
 It goes through the same door as clients' requests, with a policy of its own that is in no set of policies, so that no

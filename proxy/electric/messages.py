@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The body of Electric's answers, read by the proxy for shapes of its own: never for a client's."""
 
 import json

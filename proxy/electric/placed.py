@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A source that asks Electric for no more at a time than there are places for: a request without one waits a short
 time for it, and is then refused.
 

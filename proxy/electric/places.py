@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Places at Electric: how many requests of one kind may be under way, in all and for one subject, and who is next.
 
     waiting ──a place──▶ under way ──its end──▶ over

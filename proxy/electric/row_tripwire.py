@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The row check applied to Electric's answers: once per fetch, however many subscribers read it."""
 
 from functools import lru_cache

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where answers come from: what Electric, and whatever stands in front of it, is to those who ask."""
 
 from typing import NamedTuple, Protocol

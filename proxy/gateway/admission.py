@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one subject, and all together, may cost: judged for each request that is verified, before anything of it reaches
 Electric.
 

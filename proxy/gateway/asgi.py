@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same handler behind any ASGI server (`uvicorn proxy.gateway.asgi:app`), or mounted in an ASGI application.
 
 `app` serves shapes. Its lifespan composes the proxy by the environment's settings; an application that mounts it must

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One ASGI request as the connection of an exchange.
 
   reading the body ──whole──▶ answering ──finished──▶ flushing ──▶ over

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all exchanges of one process share."""
 
 import asyncio

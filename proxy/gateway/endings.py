@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How requests end, in the words of the log and the metrics."""
 
 import traceback

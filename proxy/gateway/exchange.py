@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One request and its answer: admitted, subscribed, relayed as it comes, and observed when it is over.
 
     opened ──▶ reading its body ──▶ admitted ──▶ subscribed ──▶ head ──▶ data … ──▶ over

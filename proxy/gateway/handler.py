@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What answers requests: each opens an exchange, or is answered at once from the cache.
 
 head ──▶ known? ──no──▶ parsed · routed · verified ──▶ remembered ──▶ an exchange

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A request whose token names a key that is not known yet: it is held until the issuer's keys have been fetched again.
 
 held ──fetched──▶ judged again, and not held a second time

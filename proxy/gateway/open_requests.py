@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The requests that are open now: how many there may be, which tokens they were made with, and how to end them.
 
 Thousands are ended or judged in turns of `TURN`, so that everybody else on the loop has a turn as well.

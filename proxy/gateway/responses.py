@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every response that is ours: refusals and preflights, with the headers that all clients get (CORS, request ids). What
 Electric answers is rendered in `sharing`, from the same tables of headers."""
 

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health: readiness, and the lag between PostgreSQL and the clients."""

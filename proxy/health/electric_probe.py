@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Electric says of its own health."""
 
 from types import TracebackType

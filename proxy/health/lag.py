@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far behind Electric is, in seconds by our own beats and in bytes of PostgreSQL's log.
 
 Pure: the time is an argument, and always the monotonic clock of one process, so that no two clocks are compared.

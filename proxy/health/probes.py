@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PostgreSQL says of the lag: our own beat in a small table, and the replication slot that Electric reads.
 
 One connection, in one task. A database that cannot be asked makes the lag unknown, and the proxy none the less ready.

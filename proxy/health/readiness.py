@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether this process should get traffic. Pure: the probes tell it what they saw."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to one origin. What comes of a response is pushed to a listener as it comes: no task waits for it.
 
     send ──▶ connecting ──▶ waiting ──▶ head ──▶ data … ──▶ end

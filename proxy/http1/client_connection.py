@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection to the origin, carrying one request at a time.
 
     connected ──begin──▶ waiting ──first byte──▶ receiving ──whole──▶ resting ──begin──▶ waiting …

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The deadlines of many connections, by one timer.
 
 Deadlines fall into slots of `TICK_SECONDS`; the timer runs only while a slot is occupied. To move a deadline later, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a server connection asks of the application that answers its requests, and the bounds that it keeps."""
 
 from dataclasses import dataclass

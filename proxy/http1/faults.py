@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may become of a request to the origin instead of a whole response."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connections of one process: accepted here, counted, and closed in order.
 
 open ──drain──▶ draining: no connection is kept ──close──▶ closing: none waits for a request ──abort──▶ empty

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the origin is: what its address says, and which internet addresses its name stands for just now."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connections of a client. The one given back last is taken first, so that those not needed grow old; taking,
 giving and losing one cost the same however many there are."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one exchange may do with its connection, and for how long: until its response is over.
 
 A connection carries one request after another. An exchange that kept the connection itself could write into the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head of a request: read whole, by llhttp and by a stricter look at its first line, or refused.
 
 A head is collected until its empty line has come, so llhttp reads it in one go. What llhttp lets through and two

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head of a response: rendered once for all who get it, with room for the few fields that are each client's own."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One response on its way in. No I/O and no waiting: bytes go in, a head and pieces of a body come out.
 
 llhttp parses, strictly as it is by default (httptools names its leniencies "dangerous"). What it lets through and a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection from a client: bytes in, requests out, one at a time, and their answers back.
 
   made

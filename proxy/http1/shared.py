@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the server connections of one process share: their configuration, their deadlines, and the application."""
 
 import asyncio

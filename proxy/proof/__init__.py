@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proofs about policies: no two tokens share a row that they should not, and a change of the files widens nothing.
 
 A policy's predicate, the claims of a token, the rows of its table and those of the tables of its inner SELECTs become

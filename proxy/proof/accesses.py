@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy as the proofs read it: the ways in which its rows may be read, each with what a token needs for it.
 
 Everything that the proofs know of the model of policies is in this module.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether two tokens that differ in a policy's claims of isolation may share a row."""
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What kind of value a column, a claim or a literal has, and how one kind is read as another.
 
 Text is the solver's own strings, so that `concat` means what it does; integers are its integers, with their order.

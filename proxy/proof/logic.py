@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQL's logic of three values as formulas: a condition is true, false, or neither; a value may be NULL."""
 
 from collections.abc import Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A condition as formulas: what it says of one row, with the claims of one token."""
 
 import operator as operators

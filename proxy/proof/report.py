@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is proved of a folder of policies, as lines to read, as JSON, and as an exit code."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy files say of the tables: the kinds of their columns, and which columns are their keys.
 
 A column without a declared type takes its kind from what it is compared with; that is an assumption, and is reported.

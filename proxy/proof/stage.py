@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A row, the tables around it and some tokens, before anybody has chosen their values; and the search for values."""
 
 from collections.abc import Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A token whose claims nobody has chosen: for each claim whether it is there, and its value or values."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What policies let tokens read that earlier ones did not."""
 
 from collections.abc import Iterator, Sequence

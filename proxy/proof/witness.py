@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the solver found, with values to show and to try: a row, rows of other tables, and the claims of tokens."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The admin application: for the operator's network, never for clients."""
 
 from collections.abc import Callable

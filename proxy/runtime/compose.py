@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The composition root: every part of the proxy is made here, by hand, and nowhere else."""
 
 import asyncio

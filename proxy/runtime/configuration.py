@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each part gets of the settings: the few values that it needs, as a small frozen value of its own."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many connections the limit of open files allows, decided once at the start.
 
     the limit ≥ KEPT_BACK + backlog + 2 × connections

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proxy in a process whose listeners are not its own: everything but those, for `proxy.gateway.asgi`."""
 
 import asyncio

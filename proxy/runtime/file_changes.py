@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notices that files have changed, however they are changed: written in place, replaced, or by a link that points
 elsewhere, which is how Kubernetes brings a new ConfigMap or Secret.
 

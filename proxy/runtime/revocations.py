@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is revoked by the file and by the table together: put in force, and open requests ended by it.
 
 The table is followed through Electric, like any other shape, so a revocation commits with what caused it and reaches

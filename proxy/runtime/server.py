@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One process: everything is wired here by hand, two listeners run on one loop, and a signal drains them."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the console shows of one process: the parts that it asks, and the sections that come of them."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reload: new policies and keys are read beside the old ones, and put in force only if they are whole, and then all at
 once. Open requests are judged again by them."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes on one port: each is a whole proxy with its own sharing; this one starts them, adds up their
 metrics, answers for their health and ends them together.
 

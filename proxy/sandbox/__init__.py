@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stand-in for Electric over an embedded PostgreSQL: for `shape-proxy demo` and tests, never imported by `serve`.
 
 It evaluates filters with PostgreSQL itself and follows changes by logical decoding. It has Electric's weaknesses on

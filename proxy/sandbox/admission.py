@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many requests are answered at once. Electric has so many places for requests that name a handle, and fewer for
 those that do not. It does not notice that a client has left who waits: the place stays taken until the poll's time is
 over."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is answered: statuses, headers in the recorded order, bodies."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables and rows of the first user's app."""
 
 from importlib import resources

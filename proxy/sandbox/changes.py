@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a transaction to the messages that one shape's log gets, the filter judged by PostgreSQL."""
 
 from collections.abc import Iterator

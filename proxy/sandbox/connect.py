@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections to PostgreSQL that print values as Electric does."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a shape is: table, filter, columns, kind of log. From what a request wants, with PostgreSQL's help."""
 
 import zlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The brackets that Electric loses.
 
 For its snapshots Electric writes the filter's tree as text again, with libpg_query's deparser. That forgets the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small HTTP/1.1 server that behaves like Bandit 1.12.0, which Electric runs on.
 
 It closes a connection after so many answers without a word, and after some idle time; it writes every piece of a body

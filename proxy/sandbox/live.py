@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 r"""Operators that Electric's evaluator of changes reads differently from PostgreSQL.
 
 PostgreSQL judges snapshots and subsets; an evaluator of Electric's own judges changes. It compares `numeric` as

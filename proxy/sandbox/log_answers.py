@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers from a shape's log: what is there, what comes while the client waits, and the stream of events."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a change of the inner table does to a shape whose filter has a subquery: rows move in, or tags move out."""
 
 from . import messages, snapshot

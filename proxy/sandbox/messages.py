@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The messages of a shape's log, as JSON, members in the order that Electric 1.7.12 was recorded with."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names as Electric reads them: `table`, `columns`, and the texts of its refusals."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Places in the log of a shape: `-1`, `0_0`, `0_inf`, `<lsn>_<operation>`."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The messages of PostgreSQL's plugin `pgoutput`, protocol version 1 (manual 54.9), and the transactions they make."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the embedded PostgreSQL lives: its folder, its account, its port, its binaries."""
 
 import importlib.util

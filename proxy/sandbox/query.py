@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The query string and the body as Electric reads them (Plug.Conn.Query, Jason): nothing is refused that it would take.
 
 The last of two equal keys wins, keys are percent-decoded before brackets are read, and unknown names are kept until

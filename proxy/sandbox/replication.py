@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logical replication by polling: transactions in commit order, as PostgreSQL decodes them from its log."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A shape request, and every reason for which Electric answers 400 without asking PostgreSQL."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which request gets which answer."""
 
 from collections.abc import AsyncGenerator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be set on the stand-in: times above all, so that tests need not wait as long as Electric's clients do."""
 
 from dataclasses import dataclass

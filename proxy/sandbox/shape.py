@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A shape that is being followed: its snapshot, its log, and who waits for more of it."""
 
 import asyncio

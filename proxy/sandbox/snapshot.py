@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queries over a shape's rows: the snapshot that it starts with, rows that move in, and subsets."""
 
 import secrets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shapes of one database: found by definition or by handle, fed by replication, rotated when they end."""
 
 import asyncio

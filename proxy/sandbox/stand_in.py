@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stand-in for Electric, running: HTTP on 127.0.0.1 over a database."""
 
 from .admission import Admission

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filters with a subquery: which tables they look into, and the tags that mark their rows.
 
 One form is followed as Electric does, row by row: `column [NOT] IN (SELECT c FROM t …)` joined to the rest by AND. With

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PostgreSQL knows of a table: columns, types, key; and how Electric prints it."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filters: parameters put in as literals, the text checked by PostgreSQL, its errors told in Electric's words.
 
 PostgreSQL is the judge of what a filter means. Electric has a parser of its own, for `SELECT 1 WHERE ` + filter: its

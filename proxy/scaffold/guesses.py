@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a table's policy might be, guessed from its columns and foreign keys: who a row belongs to.
 
 A guess never lets a row through without a claim: a table about which nothing can be guessed gets no policy.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a first project, written all or not at all."""
 
 import secrets

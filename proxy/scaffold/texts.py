@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The texts of the files that `init` writes: policies, the environment, and SQL for Electric."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TypeScript types of the rows of shapes, from what GET /v1/shapes says of them.
 
 Values are those of the default parsers of @electric-sql/client: integers up to four bytes and floats are numbers, int8

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much sharing may hold, and for how long."""
 
 from dataclasses import dataclass

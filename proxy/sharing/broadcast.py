@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A shared stream of server-sent events: a fetch that can also be joined at a later message boundary. Pure.
 
     requested ──head 200──▶ streaming ──┬─ up-to-date ─▶ a position more to join at ─┐

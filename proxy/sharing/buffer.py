@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replay buffer: pieces of a body that several readers read, each at its own pace. No clock, no waiting, no I/O.
 
     a piece:   added ──▶ held while a reader needs it, or for those who come later (`history`) ──▶ dropped

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The answers that are cached for a while, and the one budget for their bytes. Pure: the time is an argument.
 
 A fetch takes from the budget what is to be cached, while it is under way; the least recently used answer that

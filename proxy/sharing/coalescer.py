@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who shares what: the cache first, then the one fetch under way for a key, else a new fetch. Pure."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fetch under way: what Electric sends is pushed to the subscribers as it comes.
 
     started ──head──▶ held ──long body, or HOLD_SECONDS──▶ open ──▶ over

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One upstream request and its readers. Pure: what to do next is returned; asking and waiting is `delivery`'s work.
 
     requested ──head──▶ under way ──last byte──▶ complete

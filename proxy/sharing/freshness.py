@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the head of a shared answer means: for how long its body may be cached, whether a client has it already, and how
 it reads for one who joins a stream later. Pure."""
 

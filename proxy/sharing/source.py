@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where subscribers get their answers: from the cache, from a fetch under way, or from a new one."""
 
 import asyncio

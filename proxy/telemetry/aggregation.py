@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several workers' metrics as one text (Prometheus text format 0.0.4): counts are added, states are compared."""
 
 from collections.abc import Callable, Iterable, Mapping

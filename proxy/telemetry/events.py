@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything worth logging or counting, as one closed union of small values. logs.py and metrics.py read it; tests
 pass `seen.append`.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How observations change the metrics of lag and freshness. What is unknown, or not measured by the settings, is NaN:
 never a good value."""
 

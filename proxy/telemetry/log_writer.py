@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where log lines go: standard output, in batches, by a thread, so that a reader who stalls never stops the loop."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations as JSON lines on standard output, by structlog. No token, claim value or query text is ever in one."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How observations change the metrics of the table. Labels come from closed sets: policies, kinds, codes, states."""
 
 import math

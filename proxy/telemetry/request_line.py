@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log line of a request, by template: the very bytes that structlog would render, at a fraction of the cost.
 
 Every request makes one, so it is the only line that is not left to structlog. A test compares the two.

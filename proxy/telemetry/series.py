@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values of the metrics: plain numbers in dictionaries, made into Prometheus' families only when they are scraped.
 
 A request changes some ten of them, and a scrape comes every few seconds: so the work is done there.

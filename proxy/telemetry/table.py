@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of metrics: a row for each. Adding one is adding a row, and saying in metrics.py what changes it."""
 
 from typing import Final, Literal, NamedTuple

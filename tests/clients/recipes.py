@@ -1,11 +1,13 @@
-"""The blocks of examples/typescript/README.md, as programs."""
+"""The blocks of examples/typescript/README.md, and examples/python, as programs."""
 
 import re
 from pathlib import Path
 
 from tests.clients.peer import HERE
 
-README = Path(__file__).parents[2] / "examples" / "typescript" / "README.md"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+README = EXAMPLES / "typescript" / "README.md"
+PYTHON = EXAMPLES / "python" / "follow.py"
 FOLDER = HERE / "dist" / "recipes"
 COMPILED = HERE / "dist" / "node" / "tests" / "clients" / "dist" / "recipes"
 GUIDES = HERE.parents[1] / "docs" / "how-to"

@@ -87,3 +87,4 @@ def test_the_package_installs_into_an_empty_folder(tmp_path: Path) -> None:
     )
     script = 'import("@shape-proxy/client").then((all) => process.exit(all.shapeCollectionOptions ? 0 : 1))'
     command([tool("sh"), "-c", f"cd {tmp_path} && exec node -e '{script}'"])
+    assert len(list(tmp_path.glob("**/node_modules/@tanstack/db"))) == 1

@@ -3,6 +3,7 @@
 `pytest tests/clients/test_pages.py --images docs/images` takes the screenshots of the documentation again.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ LOOKS: dict[str, dict[str, object]] = {
 }
 TOKEN = "an admin token of 32 characters or more"
 MOST_IMAGE_BYTES = 150_000
+CONVERSATION = (("ada", "Is the coach live?"), ("bob", "Here is my question."), ("ada", "I can see it now."))
 ADA, BOB = ".person.one", ".person.two"
 
 
@@ -197,7 +199,8 @@ async def test_the_page_is_for_everybody(
         await tab.do("wait", selector="#outcome .chip", text="403")
         assert await tab.read("violations") == []
         assert await tab.read("overflow") == 0
-        await taken(tab, images, f"demo-{request.node.callspec.id}")
+        async with lively(tab, images):
+            await taken(tab, images, f"demo-{request.node.callspec.id}")
 
 
 # --- the console
@@ -266,6 +269,25 @@ async def test_the_console_opens_after_signing_in(browser: Browser, start: Start
             await tab.do("press", key="Enter")
             await tab.do("wait", selector=selector)
         assert await tab.read("url") == f"{app.proxy.admin_url}/"
+
+
+@asynccontextmanager
+async def lively(tab: Tab, images: Path | None) -> AsyncIterator[None]:
+    """For a screenshot: a conversation, a hundred more clients, and a minute of the lag."""
+    if images is None:
+        yield
+        return
+    for name, text in CONVERSATION:
+        await tab.do("write", selector=f"#write-{name}", text=text)
+        await tab.do("press", key="Enter")
+        await tab.do("wait", selector=".mine", text=text)
+    await tab.do("click", selector="#more")
+    await tab.do("wait", selector="#clients", text="101")
+    await tab.do("press", key="Home")  # to the top
+    await asyncio.sleep(60)
+    yield
+    await tab.do("click", selector="#more")
+    await tab.do("wait", selector="#more", text="100 more clients")
 
 
 async def taken(tab: Tab, images: Path | None, name: str) -> None:

@@ -87,7 +87,7 @@ PATTERNS = (
     Pattern("Everything is public", "PowerSync (global data), Zero (ANYONE_CAN)", {"public": True, "where": "TRUE"}, {}, "true"),
     Pattern("Some rows are public", "PowerSync (global data)", {"public": True, "where": "NOT archived"}, {}, "NOT archived"),
     Pattern(
-        "Everybody's drafts are hidden, and nobody is asked who they are",
+        "Published rows only, the same for everybody",
         "a shop's catalogue",
         {"public": True, "where": "visibility = 'public' AND status = 'open'"},
         {},
@@ -106,11 +106,11 @@ PATTERNS = (
     Pattern("Created by me or assigned to me", "an issue tracker", own("owner = {sub} OR assignee = {sub}"), ADA, "owner = 'ada' OR assignee = 'ada'"),
     Pattern("Messages that I sent or received", "a chat", own("owner = {sub} OR recipient = {sub}"), ADA, "owner = 'ada' OR recipient = 'ada'"),
     Pattern("My rows that are not archived", "an issue tracker", own("owner = {sub} AND NOT archived"), ADA, "owner = 'ada' AND NOT archived"),
-    Pattern("Without what was deleted softly", "PowerSync, Supabase", own("owner = {sub} AND deleted_at IS NULL"), ADA, "owner = 'ada' AND deleted_at IS NULL"),
+    Pattern("Without rows that are marked as deleted", "PowerSync, Supabase", own("owner = {sub} AND deleted_at IS NULL"), ADA, "owner = 'ada' AND deleted_at IS NULL"),
     # a tenant
     Pattern("The rows of my organisation", "Electric's guides, Hasura", own("org = {org}", org="uuid"), {"org": A}, f"org = '{A}'"),
     Pattern(
-        "The organisation stands deep in the token",
+        "The organisation is nested in the token",
         "Supabase (app_metadata), Keycloak",
         own("org = {tenant}", tenant={"type": "uuid", "from": ["app_metadata", "tenant_id"]}),
         {"app_metadata": {"tenant_id": A}},
@@ -135,13 +135,13 @@ PATTERNS = (
     Pattern("With a label that my token names", "a support desk", own("labels @> ARRAY['red', {topic}]", topic="text"), {"topic": "blue"}, "labels @> '{red,blue}'"),
     # another table
     Pattern("Shared with me, in a table", "Zero, PowerSync", own("id IN (SELECT doc FROM public.shares WHERE account = {sub})"), ADA, "id IN (SELECT doc FROM shares WHERE account = 'ada')", why="`subset = false`; filters on columns of `filter_safe` only."),
-    Pattern("Of the organisations where I am a member", "PowerSync, Zero, TanStack", own(f"org IN ({MEMBER})"), ADA, "org IN (SELECT org FROM members WHERE account = 'ada')", why="Who is removed loses the rows at once, with the token they have."),
+    Pattern("Rows of the organisations that I am a member of", "PowerSync, Zero, TanStack", own(f"org IN ({MEMBER})"), ADA, "org IN (SELECT org FROM members WHERE account = 'ada')", why="A member who is removed loses the rows at once, without a new token."),
     Pattern("Where I am an owner or an admin", "Zero", own(f"org IN ({MEMBER} AND role IN ('owner', 'admin'))"), ADA, "org IN (SELECT org FROM members WHERE account = 'ada' AND role IN ('owner', 'admin'))"),
-    Pattern("Of the teams of my organisations", "PowerSync (nested)", own(f"team IN (SELECT id FROM public.teams WHERE org IN ({MEMBER}))"), ADA, "team IN (SELECT id FROM teams WHERE org IN (SELECT org FROM members WHERE account = 'ada'))"),
-    Pattern("Of a team, which has its number within an organisation", "a SaaS", own("(org, team) IN (SELECT org, team FROM public.team_members WHERE account = {sub})"), ADA, "(org, team) IN (SELECT org, team FROM team_members WHERE account = 'ada')"),
-    Pattern("Comments under what is mine", "Hasura (relationships), Zero", own("parent IN (SELECT id FROM public.docs WHERE owner = {sub})"), ADA, "parent IN (SELECT id FROM docs WHERE owner = 'ada')", why="A copy of the owner in each comment is faster, and takes pages."),
+    Pattern("Rows of the teams of my organisations", "PowerSync (nested)", own(f"team IN (SELECT id FROM public.teams WHERE org IN ({MEMBER}))"), ADA, "team IN (SELECT id FROM teams WHERE org IN (SELECT org FROM members WHERE account = 'ada'))"),
+    Pattern("Rows of a team whose number is unique within its organisation", "a SaaS", own("(org, team) IN (SELECT org, team FROM public.team_members WHERE account = {sub})"), ADA, "(org, team) IN (SELECT org, team FROM team_members WHERE account = 'ada')"),
+    Pattern("Comments on my rows", "Hasura (relationships), Zero", own("parent IN (SELECT id FROM public.docs WHERE owner = {sub})"), ADA, "parent IN (SELECT id FROM docs WHERE owner = 'ada')", why="A copy of the owner in each comment is faster, and takes pages."),
     Pattern(
-        "Not from whom I blocked",
+        "Without rows of people whom I blocked",
         "a chat",
         own("org = {org} AND owner NOT IN (SELECT blocked FROM public.blocks WHERE blocked IS NOT NULL AND blocker = {sub})", org="uuid", sub="text"),
         {"org": A, "sub": "ada"},
@@ -193,7 +193,7 @@ PATTERNS = (
         columns=("id", "title", "status"),
     ),
     Pattern(
-        "Visitors read what is published, users their own too",
+        "Visitors read published rows, users also their own",
         "Hasura (anonymous role), Zero",
         {
             "claims": {"account": {"optional": True}},
@@ -207,7 +207,7 @@ PATTERNS = (
         why="A visitor has a token as well, without the claim.",
     ),
     Pattern(
-        "Who pays reads the archive",
+        "Only paying users read the archive",
         "a SaaS with plans",
         {
             "claims": {"sub": "text", "plan": {"optional": True}},
@@ -234,7 +234,7 @@ PATTERNS = (
         own("owner = {sub} AND visibility <> 'private'", sub="text"),
         ADA,
         "owner = 'ada' AND visibility <> 'private'",
-        why='A claim of the one who acts is read by `from = ["act", "sub"]`, and can be asked for by `when`.',
+        why='A claim of the person who acts is read with `from = ["act", "sub"]`, and `when` can require it.',
     ),
     # not to be written
     Pattern(

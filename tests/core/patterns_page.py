@@ -9,7 +9,7 @@ from tests.tree import ROOT
 PAGE = ROOT / "docs" / "how-to" / "policy-patterns.md"
 HEAD = """# Policies by pattern
 
-Each pattern is a file of its own beside `table`, `key`, `columns` and `[types]`, which all of these have alike:
+Each pattern is a policy of its own. All of them begin with the same `table`, `key`, `columns` and `[types]`:
 
 ```toml
 table   = "public.docs"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # For the container image of PostgreSQL, which runs what lies in /docker-entrypoint-initdb.d when the database is new:
 # gives the two roles of roles.sql their passwords.
 set -eu

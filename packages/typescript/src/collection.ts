@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import type { Row } from "@electric-sql/client";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { BasicIndex, type CollectionConfig } from "@tanstack/db";

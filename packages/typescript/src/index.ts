@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** TanStack DB collections and Electric shape streams through shape-proxy. */
 export {
   shapeCollectionOptions,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** A column's value: the client library's parsers get text, and never NULL. */
 type Parse<T> = (text: string) => T;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import { FetchError, type GetExtensions, type Row, type ShapeStreamOptions } from "@electric-sql/client";
 import { sharedToken, type GetToken } from "./tokens.js";
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Asks your own backend for a token. It is called once for all shapes, and again when a token was refused. */
 export type GetToken = () => Promise<string>;
 

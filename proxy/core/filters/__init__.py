@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The filter language: what a client may add to a shape, and a policy's predicate in the same words.
 
 Electric re-writes SQL through a deparser that loses brackets, so ANDing text is not enough: every byte that is sent

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A filter that only says again what the policy says: clients and their libraries like to repeat the session."""
 
 from collections.abc import Mapping, Set

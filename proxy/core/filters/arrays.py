@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PostgreSQL array literals of one dimension (manual 8.15.6): read, and written again with our own quotes."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a filter means: a small frozen tree. Values are what operators compare; tests and chains are conditions.
 
 `at` is where the client wrote it. It takes no part in equality: two spellings of one filter are one filter.

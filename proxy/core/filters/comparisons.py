@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values to tests: one operator between values, never two, never over a condition."""
 
 from abc import abstractmethod

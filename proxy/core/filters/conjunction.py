@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`(<policy>) AND (<client>)`: the only place where a predicate is put together."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The constants behind IN: a list of them is one token, however long, and is read at the speed of the regex engine.
 
 Only what the lexer would read as text literals, plain numbers and parameters with commas between is such a token. Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A place in the tokens of one text, and the bounds that hold while they are read."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decimals in the one form that both evaluators read: digits, a point, digits.
 
 Electric reads a decimal as a float, fails on one without a digit at either side of its point, and on one that no

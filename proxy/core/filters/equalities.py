@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filters that are nothing but equalities with constants: what may stand beside an inner SELECT.
 
 PostgreSQL chooses the order in which it evaluates conditions. A costly or failing condition of a client could run on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a filter may cost, and the one way in which it is refused."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens to a condition: recursive descent, bounded by the limits before it goes deeper.
 
     filter    = or

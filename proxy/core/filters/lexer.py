@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Characters to tokens. What is not in the table below is refused where it stands.
 
 Section numbers are those of the PostgreSQL manual, chapter 4.1 (lexical structure).

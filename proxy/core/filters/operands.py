@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens to values: columns, literals, parameters, casts of those, and four functions. A condition is none.
 
 That operands are values is the rule that defeats the deparser in Electric, which loses the brackets round a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`subset__order_by`: sort keys by name. Electric itself does not bound what follows them."""
 
 from dataclasses import replace

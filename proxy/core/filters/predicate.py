@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A filter or a policy's predicate, read once: its tree, and its text with holes where the parameters' numbers go."""
 
 from collections.abc import Set

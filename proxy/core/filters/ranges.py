@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Equalities whose rows Electric would not find: it looks `column = constant` up by a key of the constant's own form.
 
 In that key `.500` is another time than `.5`, and the integer 3 another number than the float 3.0. Order has no such

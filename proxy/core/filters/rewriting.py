@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client's tree to one that means the same in forms that both evaluators of Electric read alike.
 
 What is sent has values as operands, never conditions: `(a IS NULL) = TRUE` becomes `a IS NULL`. Electric refuses `<>`

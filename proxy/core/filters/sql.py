@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tree to text. Nothing that a client typed gets here but numbers; names are those that the policy knows.
 
 Every operator has exactly one pair of brackets of its own, every name is quoted, every literal, parameter and claim

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dates and times as texts, in the one form that both evaluators read: as PostgreSQL itself writes them in UTC.
 
 Electric wants a whole timestamp where PostgreSQL takes a day, and finds the rows of `=` by a key in which `.500` is

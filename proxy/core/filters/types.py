@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of a value's type without knowing the table: enough to type what would stay untyped.
 
 Electric answers 400 to a parameter that nothing gives a type, and PostgreSQL reads one as text (manual 10.2,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The second check: what goes out is looked at once more, by rules that know nothing of the grammar.
 
 It takes the text as characters: are there only words, names, numbers and signs of a closed list, do both halves
