@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the prover finds out about the policies in force, for the console.
 
     not asked for ──of──▶ running ──its end──▶ found

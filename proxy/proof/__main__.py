@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proves the policies that come on standard input, pickled by the process that started this one, and prints JSON.
 
 It has a lower priority, and bounds on its time and its memory that hold even when the other process has gone.
