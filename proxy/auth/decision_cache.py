@@ -44,28 +44,28 @@ class ReadClaims(Mapping[str, object]):
     are the paths of the objects whose names were listed or counted, that of all claims is empty.
     """
 
-    __slots__ = ("_above", "_root", "listed", "paths", "unrecorded")
+    __slots__ = ("_above", "listed", "paths", "unrecorded")
 
-    def __init__(self, values: Mapping[str, object], above: Path = (), root: "ReadClaims | None" = None) -> None:
-        """`above` and `root` are where an object among the claims stands."""
+    def __init__(self, values: Mapping[str, object], above: Path = (), claims: "ReadClaims | None" = None) -> None:
+        """`above` is where an object among `claims` stands. It records into theirs, and refers to nothing else of them:
+        a cycle would be left to the garbage collector."""
         self.unrecorded = values
         self._above = above
-        self._root = self if root is None else root
-        self.paths: set[Path] = set()
-        self.listed: set[Path] = set()
+        self.paths: set[Path] = set() if claims is None else claims.paths
+        self.listed: set[Path] = set() if claims is None else claims.listed
 
     def __getitem__(self, name: str) -> object:
         path = (*self._above, name)
-        self._root.paths.add(path)
+        self.paths.add(path)
         value = self.unrecorded[name]
-        return ReadClaims(value, path, self._root) if value.__class__ is dict else value
+        return ReadClaims(value, path, self) if value.__class__ is dict else value
 
     def __iter__(self) -> Iterator[str]:
-        self._root.listed.add(self._above)
+        self.listed.add(self._above)
         return iter(self.unrecorded)
 
     def __len__(self) -> int:
-        self._root.listed.add(self._above)
+        self.listed.add(self._above)
         return len(self.unrecorded)
 
 

@@ -53,6 +53,16 @@ def test_a_token_taken_in_vain_is_given_back() -> None:
     assert taken(rate, "never seen", 0, 9) == 2
 
 
+def test_two_full_buckets_are_dropped_with_every_use() -> None:
+    rate = Rate(1, 2)
+    for number in range(5):
+        rate.take(f"key {number}", 0)
+    rate.take("another", 100)
+    assert len(rate) == 4
+    rate.take("another", 100)
+    assert len(rate) == 2
+
+
 def test_full_buckets_are_not_kept() -> None:
     rate = Rate(1, 2)
     for number in range(1000):

@@ -96,8 +96,8 @@ async def pour(link: Link) -> None:
 
 async def test_no_more_is_read_ahead_than_the_bound(asking, name):
     async with asking(pour) as (client, running):
-        response = await send(client, silence=0.2)
-        await asyncio.sleep(0.5)  # more than the silence, which does not count while nobody takes anything
+        response = await send(client, silence=0.5)
+        await asyncio.sleep(0.8)  # more than the silence, which does not count while nobody takes anything
         before = running.links[0].sent
         await asyncio.sleep(0.1)
         assert running.links[0].sent == before < SIZE
@@ -108,7 +108,7 @@ async def test_no_more_is_read_ahead_than_the_bound(asking, name):
                 assert len(piece) <= AHEAD_BYTES
                 assert sum(map(len, response.pieces)) <= 2 * AHEAD_BYTES
             if taken < 2_000_000:
-                await asyncio.sleep(0.25 if taken == len(piece) else 0.005)
+                await asyncio.sleep(0.6 if taken == len(piece) else 0.005)
         assert taken == SIZE
         response.close()
 

@@ -35,7 +35,7 @@ def test_the_figures_are_the_codes() -> None:
     assert (FETCH_SECONDS, MOST_BYTES) == (5, 65_536)
     assert "deadline of 5 s, at most 64 KiB" in REFERENCE
     assert (pace.least, pace.most, pace.usual, pace.keep) == (60, 3600, 300, 3600)
-    assert "one minute at least and one hour at most; of 5 minutes" in REFERENCE
+    assert "one minute at least and one hour at most; or of 5 minutes" in REFERENCE
     assert "the last set serves for one hour beyond its refresh" in REFERENCE
     assert (pace.unknown, pace.most_waiting) == (10, 1000)
     assert "once in 10 s at most" in REFERENCE
