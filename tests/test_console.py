@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from proxy.auth import policy_loader
@@ -238,6 +239,16 @@ async def test_without_the_prover_or_in_too_little_time_nothing_is_known(loaded:
     async with proving(Proofs(seconds=0.001)) as proofs:
         reasons = {proof["why"] for proof in (await found(proofs, loaded)).values()}
         assert reasons == {"the prover did not end within 0.001 s"}
+
+
+async def test_a_prover_ends_with_the_one_who_asked(loaded: LoadedPolicies) -> None:
+    this = psutil.Process()
+    before = set(this.children())
+    async with proving(Proofs()) as proofs:
+        proofs.of(loaded)
+        await until(lambda: set(this.children()) != before)
+        (prover,) = set(this.children()) - before
+    assert not psutil.pid_exists(prover.pid)
 
 
 async def test_a_prover_that_fails_says_nothing_of_the_policies(

@@ -89,12 +89,19 @@ class Proofs:
         except TimeoutError:
             raise NotProved(f"the prover did not end within {self._seconds:g} s") from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await _ended(process)
         if process.returncode != 0:
             raise NotProved("the prover failed: run shape-proxy prove")
         found = json.loads(printed)["policies"]
         return {one["policy"]: {"verdict": one["verdict"], "why": one["why"]} for one in found}
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Ends the process if it has not, and waits for it and its pipes, so that neither outlives the one who asked."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
 
 
 def _unknown(loaded: LoadedPolicies, why: str) -> Mapping[str, Proof]:
