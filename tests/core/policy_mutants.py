@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
+from tests.copies import Replacement
+
 
 @dataclass(frozen=True)
-class Mutant:
-    """A protection, the function that has it (`module.Class.method`), the piece of it that does it, what takes its
-    place, and the check that must notice."""
+class Mutant(Replacement):
+    """A protection switched off, and the check that must notice."""
 
-    protection: str
-    function: str
-    piece: str
-    instead: str
     noticed_by: str
 
 

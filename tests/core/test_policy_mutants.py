@@ -4,17 +4,11 @@ The copies are built from the sources under another package name and imported fr
 filters among it, is the package under test itself.
 """
 
-import functools
 import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
@@ -23,11 +17,11 @@ import proxy.core
 from proxy.core.document import PolicyDocument
 from proxy.core.errors import Code, Refusal
 from proxy.core.filters import parse_policy
+from tests.copies import Sources
 from tests.core.policy_mutants import MUTANTS, Mutant
 from tests.core.samples import DOCUMENT, asked
 from tests.core.test_agreement import CLAIMS, OPEN_TO_NULL, types
 from tests.core.test_grants import CHOSEN, FAULTS, ISSUES, ORG, REFUSED, token
-from tests.functions import parts
 
 COPY = "copied_core"
 MODULES = ("agreement", "checks", "claims", "decision", "draft", "grants", "policy", "type_guard")
@@ -38,58 +32,17 @@ Core = Any
 """The copies, as attributes of a package."""
 
 
-@functools.cache
-def compiled(name: str, text: str) -> CodeType:
-    return compile(OURS.sub(rf"{COPY}.\1", text), f"<{name}>", "exec", dont_inherit=True)
-
-
-class Copied(MetaPathFinder, InspectLoader):
-    """Finds and loads the copies, by their sources."""
-
-    def __init__(self, sources: dict[str, str]) -> None:
-        self._sources = sources
-
-    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
-        """What the import system asks."""
-        if fullname.partition(".")[0] != COPY:
-            return None
-        return importlib.util.spec_from_loader(fullname, self, is_package=fullname == COPY)
-
-    def get_source(self, fullname: str) -> str:
-        """The text of a module."""
-        return "" if fullname == COPY else self._sources[fullname.rpartition(".")[2]]
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The code of a module."""
-        return compiled(fullname, self.get_source(fullname))
-
-    def is_package(self, fullname: str) -> bool:
-        """Whether this is the package of the copies."""
-        return fullname == COPY
-
-
-def mutated(mutant: Mutant | None) -> dict[str, str]:
-    if mutant is None:
-        return SOURCES
-    module, _, function = mutant.function.partition(".")
-    before, own, after = parts(SOURCES[module], function)
-    assert own.count(mutant.piece) == 1, f"{mutant.protection}: the piece must stand in {mutant.function} once"
-    return SOURCES | {module: before + own.replace(mutant.piece, mutant.instead) + after}
+def renamed(text: str) -> str:
+    return OURS.sub(rf"{COPY}.\1", text)
 
 
 @contextmanager
 def copied(mutant: Mutant | None) -> Iterator[Core]:
-    finder = Copied(mutated(mutant))
-    sys.meta_path.insert(0, finder)
-    try:
-        core = importlib.import_module(COPY)
+    """The copies, with the mutant's piece replaced."""
+    with Sources(COPY, SOURCES | {"__init__": ""}, renamed).imported(mutant) as core:
         for name in MODULES:
             importlib.import_module(f"{COPY}.{name}")
         yield core
-    finally:
-        sys.meta_path.remove(finder)
-        for loaded in [module for module in sys.modules if module.partition(".")[0] == COPY]:
-            del sys.modules[loaded]
 
 
 def issues(core: Core, **changes: Any) -> Any:

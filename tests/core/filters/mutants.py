@@ -7,16 +7,13 @@ its table, by the lexer.
 
 from dataclasses import dataclass
 
+from tests.copies import Replacement
+
 
 @dataclass(frozen=True)
-class Mutant:
-    """A protection, the function that has it (`module.Class.method`, or a module for what stands at its top), the piece
-    of it that does it, what takes its place, and the checks that must notice."""
+class Mutant(Replacement):
+    """A protection switched off, and the checks that must notice."""
 
-    protection: str
-    function: str
-    piece: str
-    instead: str
     noticed_by: tuple[str, ...]
 
 
