@@ -9,7 +9,7 @@
 
 Pure: times are arguments, in Unix seconds. Where several rows name the same tokens, the one that revokes most counts.
 
-When the shape is made anew (a 409), every row is sent again, and deleted rows are not mentioned. Until all rows have
+When the shape is made again (a 409), every row is sent again, and deleted rows are not mentioned. Until all rows have
 come, those of before stay in force, so nobody gets access back in between.
 """
 

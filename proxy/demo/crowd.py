@@ -48,7 +48,7 @@ class Crowd:
         await asyncio.gather(*clients, return_exceptions=True)
 
     async def _follow(self) -> None:
-        """One client: what it lacks, then a stream, again and again. It starts anew after any trouble."""
+        """One client: what it lacks, then a stream, again and again. It starts from the beginning after any trouble."""
         while True:
             position = "&offset=-1"
             with contextlib.suppress(OSError, CrowdFault, httptools.HttpParserError):

@@ -363,7 +363,7 @@ class Answer:
             self._judge_schema(schema)
 
     def _judge_schema(self, schema: bytes) -> None:
-        """One that cannot be read names no hidden column: Electric sends `null` while a table is made anew."""
+        """One that cannot be read names no hidden column: Electric sends `null` while a table is made again."""
         named = headers.schema_columns(schema.decode("utf-8", "surrogateescape"))
         if named is None:
             raise self._failed(Code.upstream_failed, "schema_unreadable")

@@ -53,7 +53,7 @@ class Reader(Protocol):
         ...
 
     def restarted(self) -> None:
-        """Electric made the shape anew: all its rows will be told again, and those that are not are gone."""
+        """Electric made the shape again: all its rows will be sent again, and those that are not are gone."""
         ...
 
     def up_to_date(self) -> None:

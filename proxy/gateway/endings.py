@@ -15,7 +15,7 @@ CLIENT_GONE: Final = 499
 UPSTREAM_BROKE: Final = "upstream_broke"
 
 RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
-"""How a request ended whose answer is Electric's own, but no success: its fault, a shape made anew, an outage."""
+"""How a request ended whose answer is Electric's own, but no success: its fault, a shape made again, an outage."""
 
 REFUSED: Final[Mapping[End, Code]] = {
     End.token_over: Code.token_expired,

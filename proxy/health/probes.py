@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FOLLOWER = "proxy-heartbeat"
 STALE_SECONDS = 600
-"""A row that was not written for so long belongs to a process that is gone; one that was only asleep writes it anew."""
+"""A row not written for so long belongs to a process that is gone; one that was only asleep writes it again."""
 
 ANSWER_SECONDS = 5
 CONNECT_OPTIONS: Mapping[str, Any] = {

@@ -119,7 +119,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Reads on; the clock starts anew."""
+        """Reads on; the clock starts again."""
         if self._paused:
             self._paused = False
             if self._transport is not None and not self._transport.is_closing():

@@ -341,7 +341,7 @@ class FollowerFailed:
 
 @dataclass(frozen=True, slots=True)
 class FollowerRestarted:
-    """Electric made such a shape anew, so it is read from its beginning."""
+    """Electric made such a shape again, so it is read from its beginning."""
 
     follower: str
     reason: str
