@@ -180,7 +180,7 @@ def _key(what: What, read: _Read, claims: Mapping[str, object]) -> tuple[object,
     """
     key: list[object] = [what]
     for path in read.paths:
-        value = _at(path, claims)
+        value = claims.get(path[0], _ABSENT) if len(path) == 1 else _at(path, claims)
         kind = value.__class__
         if kind is str or value is _ABSENT:
             key.append(value)

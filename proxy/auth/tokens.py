@@ -26,6 +26,30 @@ from proxy.core.errors import Code, Refusal
 
 _LAST_SECOND = 2**53  # beyond it a JSON number is another one as a float, or none
 _PARTIES = ("azp", "client_id")
+_REPEATED = frozenset({"iss", "aud", "azp", "client_id"})
+_MOST_TEXTS = 1024
+
+
+class _Texts:
+    """Texts that are in every token: names of claims, and the issuer. Thousands of tokens would each hold their own."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def sharing(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The same claims."""
+        return {
+            self._one(name): self._one(value) if name in _REPEATED and isinstance(value, str) else value
+            for name, value in values.items()
+        }
+
+    def _one(self, text: str) -> str:
+        known = self._known.get(text)
+        if known is None:
+            known = text
+            if len(self._known) < _MOST_TEXTS:
+                self._known[text] = text
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class Verifier:
         self._trust = trust
         self._bounds = bounds
         self._seen: OrderedDict[bytes, Claims] = OrderedDict()
+        self._texts = _Texts()
         self.cache_hits = 0
         self.verified = 0
 
@@ -109,7 +134,7 @@ class Verifier:
         key = _key(token, trusted, claims.expires_at > now)
         if not token.is_signed_by(key.algorithm, key.public):
             raise Refusal(Code.token_invalid, reason="the signature is not of the issuer's key")
-        return replace(claims, signer=key.thumbprint)
+        return replace(claims, values=self._texts.sharing(claims.values), signer=key.thumbprint)
 
 
 def _key(token: Compact, trusted: TrustedIssuer, in_time: bool) -> Key:

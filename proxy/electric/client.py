@@ -245,8 +245,9 @@ class Answer:
         request, electric = self._request, self._electric
         electric.observe(UpstreamAnswered(request.kind, status, time.perf_counter() - self._started))
         try:
-            self._judge(status, fields)
-            known = status != 200 or electric.types.are_known(request, dict(fields).get(b"electric-schema", b""))
+            values = dict(fields)
+            self._judge(status, values)
+            known = status != 200 or electric.types.are_known(request, values.get(b"electric-schema", b""))
         except Refusal as refusal:
             self._stop(refusal)
             return
@@ -347,9 +348,8 @@ class Answer:
 
     # Judging.
 
-    def _judge(self, status: int, fields: Headers) -> None:
+    def _judge(self, status: int, values: Mapping[bytes, bytes]) -> None:
         """Raises Refusal for an answer that is not to reach a client."""
-        values = dict(fields)
         if not self._electric.is_answer_to(self.request_id, values):
             raise self._failed(Code.upstream_failed, FOREIGN)
         if status == 500 and self._request.filtered:

@@ -197,6 +197,7 @@ class Exchange:
             self._delivery = delivery
             if delivery is not None and delivery.fetch.request == self._request:
                 self._request = delivery.fetch.request  # thousands would hold the same text each
+                self._trail = self._trail._replace(upstream=self._request)
         elif delivery is not None:  # the head was all that it wanted, and came from inside `subscribe`
             delivery.unsubscribe(self)
 
