@@ -49,7 +49,7 @@ class ResponseParser:
 
     def __init__(self, *, bodiless: bool = False) -> None:
         """`bodiless` is for a response to HEAD."""
-        self._parser = HttpResponseParser(self)
+        self._parser = _UNUSED  # until the first byte, which a poll may wait long for
         self._odd = False
         self._prepare(bodiless=bodiless)
 
@@ -87,6 +87,8 @@ class ResponseParser:
         What follows a complete response spoils the connection, not the response.
         """
         self.received = True
+        if self._parser is _UNUSED:
+            self._parser = HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except HttpParserError as fault:
