@@ -16,6 +16,9 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 CLOSE: Final = b"\r\nconnection: close\r\n\r\n"
 """The end of a head after which the connection closes."""
 
+LONG_BYTES: Final = 32_768
+"""A piece from this length on is part of a large body."""
+
 BODILESS: Final = frozenset({204, 304})
 """Statuses whose responses have neither a body nor a length of one (RFC 9110 8.6)."""
 
@@ -79,10 +82,13 @@ class Chunks:
     __slots__ = ("_framed", "_piece")
 
     def __init__(self) -> None:
-        self._piece = self._framed = b""
+        self._piece = b""
+        self._framed = (b"",)
 
-    def framed(self, piece: bytes) -> bytes:
-        """A piece, which is not empty, with its framing (RFC 9112 7.1)."""
+    def framed(self, piece: bytes) -> tuple[bytes, ...]:
+        """A piece, which is not empty, with its framing (RFC 9112 7.1), in parts if it is too long to be copied."""
+        if len(piece) >= LONG_BYTES:
+            return b"%x\r\n" % len(piece), piece, b"\r\n"
         if self._piece is not piece:
-            self._piece, self._framed = piece, b"%x\r\n%b\r\n" % (len(piece), piece)
+            self._piece, self._framed = piece, (b"%x\r\n%b\r\n" % (len(piece), piece),)
         return self._framed

@@ -133,7 +133,7 @@ class ServerConnection(asyncio.Protocol):
         if not piece or self._bodiless:  # an empty chunk would end the body
             return
         if self._chunked:
-            self._write(self._listener.chunks.framed(piece))
+            self._write(*self._listener.chunks.framed(piece))
             return
         if self._owed is not None:
             if len(piece) > self._owed:
@@ -436,9 +436,9 @@ class ServerConnection(asyncio.Protocol):
 
     # Writing.
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *parts: bytes) -> None:
         if self._transport is not None and self._state is not State.closing:
-            self._transport.write(data)
+            self._transport.writelines(parts) if len(parts) > 1 else self._transport.write(parts[0])
 
     def _write_head(self, head: ResponseHead, own: FieldLines, request_id: bytes, framing: bytes, body: bytes) -> None:
         date, last = self._listener.date.wire(), END if self._keep else CLOSE

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.http1.response import NO_FIELDS, Chunks, FieldLines, ResponseHead
+from proxy.http1.response import LONG_BYTES, NO_FIELDS, Chunks, FieldLines, ResponseHead
 from tests.harness.raw import Broken, connected, request, until
 from tests.http1.application import PIECE, PIECES, TEXT, serving
 
@@ -125,9 +125,16 @@ async def test_fields_of_ones_own_and_an_unknown_status_are_rendered(held):
 
 def test_a_piece_that_thousands_send_is_framed_once():
     chunks, piece = Chunks(), bytes(range(20))
-    assert chunks.framed(piece) == b"14\r\n" + piece + b"\r\n"
+    assert chunks.framed(piece) == (b"14\r\n" + piece + b"\r\n",)
     assert chunks.framed(piece) is chunks.framed(piece)
-    assert chunks.framed(b"a") == b"1\r\na\r\n"
+    assert chunks.framed(b"a") == (b"1\r\na\r\n",)
+
+
+def test_a_long_piece_is_not_copied_to_be_framed():
+    piece = bytes(LONG_BYTES)
+    size, same, end = Chunks().framed(piece)
+    assert (size, end) == (b"8000\r\n", b"\r\n")
+    assert same is piece
 
 
 async def test_nothing_is_written_behind_an_abort(held):
