@@ -114,10 +114,10 @@ def _repeats(part: Node, bound: Mapping[str, ClaimValue], params: Mapping[int, s
     column, value = _equality(part)
     if column is None or column.name not in bound:
         return False
-    said, own = _said(value, params), bound[column.name]
-    if said == own or (said,) == own:
+    text, own = _fixed_text(value, params), bound[column.name]
+    if text == own or (text,) == own:
         return True
-    if said is None or column.name in filterable or (isinstance(own, tuple) and said in own):
+    if text is None or column.name in filterable or (isinstance(own, tuple) and text in own):
         return False
     raise FilterFault(column.at, "the filter asks for other rows than the token is for", "mismatch")
 
@@ -153,7 +153,7 @@ def _uncast(value: Node | None) -> Node | None:
     return value.leaf if isinstance(value, Cast) and value.type in _SAME_WHEN_CAST else value
 
 
-def _said(value: Node | None, params: Mapping[int, str]) -> str | None:
+def _fixed_text(value: Node | None, params: Mapping[int, str]) -> str | None:
     """The text that the client compares with, or None if it is not one fixed value."""
     match _uncast(value):
         case Text(text):

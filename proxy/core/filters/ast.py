@@ -59,6 +59,10 @@ class Constant:
     word: str
 
 
+TRUE, FALSE, NULL = Constant("TRUE"), Constant("FALSE"), Constant("NULL")
+TRUTHS = (TRUE, FALSE)
+
+
 @dataclass(frozen=True, slots=True)
 class Array:
     """`ARRAY[…]` of constants and, in a policy, claims: one parameter when it is sent, so that the column at its side

@@ -21,9 +21,9 @@ from proxy.core.filters.ast import (
     Text,
     walk,
 )
-from proxy.core.filters.comparisons import pattern_fault
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
+from proxy.core.filters.operands import pattern_fault
 from proxy.core.filters.predicate import Condition
 from proxy.core.filters.ranges import as_ranges
 from proxy.core.filters.rewriting import listed
@@ -206,10 +206,13 @@ def _is_special(array: str) -> bool:
 
 
 def _whole(client: Condition, arrays: Mapping[int, str]) -> frozenset[int]:
-    """The numbers of arrays that are compared as a whole, where Electric reads a backslash in both alike."""
+    """The numbers of arrays that stay as they are: with a backslash, and compared as a whole too, where Electric reads
+    a backslash in both alike."""
     tests = [node for node in walk(client.root) if isinstance(node, ArrayTest)]
     read = {side.number for test in tests for side in (test.left, test.right) if isinstance(side, Parameter)}
-    return frozenset(number for number in read & arrays.keys() if not has_null(arrays[number]))
+    return frozenset(
+        number for number in read & arrays.keys() if arrays[number] != "{}" and not has_null(arrays[number])
+    )
 
 
 def _list(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:

@@ -9,7 +9,7 @@ from proxy.core.filters.constants import MOST
 Kind = Literal["malformed", "column", "mismatch"]
 
 _DEEPEST = 64
-"""The grammar uses up to six Python frames for each bracket; this keeps it far below the interpreter's limit."""
+"""The parser uses up to eight Python frames for each bracket; this keeps it far below the interpreter's limit."""
 
 
 @dataclass(frozen=True, slots=True)
