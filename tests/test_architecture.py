@@ -10,7 +10,8 @@ import pytest
 from tests.tree import ROOT, Module, imports, is_or_in, modules, source_of, tracked
 
 FLOORS: Mapping[str, int] = {
-    # A package, or a module that stands alone, imports from lower floors and from itself.
+    # A package, or a module that stands alone, imports from lower floors and from itself. An entry point inside a
+    # package has a row of its own, and nothing imports it.
     "proxy": 0,
     "proxy.core": 0,
     "proxy.http1": 0,
@@ -27,6 +28,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.console": 3,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
+    "proxy.gateway.asgi": 6,
     "proxy.demo": 6,
     "proxy.doctor": 6,
     "proxy.cli": 7,
@@ -135,7 +137,7 @@ def in_sandbox(module: Module) -> bool:
 
 def row(name: str) -> str:
     """The row of FLOORS that a module stands in: its package's, or its own if it stands alone."""
-    return ".".join(name.split(".")[:2])
+    return name if name in FLOORS else ".".join(name.split(".")[:2])
 
 
 def report(faults: Iterable[str]) -> None:
@@ -174,6 +176,49 @@ def test_every_floor_is_as_low_as_it_can_be() -> None:
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     report(f"a circle of files: {' -> '.join(circle)}" for circle in circles(dependencies()))
+
+
+DEFERRED: Mapping[tuple[str, str], str] = {
+    ("proxy.auth.catalog", "psycopg"): "the extra postgres",
+    ("proxy.doctor.database_checks", "psycopg"): "the extra postgres",
+    ("proxy.doctor.database_checks", "psycopg.errors"): "the extra postgres",
+    ("proxy.health.probes", "psycopg"): "the extra postgres",
+    ("proxy.cli.proving", "proxy.proof"): "the extra prove",
+    ("proxy.proof.__main__", "proxy.proof"): "the solver is imported under the limits on memory and time",
+    ("proxy.cli.serving", "proxy.runtime"): "`check` and `mint` start without the event loop",
+    ("proxy.cli.serving", "proxy.demo.demo"): "the extra sandbox",
+    ("proxy.cli.serving", "proxy.demo.environment"): "the extra sandbox",
+}
+"""What is imported inside functions, and why it is not imported at the top. The tests above see these imports too."""
+
+
+def test_imports_inside_functions_are_listed_with_their_reason() -> None:
+    found = {(module.name, name): f"{module.where}:{line}" for module in modules() for line, name in deferred(module)}
+    report(f"{where}: imports {key[1]} inside a function" for key, where in found.items() if key not in DEFERRED)
+    report(f"DEFERRED: {module} does not import {name}" for module, name in DEFERRED if (module, name) not in found)
+
+
+def deferred(module: Module) -> Iterator[tuple[int, str]]:
+    """The line and the module of everything that is imported inside a function."""
+    for function in ast.walk(module.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom):
+                    yield node.lineno, source_of(module, node)
+                elif isinstance(node, ast.Import):
+                    yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+IMPORTERS = ("__import__", "import_module", "exec_module", "__getattr__")
+"""What imports by a name that no test reads, or could: a circle would hide behind it."""
+
+
+def test_nothing_is_imported_by_a_name_that_no_test_reads() -> None:
+    def fault(node: ast.AST) -> str | None:
+        name = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", None)
+        return f"has {name}" if name in IMPORTERS else None
+
+    report(_found(lambda _: True, fault))
 
 
 def graph() -> Iterator[str]:

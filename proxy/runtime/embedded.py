@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from proxy import settings
-from proxy.gateway.asgi import Composed
+from proxy.gateway.asgi_application import Composed
 from proxy.runtime import configuration, server
 from proxy.runtime.compose import Served, create_app
 from proxy.settings import Settings
