@@ -74,7 +74,7 @@ def _opened(path: Path) -> int:
     file = os.open(path, _FLAGS, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(f"{path}: is no regular file")
+            raise OSError(f"{path}: is not a regular file")
         os.fchmod(file, 0o600)  # also where it was there before, with more rights
     except BaseException:
         os.close(file)

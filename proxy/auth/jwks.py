@@ -140,7 +140,7 @@ class KeySource:
     """The keys of one issuer. `ring` is None while they are not known."""
 
     def __init__(self, issuer: Issuer, changed: Changed, ended: Ended, pace: Pace, *, needed: bool) -> None:
-        """`needed` says whether the process is not ready before the first set: not for a source of a later reload."""
+        """`needed` is whether the process is not ready before the first set: not for a source of a later reload."""
         self.issuer = issuer
         self.ring: KeyRing | None = None
         self.fetched_at: float | None = None

@@ -39,7 +39,7 @@ def prover_is_installed() -> bool:
 
 
 class Proofs:
-    """The proofs of the policies in force. `of` says what is known; `run` finds it out."""
+    """The proofs of the policies in force. `of` gives what is known; `run` finds it out."""
 
     def __init__(self, seconds: float = SECONDS, installed: Callable[[], bool] = prover_is_installed) -> None:
         self._seconds = seconds

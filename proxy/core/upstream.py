@@ -24,12 +24,12 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are,
 
 
 class UpstreamRequest(NamedTuple):
-    """A request to Electric, complete but for the secret, which only the door to Electric knows.
+    """A request to Electric, complete but for the secret, which only the client of Electric knows.
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
-    body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
-    `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
-    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
+    body. `columns` are those that the answer may hold. `shape` is the part of the target that selects the data, and
+    `position` the part that is the place in its log: equal shapes may see the same bytes of one stream. `bound` are the
+    columns that every row of the answer must hold at one value; `filtered` is whether a client's filter is in it;
     `guard` is what the types of the answer are held against. `definition` is
     the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """

@@ -74,8 +74,8 @@ def _line(fault: BaseException) -> str:
     if isinstance(fault, SettingsFault | PoliciesFault | KeysFault | RevocationFault | OSError | ModuleNotFoundError):
         return str(fault)
     if isinstance(fault, subprocess.CalledProcessError):
-        said = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]
-        return f"the embedded PostgreSQL: {Path(fault.cmd[0]).name} failed: {said[-1] if said else fault.returncode}"
+        text = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]
+        return f"the embedded PostgreSQL: {Path(fault.cmd[0]).name} failed: {text[-1] if text else fault.returncode}"
     if isinstance(fault, psycopg.Error):  # its text may hold the address, and with it a password
         return f"PostgreSQL: {type(fault).__name__}: the demo writes a message every {WRITE_SECONDS} s and could not"
     frame = traceback.extract_tb(fault.__traceback__)[-1]
@@ -198,7 +198,7 @@ class Running:
             click.echo(lines.instructions(public=public, private=private, ada=ada, bob=bob))
 
     async def _report(self) -> None:
-        """Says every few seconds what the crowd costs, without end."""
+        """Prints every few seconds what the crowd costs, without end."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             open_now = self.feed.counts()["upstream"]["s-ada"]

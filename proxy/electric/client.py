@@ -57,7 +57,7 @@ FAULT_BYTES: Final = 65_536  # Electric's 400 bodies have some hundred
 @dataclass(frozen=True, slots=True)
 class ElectricConfig:
     """Where Electric is, and how long each kind of request may be silent, in seconds. `row_check` is the tripwire's
-    mode; `echoes_request_id` says whether every answer must bring the id of its request back."""
+    mode; `echoes_request_id` is whether every answer must bring the id of its request back."""
 
     url: str
     connect_seconds: float
@@ -149,7 +149,7 @@ class Electric:
 
 
 class BadStatus(Exception):
-    """Electric did not tell the types of a table; the text says what it answered."""
+    """Electric did not give the types of a table; the text says what it answered."""
 
 
 class SchemaAsked:
@@ -231,7 +231,7 @@ class Answer:
         """It is under way already."""
 
     def cancel(self) -> None:
-        """Gives the request up; the listener is told nothing more."""
+        """Gives the request up; the listener gets no further call."""
         call, self.call, self._listener = self.call, None, None
         if call is not None:
             call.cancel()

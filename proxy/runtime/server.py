@@ -51,7 +51,7 @@ def listening(address: Address, *, shared: bool = False) -> socket.socket:
 
 
 def bound(setting: str, address: Address, *, shared: bool = False) -> socket.socket:
-    """A socket bound as a setting says. Raises SettingsFault, which names the setting."""
+    """A socket bound to the address of a setting. Raises SettingsFault, which names the setting."""
     try:
         return listening(address, shared=shared)
     except OSError as fault:

@@ -107,7 +107,7 @@ def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket, pip
 
 def _private(name: str) -> socket.socket:
     """A worker's private listener. Its name stands in no file system (unix(7), abstract sockets): a container's may be
-    read-only. It is as open to others on this host as the admin listener is, and says no more."""
+    read-only. It is as open to others on this host as the admin listener is, and shows no more."""
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(name)
     bound.listen(16)
@@ -145,9 +145,9 @@ async def _supervised(
 
 
 def _over(processes: list[ForkProcess]) -> list[ForkProcess]:
-    """Those whose sentinel says so: a process that is just ending still counts as alive for a moment."""
-    said = wait([process.sentinel for process in processes], timeout=0)
-    return [process for process in processes if process.sentinel in said]
+    """Those whose sentinel is ready: a process that is just ending still counts as alive for a moment."""
+    ready = wait([process.sentinel for process in processes], timeout=0)
+    return [process for process in processes if process.sentinel in ready]
 
 
 async def _either(*events: asyncio.Event) -> None:
@@ -198,8 +198,8 @@ def _admin(workers: Workers, access: Access) -> Starlette:
     async def ready(_: Request) -> Response:
         answers = await workers.ask("/ready")
         all_ready = all(answer.status_code == 200 for answer in answers)
-        told = {"ready": all_ready, "workers": [answer.json() for answer in answers]}
-        return JSONResponse(told, 200 if all_ready else 503)
+        found = {"ready": all_ready, "workers": [answer.json() for answer in answers]}
+        return JSONResponse(found, 200 if all_ready else 503)
 
     async def scrape(_: Request) -> Response:
         answers = [answer.text for answer in await workers.ask("/metrics") if answer.status_code == 200]

@@ -14,7 +14,7 @@ ALONE_PIECE_BYTES = 65_536
 """The pieces of a process that writes to its pipe alone."""
 
 MAX_WAITING_BYTES = 8_388_608
-"""What may wait for a reader who stalls; what comes then is dropped, and the number of dropped lines is said."""
+"""The bytes that may wait for a stalled reader; lines beyond are dropped, and the number of dropped lines is logged."""
 
 
 def unbuffered(descriptor: int) -> BinaryIO:

@@ -184,13 +184,13 @@ def logger(level: str, outlet: Outlet) -> Observe:
 
 
 def members(observation: Observation) -> dict[str, Any]:
-    """What a line says of an observation: its fields that say something, times in milliseconds."""
-    said: dict[str, Any] = {}
+    """What a line holds of an observation: its fields that have a value, times in milliseconds."""
+    fields: dict[str, Any] = {}
     for field, key, in_seconds in _KEYS[type(observation)]:
         value = getattr(observation, field)
         if value is not None and value != "" and value != ():
-            said[key] = round(value * 1000, 2) if in_seconds else value
-    return said
+            fields[key] = round(value * 1000, 2) if in_seconds else value
+    return fields
 
 
 def _keys_of(kind: type) -> tuple[tuple[str, str, bool], ...]:

@@ -181,7 +181,7 @@ class Chain:
 class Subselect:
     """`column [NOT] IN (SELECT wanted FROM table [WHERE where])`, or several columns in brackets as one row.
 
-    A policy may say it, a client never.
+    A policy may use it, a client never.
     """
 
     operator: str

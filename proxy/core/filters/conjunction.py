@@ -38,7 +38,7 @@ _MOST_SENT: Final = 2_097_152
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """What is sent as `where`, and the values of its $1…$n. `filtered` says whether a client's filter is in it."""
+    """What is sent as `where`, and the values of its $1…$n. `filtered` is whether a client's filter is in it."""
 
     text: str
     params: tuple[str, ...]
@@ -95,7 +95,7 @@ def _numbered(
 
 
 def _constant(source: Source, claims: Mapping[str, ClaimValue]) -> str:
-    """The value of what a policy itself says: a text, or an array of constants and claims."""
+    """The value of a constant in a policy: a text, or an array of constants and claims."""
     match source:
         case Text(value):
             return value

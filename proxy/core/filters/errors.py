@@ -45,7 +45,7 @@ class FilterFault(Exception):
     """A filter is refused.
 
     `position` is the 0-based character of the filter's text, `sentence` says what is wrong there, and `kind`
-    tells a text outside the language ("malformed") from a column that may not be used ("column") and from a
+    distinguishes a text outside the language ("malformed") from a column that may not be used ("column") and from a
     filter that asks for other rows than the token is for ("mismatch").
     """
 

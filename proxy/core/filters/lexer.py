@@ -34,7 +34,7 @@ _TOKEN = re.compile(
 )
 # Some group takes whatever comes, and a token that is "bad" ends the scan. Where a group gives back what it took, the
 # character behind is refused by what has to follow, so that going back is one pass over one token. (Possessive
-# quantifiers would say so, but they are broken before Python 3.11.5.)
+# quantifiers would express this, but they are broken before Python 3.11.5.)
 
 KEYWORDS = frozenset(
     ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false", "any", "array", "select")

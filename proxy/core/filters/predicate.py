@@ -91,8 +91,8 @@ def parse_policy(
 ) -> Condition:
     """A policy's predicate. Raises FilterFault.
 
-    It may use any column, `{claim}` for one of the claims, and `column IN (SELECT …)`, but no `$n`. `declared` says
-    which of the claims are lists, and the types of columns.
+    It may use any column, `{claim}` for one of the claims, and `column IN (SELECT …)`, but no `$n`. `declared` holds
+    the claims that are lists, and the types of columns.
     """
     tokens = lex(text, limits, policy=True)
     return Condition.of(Parser(tokens, limits, None, frozenset(claims), declared).filter(), limits)
