@@ -21,7 +21,9 @@ from typing import Final
 
 from proxy.auth.policy_loader import LoadedPolicies
 
-SECONDS: Final = 60.0
+WALL_SECONDS: Final = 60.0
+"""How long the console waits for the prover, whose own limit is on CPU time."""
+
 RUNNING: Final = "the prover runs"
 NO_PROVER: Final = "the prover is not installed: pip install 'shape-proxy[prove]'"
 
@@ -41,7 +43,7 @@ def prover_is_installed() -> bool:
 class Proofs:
     """The proofs of the policies in force. `of` gives what is known; `run` finds it out."""
 
-    def __init__(self, seconds: float = SECONDS, installed: Callable[[], bool] = prover_is_installed) -> None:
+    def __init__(self, seconds: float = WALL_SECONDS, installed: Callable[[], bool] = prover_is_installed) -> None:
         self._seconds = seconds
         self._installed = installed
         self._loaded: LoadedPolicies | None = None

@@ -31,7 +31,7 @@ def _pieces(text: bytes, most: int) -> Iterator[bytes]:
         start = end
 
 
-class Outlet:
+class LogWriter:
     """Takes whole lines. Outside an event loop they are written at once. `flush` writes what waits.
 
     Lines go out in pieces of `piece_bytes`. Workers share a pipe and must not write into each other's lines: theirs may
