@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -303,8 +304,8 @@ def test_the_core_neither_waits_nor_opens_nor_prints() -> None:
 def _found(where: Callable[[Module], bool], fault: Callable[[ast.AST], str | None]) -> Iterator[str]:
     for module in modules():
         for node in ast.walk(module.tree) if where(module) else ():
-            if told := fault(node):
-                yield f"{module.where}:{getattr(node, 'lineno', 1)}: {told}"
+            if found := fault(node):
+                yield f"{module.where}:{getattr(node, 'lineno', 1)}: {found}"
 
 
 # --- doors
@@ -403,6 +404,57 @@ def test_what_the_house_bans_does_not_occur(word: str) -> None:
         for module in modules()
         for number, line in enumerate(module.text.splitlines(), 1)
         if pattern.search(line)
+    )
+
+
+PLAIN: Mapping[str, str] = {
+    "said": "given, declared, sent",
+    "told": "reported, given, configured",
+    "tells": "reports, shows",
+    "anew": "again",
+    "for ever": "forever",
+    **dict.fromkeys(("aloft", "ride", "rides", "rider", "riders", "aboard"), "in flight, subscriber, subscribed"),
+    **dict.fromkeys(("hub", "hubs"), "broadcast"),
+    **dict.fromkeys(("desk", "desks", "keeper", "keepers"), "coalescer, owner"),
+    **dict.fromkeys(("bell", "trip", "trips", "linger"), "a word of the protocol"),
+    **dict.fromkeys(("outlet", "outlets"), "log writer"),
+    **dict.fromkeys(("door", "doors"), "boundary, module"),
+    "second lock": "verification",
+    "least level": "minimum level",
+    "is no regular": "is not a regular",
+}
+"""Words that a newcomer stumbles over, and what is written instead."""
+
+
+def words(module: Module) -> Iterator[tuple[int, str]]:
+    """The lines of a module's comments, docstrings and other texts, with their numbers."""
+    with module.path.open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type in (tokenize.COMMENT, tokenize.STRING):
+                yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+@pytest.mark.parametrize("word", PLAIN)
+def test_comments_and_texts_are_written_in_plain_words(word: str) -> None:
+    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
+    report(
+        f"{module.where}:{number}: {word}: write {PLAIN[word]}"
+        for module in modules()
+        for number, line in words(module)
+        if pattern.search(line)
+    )
+
+
+def test_documents_are_written_in_plain_words() -> None:
+    pattern = re.compile(r"\b(?:said|told|tells|anew|for ever|aloft|riders?|aboard|hubs?|outlets?)\b", re.IGNORECASE)
+    pages = [
+        path for path in tracked() if path.suffix == ".md" and path.name != "CHANGELOG.md"
+    ]  # which names old words
+    report(
+        f"{path.relative_to(ROOT)}:{number}: {found[0]}"
+        for path in pages
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (found := pattern.search(line))
     )
 
 

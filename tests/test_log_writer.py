@@ -214,7 +214,7 @@ async def test_a_full_pipe_never_stops_the_loop(pipe: Pipe) -> None:
     for _ in range(1000):
         log_writer.write(LINE)
     await full(pipe.writer)
-    for _ in range(100):  # a write that waited for the pipe would wait for ever: nobody reads yet
+    for _ in range(100):  # a write that waited for the pipe would wait forever: nobody reads yet
         log_writer.write(LINE)
         await asyncio.sleep(0.002)
     collected = bytearray()
@@ -302,7 +302,7 @@ async def test_a_reader_that_is_gone_is_no_fault_in_a_loop_either(pipe: Pipe) ->
     assert log_writer.dropped == 0
 
 
-def test_the_stream_of_a_process_stays_open_when_its_outlet_is_gone(pipe: Pipe) -> None:
+def test_the_stream_of_a_process_stays_open_when_its_log_writer_is_gone(pipe: Pipe) -> None:
     pipe.log_writer.write(b"one")
     pipe.log_writer.write(b"two")
     assert pipe.reader.read(100) == b"one\ntwo\n"

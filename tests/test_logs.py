@@ -1,4 +1,4 @@
-"""One JSON line an observation, at its level, with nothing in it that a client or a token said."""
+"""One JSON line an observation, at its level, with nothing in it from a client or a token."""
 
 import io
 import json

@@ -41,7 +41,7 @@ def folder(path: Path, files: Mapping[str, str]) -> Path:
 
 
 def lines(path: Path) -> tuple[str, ...]:
-    """What is said against the policies of a folder, without the numbers of lines."""
+    """The faults of the policies of a folder, without the numbers of lines."""
     return tuple(re.sub(r"(\.toml):\d+: ", r"\1: ", line) for line in numbered(path))
 
 

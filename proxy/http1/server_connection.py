@@ -482,7 +482,7 @@ class ServerConnection(asyncio.Protocol):
         self._keep = False
         head, own, request_id, body = self._listener.application.refuse(why, received)
         self._write_head(head, own, request_id, b"", body)
-        self._close(unread=why is not Unreadable.no_room)  # a connection too many must not linger
+        self._close(unread=why is not Unreadable.no_room)  # a connection too many must not stay open
 
     def _close(self, *, unread: bool) -> None:
         """Closes behind what is written. Bytes that nobody has read would turn that into a reset, and the client could
