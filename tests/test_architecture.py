@@ -4,6 +4,7 @@ import ast
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -426,12 +427,13 @@ PLAIN: Mapping[str, str] = {
 """Words that a newcomer stumbles over, and what is written instead."""
 
 
-def words(module: Module) -> Iterator[tuple[int, str]]:
+@cache
+def texts(module: Module) -> tuple[tuple[int, str], ...]:
     """The lines of a module's comments, docstrings and other texts, with their numbers."""
+    kinds = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))  # the last from 3.12 on
     with module.path.open("rb") as source:
-        for token in tokenize.tokenize(source.readline):
-            if token.type in (tokenize.COMMENT, tokenize.STRING):
-                yield from enumerate(token.string.splitlines(), token.start[0])
+        found = [token for token in tokenize.tokenize(source.readline) if token.type in kinds]
+    return tuple(line for token in found for line in enumerate(token.string.splitlines(), token.start[0]))
 
 
 @pytest.mark.parametrize("word", PLAIN)
@@ -440,7 +442,7 @@ def test_comments_and_texts_are_written_in_plain_words(word: str) -> None:
     report(
         f"{module.where}:{number}: {word}: write {PLAIN[word]}"
         for module in modules()
-        for number, line in words(module)
+        for number, line in texts(module)
         if pattern.search(line)
     )
 

@@ -137,7 +137,7 @@ def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
 
 
 def _sent(trail: Trail) -> dict[str, Any] | None:
-    """What was let through, for who wants to know what other policies would."""
+    """The rows that were permitted, so that other policies can be compared with them."""
     decision = trail.decision
     return None if decision is None or decision.shape is None else Sent.of(decision.shape).members()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who asks, by the very bytes of a request's header block: clients send the same block again and again.
 
-A block is found by its digest, for the token stands in it. That its token has not ended and is not revoked is asked
+A block is found by its digest, because it holds the token. Whether the token has ended or is revoked is checked
 again at each use: no value here implies it.
 
 No subject holds more than its share: what is over it displaces the subject's own least recently used blocks. Over the

@@ -235,7 +235,7 @@ class KeySource:
         return seconds * (0.75 + 0.5 * _RANDOM.random())
 
     def _resume(self, waiting: Mapping[Resume, str | None]) -> None:
-        """Calls those who waited for this fetch, and those who came since and are served by it."""
+        """Calls those who waited for this fetch, and those who joined it since."""
         served = [resume for resume, kid in self._waiting.items() if resume in waiting or self._has(kid)]
         for resume in served:
             if resume in self._waiting:  # one of them may have ended another

@@ -5,7 +5,7 @@
                              └── time over, or a fault ──▶ not known, and why
 
 The prover needs a solver, a large library that is an extra. So it runs in a process of its own: at a lower priority,
-once for the policies of each reload and only if somebody looks at them, and it is killed when its time is over. It gets
+once for the policies of each reload and only if they are looked at, and it is killed when its time is over. It gets
 the very policies that are in force, and nothing of the environment.
 """
 

@@ -56,7 +56,7 @@ class UpstreamRequest(NamedTuple):
 class Target:
     """What is the same in every request for one authorized shape: only the position is written each time.
 
-    It does not hold the shape, for it is remembered for as long as somebody holds that.
+    It does not hold the shape, because it is remembered for as long as the shape is held.
     """
 
     __slots__ = ("_bound", "_columns", "_filtered", "_guard", "_policy", "definition", "written")
@@ -166,7 +166,7 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
 
 
 _TARGETS: WeakKeyDictionary[AuthorizedShape, Target] = WeakKeyDictionary()
-"""Kept for as long as somebody remembers the shape: who bounds that bounds this."""
+"""Cached for as long as the shape is: the bound on shapes is the bound on these."""
 
 
 def target_of(shape: AuthorizedShape) -> Target:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay between the proxy and Electric that shows what passes: the proxy itself reports it to nobody.
+"""A relay between the proxy and Electric that shows what passes: the proxy itself does not report it.
 
     proxy ──▶ Tap ──▶ Electric
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shape requests to Electric: the secret is added here, and what comes back is judged before anybody hears of it.
+"""Shape requests to Electric: the secret is added here, and every answer is judged before it is passed on.
 
     sent ──head──▶ judged ──▶ relayed: head, data …, end
                      ├──▶ 400: collected, then relayed as a short answer
                      ├──▶ waits until the column types of its policy are known, then relayed or refused
                      └──▶ refused
 
-Invariants: nothing of an answer that failed a check is relayed behind the failure; a listener hears exactly one end,
+Invariants: nothing of an answer that failed a check is relayed behind the failure; a listener gets exactly one end,
 and nothing behind it or behind `cancel`.
 """
 
@@ -280,7 +280,7 @@ class Answer:
             if self._listener is not None:  # not `cancel`, but the end of the question
                 self._stop(Refusal(Code.draining, reason="closed here"))
             raise
-        except Exception as bug:  # of ours: fail closed, for the connection is paused and has no clock
+        except Exception as bug:  # of ours: fail closed, because the connection is paused and has no deadline
             self._asking = None
             self._stop(Refusal(Code.internal_error, reason=f"{type(bug).__name__} where types are asked for"))
             return

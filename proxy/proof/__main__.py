@@ -15,7 +15,7 @@ from typing import Final
 from proxy.core.policy import PolicySet
 
 CPU_SECONDS: Final = 60
-"""A limit on CPU time, which holds even if nobody waits any more. Who waits has a limit on wall time."""
+"""A limit on CPU time, which holds even if the waiting process has gone. That one has a limit on wall time."""
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows whose values nobody has chosen, and the tables of inner SELECTs with as many of them as can matter."""
+"""Rows whose values are left open, and the tables of inner SELECTs with as many of them as can matter."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

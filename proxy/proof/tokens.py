@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A token whose claims nobody has chosen: for each claim whether it is there, and its value or values."""
+"""A token whose claims are left open: for each claim whether it is there, and its value or values."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -91,8 +91,8 @@ class Judges(NamedTuple):
 async def create_app(
     settings: Settings, served: Served, observe: Observe, hangup: asyncio.Event
 ) -> AsyncIterator[Parts]:
-    """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
-    metrics, which always do; `hangup` makes policies and keys be read again."""
+    """Both applications, with the connections and the watchers behind them. `observe` gets every observation, besides
+    the metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     authorizer, readiness, recorder = _authorizer(settings, served), _readiness(settings), Recorder()
     metrics = Metrics(

@@ -39,7 +39,7 @@ Work = Callable[[Pair, int], None]
 its supervisor is gone. It unblocks SIGNALS once it can."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Blocked from before the workers are started until each process can hear them: none may be killed by them."""
+"""Blocked from before the workers are started until each process handles them, so that none is killed by them."""
 
 ASK_SECONDS = 2.0
 GRACE_SECONDS = 10.0
@@ -76,7 +76,7 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
         sockets = list(zip(publics, map(_private, names), strict=True))
         # Nobody writes to this pipe. It ends with its only writer, this process, however that ends: a worker without a
-        # supervisor must not serve on, for nobody would reload its policies or see its health.
+        # supervisor must not serve on, because nothing would reload its policies or report its health.
         ending, alive = os.pipe()
         fork = multiprocessing.get_context("fork")
         processes = [

@@ -77,7 +77,7 @@ class LogWriter:
         return b"".join(line + b"\n" for line in lines)
 
     def _put(self, text: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the proxy goes on
+        with contextlib.suppress(BrokenPipeError):  # the reader is gone: the proxy goes on
             for piece in _pieces(text, self._piece_bytes):
                 while piece:
                     written = self._stream.write(piece) or 0

@@ -16,7 +16,7 @@ from proxy.core.filters.rewriting import rewritten
 from proxy.core.filters.sql import Writer
 
 _CACHED: Final = 1024
-"""Filters kept."""
+"""Filters that are cached."""
 
 _CACHED_CHARACTERS: Final = 1024
 """The longest of them: what is kept of one grows with its text, up to 100 bytes a character for a list of numbers."""
@@ -63,7 +63,7 @@ class Condition:
 def parse(text: str, columns: Set[str] | Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
     """A client's filter. `columns` are those that it may use, with their types if they are known. Raises FilterFault.
 
-    The result depends on nothing else and holds nobody's values, so it is kept for the next request.
+    The result depends on nothing else and holds no client's values, so it is cached for the next request.
     """
     known = columns if isinstance(columns, Columns) else Columns.of(columns)
     return (_kept if len(text) <= _CACHED_CHARACTERS else read)(text, known, limits)
