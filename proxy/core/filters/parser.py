@@ -61,7 +61,7 @@ from proxy.core.identifiers import Table, is_name
 _CHAINS: Final = (("or", "OR"), ("and", "AND"))
 """The operators that join conditions, those that bind least first."""
 
-_CONDITIONS: Final = (*TESTS, Column)
+_CONDITIONS: Final = frozenset((*TESTS, Column))
 _TRUTH_TESTS: Final = frozenset(f"IS {no}{truth}" for no in ("", "NOT ") for truth in ("TRUE", "FALSE", "UNKNOWN"))
 _ARRAY_TESTS: Final = ("@>", "<@", "&&")
 _EQUALITIES: Final = ("=", "<>")
@@ -88,7 +88,7 @@ class Parser(Values):
         return self._condition(node, start)
 
     def _condition(self, node: Node, start: int) -> Node:
-        if isinstance(node, _CONDITIONS) or node in TRUTHS or is_truth(node):
+        if type(node) in _CONDITIONS or node in TRUTHS or is_truth(node):
             return node
         raise self.fault("a value is not a condition: compare it with something", start)
 

@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant("no IS over IS", "operands.is_is", "isinstance(node, NullTest | TruthTest) or", "", (REFUSALS, ATTACKS)),
     Mutant("no IS over IS DISTINCT FROM", "operands.is_is", "isinstance(node, Comparison) and node.operator in IS_TESTS", "False", (REFUSALS, ATTACKS)),
     Mutant("no chained comparisons", "parser.Parser._test", "if self.kind in _OPERATORS:\n            raise", "while self.kind in _OPERATORS:\n            test = self._test_of(test, start)\n        if not test:\n            raise", (REFUSALS,)),
-    Mutant("values are no conditions", "parser.Parser._condition", "isinstance(node, _CONDITIONS) or node in TRUTHS", "node", (REFUSALS, ATTACKS)),
+    Mutant("values are no conditions", "parser.Parser._condition", "type(node) in _CONDITIONS or node in TRUTHS", "node", (REFUSALS, ATTACKS)),
     Mutant("NULL is no condition", "parser.Parser._condition", "node in TRUTHS or is_truth", "node in TRUTHS or getattr(node, 'word', '') == 'NULL' or is_truth", (REFUSALS, ATTACKS)),
     Mutant("only a coalesce of truth values is a condition", "types.is_truth", "and BOOL in map(family, value.arguments)", "", (REFUSALS,)),
     Mutant("nothing behind the filter", "parser.Parser.filter", 'if self.kind != "end":', 'if self.kind == "bad":', (REFUSALS, ATTACKS)),
