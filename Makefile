@@ -81,7 +81,7 @@ test: lint types
 test-pythons:
 	@.ci/test-pythons
 
-# In front of a real Electric, told by ELECTRIC_HTTP_URL, ELECTRIC_SECRET and DATABASE_URL; `make test` runs the same
+# In front of a real Electric, given by ELECTRIC_HTTP_URL, ELECTRIC_SECRET and DATABASE_URL; `make test` runs the same
 # suites in front of the stand-in. The recordings are played alone: they show whatever else is written.
 test-electric: venv
 	$(BIN)/pytest --electric --timeout 900 tests/sandbox/test_transcripts.py

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mock of Electric as the harness sees it: a process of its own, commanded over its control port."""
+"""The mock of Electric as the harness uses it: a process of its own, commanded over its control port."""
 
 import json
 import socket

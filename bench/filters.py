@@ -2,7 +2,7 @@
 """What reading and sending a filter costs, in µs beside the targets: `python -m bench.filters [--json]`.
 
 CPU time: the median of interleaved rounds, each the mean of many calls. A parsed filter is cached, so "cached" is what
-a client's second and every further request costs; the others read the text anew each time.
+a client's second and every further request costs; the others read the text each time.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 """What a long list costs from bytes to upstream bytes, in ms, over its elements: `python -m bench.lists [--json]`.
 
 Each line is one way of saying a list; each column so many elements. GET ends where a URL does. CPU time of parse,
-decide and build, the least of several runs. A line should be linear; the last column says how far it is from that, as
+decide and build, the least of several runs. A line should be linear; the last column is how far it is from that, as
 the cost of an element in the longest list by that in the list of three hundred: shorter texts are remembered.
 """
 
@@ -43,7 +43,7 @@ POLICY = {
 }
 POLICIES = PolicySet.of([Policy.of("notes", PolicyDocument.model_validate(POLICY))])
 
-Said = dict[str, object]
+Members = dict[str, object]
 Asked = tuple[bytes, bytes | None]
 
 
@@ -52,49 +52,49 @@ def keys(count: int) -> list[str]:
     return [f"00000000-0000-4000-8000-{number:012}" for number in range(count)]
 
 
-def array(count: int) -> Said:
+def array(count: int) -> Members:
     """What TanStack DB compiles `inArray` to."""
     return {"where": '"id" = ANY($1)', "params": {"1": "{" + ",".join(f'"{key}"' for key in keys(count)) + "}"}}
 
 
-def as_list(count: int) -> Said:
+def as_list(count: int) -> Members:
     """The same with a list in JSON."""
     return {"where": '"id" = ANY($1)', "params": {"1": keys(count)}}
 
 
-def texts(count: int) -> Said:
+def texts(count: int) -> Members:
     """IN with text literals."""
     return {"where": "id IN (" + ", ".join(f"'{key}'" for key in keys(count)) + ")"}
 
 
-def numbers(count: int) -> Said:
+def numbers(count: int) -> Members:
     """IN with numbers."""
     return {"where": "seq IN (" + ", ".join(map(str, range(count))) + ")"}
 
 
-def parameters(count: int) -> Said:
+def parameters(count: int) -> Members:
     """IN with a parameter for each value."""
     where = "id IN (" + ", ".join(f"${number}" for number in range(1, count + 1)) + ")"
     return {"where": where, "params": {str(number): key for number, key in enumerate(keys(count), 1)}}
 
 
-def refused(count: int) -> Said:
+def refused(count: int) -> Members:
     """A list that is refused for what stands behind it."""
     return {"where": "seq IN (" + ", ".join(map(str, range(count))) + ") AND hidden = 1"}
 
 
-FORMS: tuple[Callable[[int], Said], ...] = (array, as_list, texts, numbers, parameters, refused)
+FORMS: tuple[Callable[[int], Members], ...] = (array, as_list, texts, numbers, parameters, refused)
 
 
-def posted(members: Said) -> Asked:
+def posted(members: Members) -> Asked:
     """The query and the body of a POST."""
     return POSITION, json.dumps(members).encode()
 
 
-def got(members: Said) -> Asked:
+def got(members: Members) -> Asked:
     """The query of a GET."""
-    said = {key: value if isinstance(value, str) else json.dumps(value) for key, value in members.items()}
-    query = "&".join(f"subset__{key}={quote(value, safe='')}" for key, value in said.items())
+    fields = {key: value if isinstance(value, str) else json.dumps(value) for key, value in members.items()}
+    query = "&".join(f"subset__{key}={quote(value, safe='')}" for key, value in fields.items())
     return POSITION + b"&" + query.encode(), None
 
 
@@ -113,9 +113,9 @@ def cost(query: bytes, body: bytes | None) -> float:
 
 def lines() -> Iterator[tuple[str, dict[int, float]]]:
     """Each form by each method, with its cost by count, as far as a URL carries it."""
-    for method, said in (("GET", got), ("POST", posted)):
+    for method, fields in (("GET", got), ("POST", posted)):
         for form in FORMS:
-            requests = {count: said(form(count)) for count in COUNTS}
+            requests = {count: fields(form(count)) for count in COUNTS}
             carried = {count: asked for count, asked in requests.items() if len(asked[0]) <= LIMITS.query_bytes}
             yield f"{method} {form.__name__}", {count: cost(*asked) for count, asked in carried.items()}
 

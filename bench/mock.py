@@ -134,16 +134,16 @@ class Control:
         return {}
 
     def counts(self) -> dict[str, Any]:
-        """How many requests came, and how many wait."""
+        """How many requests were received, and how many wait."""
         electric = self._electric
         return {"requests": electric.requests, "held": len(electric.held), "streams": len(electric.streams)}
 
     def targets(self) -> dict[str, Any]:
-        """How often each target was asked for."""
+        """How often each target was requested."""
         return {"targets": self._electric.targets}
 
     def wake(self) -> dict[str, Any]:
-        """Answers every held poll; says when it began."""
+        """Answers every held poll; returns when it began."""
         at = time.monotonic()
         waiting, self._electric.held = self._electric.held, set()
         for connection in waiting:
@@ -154,7 +154,7 @@ class Control:
         return {"at": at, "woken": len(waiting)}
 
     def revoke(self, *, kind: str, value: str) -> dict[str, Any]:
-        """Sends a row to the poll on the table of revocations; says when."""
+        """Sends a row to the poll on the table of revocations; returns when."""
         at = time.monotonic()
         for connection in [each for each in self._electric.held if b"revocations" in each.target]:
             self._electric.held.discard(connection)
@@ -162,7 +162,7 @@ class Control:
         return {"at": at}
 
     def event(self, *, number: int) -> dict[str, Any]:
-        """Sends one event to every stream; says when it began."""
+        """Sends one event to every stream; returns when it began."""
         at = time.monotonic()
         frame = answers.event(number)
         for connection in self._electric.streams:

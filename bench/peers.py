@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxies that are compared, each a way to start one process, or to say that it is not installed."""
+"""The proxies that are compared, each a way to start one process, or the reason that it is not installed."""
 
 import os
 import resource

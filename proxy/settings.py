@@ -53,7 +53,7 @@ def _address(value: Any) -> Any:
     host, colon, port = value.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError("must be host:port, such as 127.0.0.1:8080 or [::]:8080")
-    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - `:8080` says all interfaces
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - `:8080` means all interfaces
 
 
 def _comma_list(value: Any) -> Any:

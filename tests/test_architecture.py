@@ -2,7 +2,9 @@
 
 import ast
 import re
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from tests.tree import ROOT, Module, imports, is_or_in, modules, source_of, tracked
 
 FLOORS: Mapping[str, int] = {
-    # A package, or a module that stands alone, imports from lower floors and from itself.
+    # A package, or a module that stands alone, imports from lower floors and from itself. An entry point inside a
+    # package has a row of its own, and nothing imports it.
     "proxy": 0,
     "proxy.core": 0,
     "proxy.http1": 0,
@@ -27,6 +30,7 @@ FLOORS: Mapping[str, int] = {
     "proxy.console": 3,
     "proxy.gateway": 4,
     "proxy.runtime": 5,
+    "proxy.gateway.asgi": 6,
     "proxy.demo": 6,
     "proxy.doctor": 6,
     "proxy.cli": 7,
@@ -135,7 +139,7 @@ def in_sandbox(module: Module) -> bool:
 
 def row(name: str) -> str:
     """The row of FLOORS that a module stands in: its package's, or its own if it stands alone."""
-    return ".".join(name.split(".")[:2])
+    return name if name in FLOORS else ".".join(name.split(".")[:2])
 
 
 def report(faults: Iterable[str]) -> None:
@@ -174,6 +178,49 @@ def test_every_floor_is_as_low_as_it_can_be() -> None:
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     report(f"a circle of files: {' -> '.join(circle)}" for circle in circles(dependencies()))
+
+
+DEFERRED: Mapping[tuple[str, str], str] = {
+    ("proxy.auth.catalog", "psycopg"): "the extra postgres",
+    ("proxy.doctor.database_checks", "psycopg"): "the extra postgres",
+    ("proxy.doctor.database_checks", "psycopg.errors"): "the extra postgres",
+    ("proxy.health.probes", "psycopg"): "the extra postgres",
+    ("proxy.cli.proving", "proxy.proof"): "the extra prove",
+    ("proxy.proof.__main__", "proxy.proof"): "the solver is imported under the limits on memory and time",
+    ("proxy.cli.serving", "proxy.runtime"): "`check` and `mint` start without the event loop",
+    ("proxy.cli.serving", "proxy.demo.demo"): "the extra sandbox",
+    ("proxy.cli.serving", "proxy.demo.environment"): "the extra sandbox",
+}
+"""What is imported inside functions, and why it is not imported at the top. The tests above see these imports too."""
+
+
+def test_imports_inside_functions_are_listed_with_their_reason() -> None:
+    found = {(module.name, name): f"{module.where}:{line}" for module in modules() for line, name in deferred(module)}
+    report(f"{where}: imports {key[1]} inside a function" for key, where in found.items() if key not in DEFERRED)
+    report(f"DEFERRED: {module} does not import {name}" for module, name in DEFERRED if (module, name) not in found)
+
+
+def deferred(module: Module) -> Iterator[tuple[int, str]]:
+    """The line and the module of everything that is imported inside a function."""
+    for function in ast.walk(module.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom):
+                    yield node.lineno, source_of(module, node)
+                elif isinstance(node, ast.Import):
+                    yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+IMPORTERS = ("__import__", "import_module", "exec_module", "__getattr__")
+"""What imports by a name that no test reads, or could: a circle would hide behind it."""
+
+
+def test_nothing_is_imported_by_a_name_that_no_test_reads() -> None:
+    def fault(node: ast.AST) -> str | None:
+        name = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", None)
+        return f"has {name}" if name in IMPORTERS else None
+
+    report(_found(lambda _: True, fault))
 
 
 def graph() -> Iterator[str]:
@@ -258,8 +305,8 @@ def test_the_core_neither_waits_nor_opens_nor_prints() -> None:
 def _found(where: Callable[[Module], bool], fault: Callable[[ast.AST], str | None]) -> Iterator[str]:
     for module in modules():
         for node in ast.walk(module.tree) if where(module) else ():
-            if told := fault(node):
-                yield f"{module.where}:{getattr(node, 'lineno', 1)}: {told}"
+            if found := fault(node):
+                yield f"{module.where}:{getattr(node, 'lineno', 1)}: {found}"
 
 
 # --- doors
@@ -358,6 +405,58 @@ def test_what_the_house_bans_does_not_occur(word: str) -> None:
         for module in modules()
         for number, line in enumerate(module.text.splitlines(), 1)
         if pattern.search(line)
+    )
+
+
+PLAIN: Mapping[str, str] = {
+    "said": "given, declared, sent",
+    "told": "reported, given, configured",
+    "tells": "reports, shows",
+    "anew": "again",
+    "for ever": "forever",
+    **dict.fromkeys(("aloft", "ride", "rides", "rider", "riders", "aboard"), "in flight, subscriber, subscribed"),
+    **dict.fromkeys(("hub", "hubs"), "broadcast"),
+    **dict.fromkeys(("desk", "desks", "keeper", "keepers"), "coalescer, owner"),
+    **dict.fromkeys(("bell", "trip", "trips", "linger"), "a word of the protocol"),
+    **dict.fromkeys(("outlet", "outlets"), "log writer"),
+    **dict.fromkeys(("door", "doors"), "boundary, module"),
+    "second lock": "verification",
+    "least level": "minimum level",
+    "is no regular": "is not a regular",
+}
+"""Words that a newcomer stumbles over, and what is written instead."""
+
+
+@cache
+def texts(module: Module) -> tuple[tuple[int, str], ...]:
+    """The lines of a module's comments, docstrings and other texts, with their numbers."""
+    kinds = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))  # the last from 3.12 on
+    with module.path.open("rb") as source:
+        found = [token for token in tokenize.tokenize(source.readline) if token.type in kinds]
+    return tuple(line for token in found for line in enumerate(token.string.splitlines(), token.start[0]))
+
+
+@pytest.mark.parametrize("word", PLAIN)
+def test_comments_and_texts_are_written_in_plain_words(word: str) -> None:
+    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
+    report(
+        f"{module.where}:{number}: {word}: write {PLAIN[word]}"
+        for module in modules()
+        for number, line in texts(module)
+        if pattern.search(line)
+    )
+
+
+def test_documents_are_written_in_plain_words() -> None:
+    pattern = re.compile(r"\b(?:said|told|tells|anew|for ever|aloft|riders?|aboard|hubs?|outlets?)\b", re.IGNORECASE)
+    pages = [
+        path for path in tracked() if path.suffix == ".md" and path.name != "CHANGELOG.md"
+    ]  # which names old words
+    report(
+        f"{path.relative_to(ROOT)}:{number}: {found[0]}"
+        for path in pages
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (found := pattern.search(line))
     )
 
 

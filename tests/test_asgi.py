@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.gateway.asgi import Admin, Cut, Gateway
+from proxy.gateway.asgi_application import Admin, Cut, Gateway
 from proxy.runtime.embedded import composed
 from tests.harness.raw import connected, request, until
 from tests.harness.refusals import assert_refused

@@ -1,4 +1,4 @@
-"""What `explain` tells: the verdict of every rule, and the exact request that would go upstream."""
+"""What `explain` shows: the verdict of every rule, and the exact request that would go upstream."""
 
 import json
 

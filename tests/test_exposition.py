@@ -84,7 +84,7 @@ def told(measured: Measured) -> str:
 
 
 def together(name: str, label: str, workers: Iterable[Measured]) -> float:
-    """What several values are together, said in another way than the code does."""
+    """What several values are together, computed in another way than the code does."""
     values = [worker[name][label] for worker in workers if label in worker.get(name, {})]
     if name not in STATES:
         return math.fsum(values)

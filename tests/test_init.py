@@ -114,7 +114,7 @@ def test_the_first_users_rows_are_parted_by_session(postgres: EmbeddedPostgres, 
     assert by.keys() == {name for name, policy in shipped.items() if policy.table.name == name}
     assert {name for name, claims in by.items() if claims != ("session_id",)} == {"accounts", "ui_settings"}
     assert by["accounts"] == by["ui_settings"] == ("account_id",)
-    assert "TODO public.secrets: nothing says which rows are whose" in result.stdout
+    assert "TODO public.secrets: nothing shows which rows are whose" in result.stdout
 
 
 GUESSED = {
@@ -141,7 +141,7 @@ def test_secrets_bytes_and_generated_columns_never_leave(odd: str, tmp_path: Pat
 
 
 UNOWNED = (
-    "nothing says which rows are whose: no orgId, and no way to it; if everybody may read them all, write a policy "
+    "nothing shows which rows are whose: no orgId, and no way to it; if everybody may read them all, write a policy "
     "with public = true"
 )
 SKIPPED = [
@@ -207,8 +207,12 @@ FAULTS: dict[str, tuple[str, list[str], str]] = {
         "schema public: no table has a column orgid to compare with a claim",
     ),
     "a column of another type": (ODD, ["--isolate", "avatar"], "schema public: no table has a column avatar"),
-    "nothing to go by": ("", [], "schema public: no column says whose a row is: name the one that does with --isolate"),
-    "no such schema": (ODD, ["--schema", "none"], "schema none: no column says whose a row is"),
+    "nothing to go by": (
+        "",
+        [],
+        "schema public: no column names the owner of a row: give the one that does with --isolate",
+    ),
+    "no such schema": (ODD, ["--schema", "none"], "schema none: no column names the owner of a row"),
 }
 
 

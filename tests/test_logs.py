@@ -1,4 +1,4 @@
-"""One JSON line an observation, at its level, with nothing in it that a client or a token said."""
+"""One JSON line an observation, at its level, with nothing in it from a client or a token."""
 
 import io
 import json
@@ -31,7 +31,7 @@ from proxy.telemetry.events import (
     UpstreamRetried,
     both,
 )
-from proxy.telemetry.log_writer import Outlet
+from proxy.telemetry.log_writer import LogWriter
 from proxy.telemetry.logs import logger, members
 from proxy.telemetry.request_line import Timestamps, request_line
 from tests.core.samples import claims, outcome, policy_set, query
@@ -59,11 +59,11 @@ def sample(kind: type) -> Any:
 def written(*seen: Observation, level: str = "debug") -> list[dict[str, Any]]:
     """The lines that these observations make."""
     stream = io.BytesIO()
-    outlet = Outlet(stream)
-    write = logger(level, outlet)
+    log_writer = LogWriter(stream)
+    write = logger(level, log_writer)
     for observation in seen:
         write(observation)
-    outlet.flush()
+    log_writer.flush()
     text = stream.getvalue()
     assert text.endswith(b"\n") or not text
     return [json.loads(line) for line in text.splitlines()]
@@ -149,7 +149,7 @@ def test_words_of_an_observation_cannot_break_a_line() -> None:
 
 
 def test_the_loggers_of_the_libraries_are_silent() -> None:
-    logger("debug", Outlet(io.BytesIO()))
+    logger("debug", LogWriter(io.BytesIO()))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
         assert not logging.getLogger(name).isEnabledFor(logging.ERROR)
 

@@ -41,7 +41,7 @@ def folder(path: Path, files: Mapping[str, str]) -> Path:
 
 
 def lines(path: Path) -> tuple[str, ...]:
-    """What is said against the policies of a folder, without the numbers of lines."""
+    """The faults of the policies of a folder, without the numbers of lines."""
     return tuple(re.sub(r"(\.toml):\d+: ", r"\1: ", line) for line in numbered(path))
 
 
@@ -77,7 +77,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "an unknown member of a case": (GOOD + CASES + 'token = "x"', "case.1.token: there is no such member"),
     "a member that is missing": (
         WITHOUT_WHERE + CASES,
-        "there is no where: say which rows leave, at the top or in a [[grant]]",
+        "there is no where: state which rows leave, at the top or in a [[grant]]",
     ),
     "a member of a wrong type": (changed('key = "id"'), "key: Input should be a valid list"),
     "a table without a schema": (
@@ -106,7 +106,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "a predicate that no claim bounds": (
         changed('where = "session_id <> {session_id}"'),
-        "where does not bound the rows by a claim; say public = true if everybody may read them all",
+        "where does not bound the rows by a claim; write public = true if everybody may read them all",
     ),
     "no case": (GOOD, "there is no case of an allowed request"),
     "no refused case": (GOOD + CASES.split('[[case]]\nname = "nobody\'s"')[0], "there is no case of a refused request"),
@@ -139,7 +139,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "no TOML": ("table = ", "Invalid value"),
     "a broken pattern": (
         changed('claims = { session_id = { type = "text", pattern = "(" } }'),
-        "claims.session_id.ClaimDocument.pattern: Value error, '(' is no regular expression",
+        "claims.session_id.ClaimDocument.pattern: Value error, '(' is not a regular expression",
     ),
 }
 

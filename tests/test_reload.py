@@ -86,7 +86,7 @@ async def counted_open(proxy: Proxy) -> list[str]:
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Changes what a policy says; it must have said it."""
+    """Changes the text of a policy, which must hold the old text."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -98,7 +98,7 @@ def edit(path: Path, old: str, new: str) -> None:
 async def test_a_policy_that_is_gone_is_gone_at_the_next_request(proxy: Proxy, raw: Raw, policies: Path) -> None:
     assert (await raw.ask(get(proxy))).status == 200
     (policies / CHAT).unlink()
-    assert (await raw.ask(get(proxy))).status == 200  # nobody said so yet
+    assert (await raw.ask(get(proxy))).status == 200  # nothing has reported it yet
     await reloaded(proxy)
     assert_refused(await raw.ask(get(proxy)), "shape_forbidden")
 
@@ -298,7 +298,7 @@ async def test_hundreds_of_open_requests_are_judged_each_by_its_own(
 async def watching(upstream: Upstream, tmp_path: Path, policies: Path) -> AsyncIterator[Proxy]:
     said = {"PROXY_POLICIES": str(policies), "PROXY_RELOAD_ON_CHANGE": "true"}
     async with running(upstream.url, tmp_path, **said) as proxy:
-        await asyncio.sleep(0.3)  # nothing tells that the kernel watches
+        await asyncio.sleep(0.3)  # nothing reports that the kernel watches
         yield proxy
 
 
@@ -372,7 +372,7 @@ async def test_a_folder_as_kubernetes_mounts_it_is_read_when_its_link_is_swapped
     publish(1, CHAT, "todos.toml")
     said = {"PROXY_POLICIES": str(mount), "PROXY_RELOAD_ON_CHANGE": "true"}
     async with running(upstream.url, tmp_path, **said) as proxy:
-        await asyncio.sleep(0.3)  # nothing tells that the kernel watches
+        await asyncio.sleep(0.3)  # nothing reports that the kernel watches
         publish(2, CHAT)
         await loads(proxy, 1)
         publish(3, CHAT, "todos.toml")

@@ -241,7 +241,7 @@ async def test_a_revocation_ends_when_its_line_and_the_longest_token_are_gone(up
 
 
 def in_force(proxy: Proxy) -> int:
-    """How much is revoked, as it was told last."""
+    """How much is revoked, as it was last reported."""
     return next((seen.entries for seen in reversed(proxy.seen) if isinstance(seen, RevocationsRead)), 0)
 
 

@@ -49,7 +49,7 @@ SIGNERS = {
 
 
 def member(algorithm: str, *, private: bool = False, **more: object) -> dict[str, Any]:
-    """One key as a member of a JWKS, the public half unless said otherwise."""
+    """One key as a member of a JWKS, the public half unless given otherwise."""
     key = PRIVATE[algorithm]
     half = key if private or algorithm == "HS256" else key.public_key()
     return dict(SIGNERS[algorithm].to_jwk(half, as_dict=True)) | {"kid": algorithm.lower()} | more

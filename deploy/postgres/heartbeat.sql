@@ -7,6 +7,6 @@ CREATE TABLE IF NOT EXISTS public.shape_proxy_heartbeat (
   beaten_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Electric needs whole old rows. A table of a few rows that are updated in place is small for ever, if it is vacuumed.
+-- Electric needs whole old rows. A table of a few rows that are updated in place is small forever, if it is vacuumed.
 ALTER TABLE public.shape_proxy_heartbeat REPLICA IDENTITY FULL;
 ALTER TABLE public.shape_proxy_heartbeat SET (fillfactor = 50, autovacuum_vacuum_threshold = 100);

@@ -18,7 +18,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC |
 
 
 class DecisionFile:
-    """Appends to a file that nobody else may read. Raises OSError if it cannot be had.
+    """Appends to a file that nobody else may read. Raises OSError if it cannot be opened.
 
     `most_bytes` is the size of one file, and `kept` how many older ones stay beside it.
     """
@@ -44,7 +44,7 @@ class DecisionFile:
 
     def _rotate(self) -> None:
         full = self._file
-        fcntl.flock(full, fcntl.LOCK_EX)  # let go when it is closed
+        fcntl.flock(full, fcntl.LOCK_EX)  # released when it is closed
         if self._is_in_place():
             self._move_away()
         self._file = _opened(self._path)
@@ -74,7 +74,7 @@ def _opened(path: Path) -> int:
     file = os.open(path, _FLAGS, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(f"{path}: is no regular file")
+            raise OSError(f"{path}: is not a regular file")
         os.fchmod(file, 0o600)  # also where it was there before, with more rights
     except BaseException:
         os.close(file)

@@ -41,7 +41,7 @@ class DecisionLogConfig:
 
 
 class Decisions:
-    """Tells of decisions. Each is told with the policies that it was made by; `shadow` judges by others as well."""
+    """Observes decisions. Each is reported with the policies that it was made by; `shadow` judges by others as well."""
 
     def __init__(self, config: DecisionLogConfig, observe: Observe, shadow: Shadow | None = None) -> None:
         self._shadow = shadow
@@ -70,7 +70,7 @@ class Decisions:
         loaded: LoadedPolicies,
         hashed: Hashed,
     ) -> None:
-        """A request was allowed; told if its id, which is random, falls into the sample."""
+        """A request was allowed; reported if its id, which is random, falls into the sample."""
         if self._shadow is not None:
             self._shadow.offer(request_id, trail)
         if not self._sampled_below or trail.decision is None:
@@ -89,7 +89,7 @@ class Decisions:
         loaded: LoadedPolicies,
         hashed: Hashed,
     ) -> None:
-        """A request was refused, by a rule or after them all; told unless too many are of its code."""
+        """A request was refused, by a rule or after them all; reported unless too many are of its code."""
         if self._shadow is not None:
             self._shadow.offer(request_id, trail, refusal)
         if not self._refusals.takes(refusal.code.name, time.monotonic()):
@@ -126,7 +126,7 @@ def _subject(trail: Trail, hashed: Hashed) -> str:
 
 
 def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
-    """What the rules were given; the token itself is never kept, only what it said."""
+    """What the rules were given; the token itself is never stored, only its claims."""
     return {
         "claims": None if trail.claims is None else dict(trail.claims.values),
         "shape": inbound.name,
@@ -137,7 +137,7 @@ def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
 
 
 def _sent(trail: Trail) -> dict[str, Any] | None:
-    """What was let through, for who wants to know what other policies would."""
+    """The rows that were permitted, so that other policies can be compared with them."""
     decision = trail.decision
     return None if decision is None or decision.shape is None else Sent.of(decision.shape).members()
 

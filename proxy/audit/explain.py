@@ -97,26 +97,26 @@ def explain(
     except Refusal as refusal:
         return Explanation.of_refusal("request", refusal)
     decision = decide(request, claims, policies, limits.filter, whole=True)
-    told = _before(Explanation(decision.verdicts, grant=decision.grant), request, claims, policies, limits)
+    explanation = _before(Explanation(decision.verdicts, grant=decision.grant), request, claims, policies, limits)
     if decision.shape is None:
-        return told
+        return explanation
     try:
         shown = TrustedPosition(request.position)  # nothing is sent: the handle is shown as the client would send it
-        return replace(told, upstream=upstream.build(decision.shape, request, shown, limits.target_bytes))
+        return replace(explanation, upstream=upstream.build(decision.shape, request, shown, limits.target_bytes))
     except Refusal as refusal:
-        return replace(told, verdicts=(*decision.verdicts, Verdict("upstream", refusal=refusal)))
+        return replace(explanation, verdicts=(*decision.verdicts, Verdict("upstream", refusal=refusal)))
 
 
 def _before(
-    told: Explanation, request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits
+    explanation: Explanation, request: ShapeRequest, claims: Claims, policies: PolicySet, limits: RuleLimits
 ) -> Explanation:
     """The explanation with the client's filter, and the predicate of the grant alone if there is a grant."""
     asked = request.where if request.subset is None else request.subset.where
     _, evaluation, _ = considered(request, claims, policies, limits.filter)
     if evaluation is None:
-        return replace(told, asked=asked)
+        return replace(explanation, asked=asked)
     enforced = filters.conjoin(evaluation.enforced, None, evaluation.values, {}, limits.filter)
-    return replace(told, asked=asked, enforced=enforced)
+    return replace(explanation, asked=asked, enforced=enforced)
 
 
 def _row(verdict: str, rule: str, result: str) -> str:

@@ -33,7 +33,7 @@ class Pasted:
 def parse(text: str, name: str | None = None) -> Pasted:
     """The request that a URL, a path with a query, or a query alone means. Raises Refusal for another path.
 
-    `name` is the shape's name where the text does not say it.
+    `name` is the shape's name where the text does not hold it.
     """
     found = _ADDRESS.fullmatch(text.strip())
     query = text.strip() if found is None else found["query"] or ""
@@ -43,7 +43,7 @@ def parse(text: str, name: str | None = None) -> Pasted:
 
 
 def _name(address: bytes) -> str | None:
-    """The shape's name that the end of an address says; what stands before is where the proxy is mounted."""
+    """The shape's name at the end of an address; what stands before is where the proxy is mounted."""
     at = address.rfind(b"/v1/")
     path = address[at:] if at >= 0 else b""
     if path == SHAPE:

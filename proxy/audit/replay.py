@@ -28,7 +28,7 @@ class ReplayFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the rules are given. A decision file has it, a log has not: then the operator says it."""
+    """What the rules are given. A decision file has it; for a log the operator gives it."""
 
     claims: Claims
     shape: str | None
@@ -36,7 +36,7 @@ class Inputs:
     body: bytes | None
 
     def explained(self, policies: PolicySet, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Explanation:
-        """What every rule of these policies says of them."""
+        """What every rule of these policies decides about them."""
         return explain(self.claims, self.shape, self.query, self.body, policies, limits)
 
     def decided(self, policies: PolicySet, limits: RuleLimits = DEFAULT_RULE_LIMITS) -> Decided:
@@ -52,7 +52,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision as it was told. `inputs` is None if it comes from a log."""
+    """A decision as it was recorded. `inputs` is None if it comes from a log."""
 
     request_id: str
     code: str
@@ -80,7 +80,7 @@ class Recorded:
 
     @property
     def codes(self) -> frozenset[str]:
-        """What comes out again if nothing changed: the code, or `ok` where the refusal came after all rules."""
+        """The outcome if nothing changed: the code, or `ok` where the refusal came after all rules."""
         after = bool(self.rules) and self.rules[-1].startswith(f"{AFTER_RULES}:")
         return frozenset({self.code, decisions.ALLOWED} if after else {self.code})
 
@@ -150,7 +150,7 @@ def differences(file: Path, policies: PolicySet, limits: RuleLimits = DEFAULT_RU
 
 def _repeatable(members: Mapping[str, Any]) -> Recorded | None:
     """The decision of one line, or None if it cannot be compared: refused before the rules, cut short, or written by
-    a version that did not say what it let through."""
+    a version that did not record what it let through."""
     try:
         recorded = Recorded.of(members)
     except ReplayFault:

@@ -2,7 +2,7 @@
 """Shadow policies: each decision is judged by other policies too, counted and logged, and without effect.
 
 A decision waits until the loop has nothing more urgent, so that its answer is on its way first. What waits is bounded,
-and what is beyond that is counted as skipped; a fault of the shadow is counted, and nobody's answer.
+and what is beyond that is counted as skipped; a fault of the shadow is counted, and changes no answer.
 """
 
 import asyncio

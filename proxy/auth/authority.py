@@ -2,7 +2,7 @@
 """What is in force: one frozen value, replaced as a whole. What is found out by it is cached in it, and goes with it.
 
 Policies or keys that change make a new authority, with empty caches. Revocations change often, and make one that shares
-the caches of the old: nothing cached says that a token is not revoked, so each use asks again.
+the caches of the old: no cached value means that a token is not revoked, so each use checks again.
 """
 
 from dataclasses import dataclass, replace

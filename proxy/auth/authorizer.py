@@ -35,7 +35,7 @@ reads is recorded."""
 
 
 class Authorizer:
-    """Judges requests by the authority in force, within `limits`. `handles` tell the handles that the proxy gave out
+    """Judges requests by the authority in force, within `limits`. `handles` know the handles that the proxy gave out
     from all others."""
 
     def __init__(self, authority: Authority, limits: RuleLimits, handles: Handles) -> None:
@@ -87,7 +87,7 @@ class Authorizer:
 
     def check_again(self, claims: Claims) -> None:
         """Raises Refusal unless claims that were verified under another authority are good under this one: the key that
-        their token was signed with is still in force, and what they say is still accepted."""
+        their token was signed with is still in force, and their claims are still accepted."""
         self.authority.verifier.check_again(claims)
         self.authority.revoked.check(claims)
 
@@ -169,6 +169,6 @@ class Authorizer:
         return Trail(claims, body, request, decision, target)
 
     def _can_be_found(self, what: bytes, request: ShapeRequest) -> bool:
-        """Whether a request of the same data is sure to be judged the same: the positions say nothing of it."""
+        """Whether a request of the same data is sure to be judged the same: the positions do not matter."""
         limits = self._limits.request
         return request.subset is None and is_separate(what, limits.query_bytes, limits.query_pairs)

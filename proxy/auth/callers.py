@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who asks, by the very bytes of a request's header block: clients send the same block again and again.
 
-A block is found by its digest, for the token stands in it. That its token has not ended and is not revoked is asked
-again at each use: nothing here says so.
+A block is found by its digest, because it holds the token. Whether the token has ended or is revoked is checked
+again at each use: no value here implies it.
 
 No subject holds more than its share: what is over it displaces the subject's own least recently used blocks. Over the
 whole budget the least recently used of all give way.
@@ -25,7 +25,7 @@ _TIMES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a header block says: the token's claims, the hash of its subject for the log, the web origin, and the
+    """What a header block holds: the token's claims, the hash of its subject for the log, the web origin, and the
     validator of the answer that the client has."""
 
     claims: Claims = field(repr=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PostgreSQL's catalog says of tables: columns, keys, references, publication and rights, in a few queries."""
+"""What PostgreSQL's catalog holds about tables: columns, keys, references, publication and rights, in a few queries."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 5
 PUBLICATION: Final = "electric_publication_default"
-"""What Electric names its publication unless ELECTRIC_REPLICATION_STREAM_ID says otherwise."""
+"""What Electric names its publication unless ELECTRIC_REPLICATION_STREAM_ID is set."""
 
 ROLE: Final = "electric"
 """The role that deploy/postgres and `shape-proxy init` make for Electric."""
@@ -72,7 +72,7 @@ class DatabaseFault(Exception):
 
 
 def facts_of_tables(dsn: str, tables: Iterable[Table], role: str = ROLE) -> dict[Table, TableFacts]:
-    """What the catalog says of these tables. Blocks for some seconds at most. Raises DatabaseFault."""
+    """What the catalog holds about these tables. Blocks for some seconds at most. Raises DatabaseFault."""
     listed = list(tables)
     return _facts(
         dsn,
@@ -83,13 +83,13 @@ def facts_of_tables(dsn: str, tables: Iterable[Table], role: str = ROLE) -> dict
 
 
 def facts_of_schema(dsn: str, schema: str, role: str = ROLE) -> dict[Table, TableFacts]:
-    """What the catalog says of every table and view of a schema, by name. Raises DatabaseFault."""
+    """What the catalog holds about every table and view of a schema, by name. Raises DatabaseFault."""
     return _facts(dsn, _OF_SCHEMA, {"schema": schema}, role)
 
 
 def _facts(dsn: str, which: str, values: Mapping[str, object], role: str) -> dict[Table, TableFacts]:
     try:
-        import psycopg  # an extra: only who has a database to check against needs it
+        import psycopg  # an extra, needed only with a database to compare with
     except ImportError:
         raise DatabaseFault("the extra is not installed: pip install 'shape-proxy[postgres]'") from None
     options = f"-c statement_timeout={1000 * ANSWER_SECONDS}"

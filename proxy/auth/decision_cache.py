@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decisions remembered for as long as the same data is asked for under the same claims, within a budget of bytes.
 
-A decision is found by what the query says of the data, byte for byte, and by the values of the claims that the rules
-read when they made it: another token that says the same there gets the same decision. Which claims those are is
-recorded while the rules run, so that a rule that reads one more claim needs no word here.
+A decision is found by the part of the query that selects the data, byte for byte, and by the values of the claims that
+the rules read when they made it: another token with the same values there gets the same decision. Which claims those
+are is recorded while the rules run, so that a rule that reads one more claim needs no word here.
 
 No subject holds more than its share: what is over it displaces the subject's own least recently used decisions. Over
 the whole budget the least recently used of all give way.
@@ -30,7 +30,7 @@ _ABSENT: Final = object()
 _EXACT: Final = frozenset({bool, int})
 
 What = tuple[str | None, bytes]
-"""The shape of `/v1/shapes/<name>`, None for `/v1/shape`, and the part of the query that says what."""
+"""The shape of `/v1/shapes/<name>`, None for `/v1/shape`, and the part of the query that selects the data."""
 
 
 Path = tuple[str, ...]
@@ -93,7 +93,7 @@ class _Read(NamedTuple):
     listed: tuple[Path, ...] = ()
 
     def with_more(self, claims: ReadClaims) -> "_Read":
-        """With what was read of these claims as well: a decision that more was read for is still the same."""
+        """The decision with these claims added to those that it read: reading more claims does not change it."""
         return _Read(tuple(sorted(claims.paths.union(self.paths))), tuple(sorted(claims.listed.union(self.listed))))
 
 

@@ -140,7 +140,7 @@ class KeySource:
     """The keys of one issuer. `ring` is None while they are not known."""
 
     def __init__(self, issuer: Issuer, changed: Changed, ended: Ended, pace: Pace, *, needed: bool) -> None:
-        """`needed` says whether the process is not ready before the first set: not for a source of a later reload."""
+        """`needed` is whether the process is not ready before the first set: not for a source of a later reload."""
         self.issuer = issuer
         self.ring: KeyRing | None = None
         self.fetched_at: float | None = None
@@ -235,7 +235,7 @@ class KeySource:
         return seconds * (0.75 + 0.5 * _RANDOM.random())
 
     def _resume(self, waiting: Mapping[Resume, str | None]) -> None:
-        """Calls those who waited for this fetch, and those who came since and are served by it."""
+        """Calls those who waited for this fetch, and those who joined it since."""
         served = [resume for resume, kid in self._waiting.items() if resume in waiting or self._has(kid)]
         for resume in served:
             if resume in self._waiting:  # one of them may have ended another

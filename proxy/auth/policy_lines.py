@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of a TOML file: where the members of its document stand. (The standard library's parser does not say.)"""
+"""The lines of a TOML file: where the members of its document stand. (The standard library's parser does not report
+them.)"""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ _MULTILINE = ('"""', "'''")
 def line_of(text: str, path: Path, offset: int = 0) -> int | None:
     """The line, from 1, of the member at this path, or of the nearest one above it; None if there is none of them.
 
-    `offset` is how many characters into the member's text: of a text of several lines it says which.
+    `offset` is how many characters into the member's text: it selects the line of a text of several lines.
     """
     found = [(len(member), line, value) for member, line, value in _members(text) if path[: len(member)] == member]
     if not found:

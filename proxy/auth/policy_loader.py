@@ -149,10 +149,10 @@ def _sentences(fault: Exception) -> Iterator[str]:
     for error in fault.errors(include_url=False, include_context=False, include_input=False):
         *above, member = error["loc"]
         place = ".".join(map(str, error["loc"]))
-        said = error["msg"]
+        message = error["msg"]
         if error["type"] == "extra_forbidden":
-            said = f"there is no such member{did_you_mean(str(member), members_at(above))}"
-        yield Sentence(f"{place}: {said}", *error["loc"])
+            message = f"there is no such member{did_you_mean(str(member), members_at(above))}"
+        yield Sentence(f"{place}: {message}", *error["loc"])
 
 
 def _shadowed(policies: list[Policy], folder: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@
 
 The file is read at start, and again whenever it changes. A line that is none of these is a fault of its own: it is
 reported, and the others hold. What was revoked stays so until every token that there was then is over, whatever the
-file says meanwhile: a file that is cut short gives no access back.
+file holds meanwhile: a file that is cut short gives no access back.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class RevocationFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file says: its entries, and one line for each fault in it. No fault says what stands in the file."""
+    """The content of a file: its entries, and one line for each fault in it. No fault quotes the file."""
 
     entries: frozenset[Mark]
     faults: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class InForce:
 
 
 class Revocations:
-    """What the file says and what it said. Times are seconds of one clock, given by the caller.
+    """What the file holds and what it held. Times are seconds of one clock, given by the caller.
 
     An entry that the file no longer has is kept for `longest_seconds` after it was first read: the longest time that
     a token of then can be valid.
@@ -58,8 +58,8 @@ class Revocations:
         self._first_read: dict[Mark, float] = {}
 
     def read(self, entries: frozenset[Mark], now: float) -> Revoked:
-        """Takes what the file says now."""
-        for entry in entries - self._said:  # also what it says again: it was revoked once more
+        """Takes the present content of the file."""
+        for entry in entries - self._said:  # also what it lists again: it was revoked once more
             self._first_read[entry] = now
         self._said = entries
         return self.in_force(now)
@@ -125,7 +125,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _entry(line: bytes) -> Iterable[Mark]:
-    """The entry of a line, or none. Raises ValueError, which says nothing of the line's text."""
+    """The entry of a line, or none. Raises ValueError, which holds nothing of the line's text."""
     try:
         text = line.decode("utf-8").strip()
     except UnicodeDecodeError:

@@ -83,7 +83,7 @@ class RevocationRows:
         return len(self._rows)
 
     def put(self, key: str, columns: Mapping[str, str | None], now: float) -> None:
-        """A row came or changed; `columns` may be only those that did."""
+        """A row was inserted or changed; `columns` may be only those that did."""
         merged = self._columns[key] = {**self._columns.get(key, {}), **columns}
         self._unseen.discard(key)
         self._forget(key)

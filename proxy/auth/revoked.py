@@ -38,7 +38,7 @@ def values_of(claims: Claims, kind: str) -> Iterator[str]:
 
 
 def issued_at(claims: Claims) -> float:
-    """When a token was issued, in Unix seconds. One that does not tell was issued before everything."""
+    """When a token was issued, in Unix seconds. One without a time was issued before everything."""
     issued = claims.values.get("iat")
     return float(issued) if isinstance(issued, int | float) and not isinstance(issued, bool) else -math.inf
 
@@ -46,7 +46,7 @@ def issued_at(claims: Claims) -> float:
 @dataclass(frozen=True, slots=True)
 class Revoked:
     """What is revoked: for each mark the time, in Unix seconds, before which its tokens were issued; infinity revokes
-    later ones as well. `known` is false while nobody can say what is revoked."""
+    later ones as well. `known` is false while it is unknown what is revoked."""
 
     before: Mapping[Mark, float] = field(default_factory=dict)
     known: bool = True

@@ -52,7 +52,7 @@ def explain(
     request_id: str | None,
     query: str | None,
 ) -> None:
-    """Say what every rule decides of a request, and what would be sent upstream. Exit 1 if it is refused.
+    """Show what every rule decides about a request, and what would be sent upstream. Exit 1 if it is refused.
 
     QUERY is a URL, a path with a query or a query alone, percent-encoded or plain. It is judged by the limits that
     serve judges by. With --decision, exit 1 if it does not come out as it did.
@@ -66,11 +66,11 @@ def explain(
         if asked is None:
             raise click.UsageError("give a QUERY, or a --decision")
         try:
-            told = asked().explained(loaded.policies, limits)
+            explained = asked().explained(loaded.policies, limits)
         except Refusal as refusal:
-            told = explanation.Explanation.of_refusal(_stage(refusal), refusal)
-    click.echo(json.dumps(told.members(), indent=2) if as_json else "\n".join(told.lines()))
-    sys.exit(0 if told.allowed else 1)
+            explained = explanation.Explanation.of_refusal(_stage(refusal), refusal)
+    click.echo(json.dumps(explained.members(), indent=2) if as_json else "\n".join(explained.lines()))
+    sys.exit(0 if explained.allowed else 1)
 
 
 def _explain_again(
@@ -112,6 +112,6 @@ def _claims(token: str | None, claims: str | None) -> Claims:
         raise click.UsageError("give either --token or --claims")
     if claims is not None:
         return Claims("explain", float("inf"), json_object("--claims", claims))
-    said = settings.load()
-    trust = asyncio.run(jwks.fetched(Trust.read(configuration.issuers(said))))
-    return tokens.Verifier(trust, configuration.token_bounds(said)).verify([raw(f"Bearer {token}")])
+    loaded = settings.load()
+    trust = asyncio.run(jwks.fetched(Trust.read(configuration.issuers(loaded))))
+    return tokens.Verifier(trust, configuration.token_bounds(loaded)).verify([raw(f"Bearer {token}")])

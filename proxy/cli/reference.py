@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference of the commands, in Markdown, from what each says of itself."""
+"""The reference of the commands, in Markdown, from the help text of each."""
 
 import inspect
 from collections.abc import Iterator

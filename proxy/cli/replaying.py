@@ -19,9 +19,9 @@ from proxy.cli.options import folder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.argument("log", type=click.Path(path_type=Path, dir_okay=False))
 def replay(policies: Path | None, as_json: bool, log: Path) -> None:
-    """Decide the decisions of LOG again, and say who would gain or lose what. Exit 1 if anything widens.
+    """Decide the decisions of LOG again, and show who would gain or lose what. Exit 1 if anything widens.
 
-    LOG is a file that PROXY_DECISION_FILE wrote. A predicate of which nobody can tell whether it lets more rows through
+    LOG is a file that PROXY_DECISION_FILE wrote. A predicate for which it is unknown whether it lets more rows through
     is called different, and counts as wider.
     """
     with faults_are_lines():

@@ -20,7 +20,7 @@ from proxy.scaffold.project import Project, ProjectFault
 @click.option(
     "--isolate",
     metavar="COLUMN",
-    help="The column that says whose a row is, such as session_id; the likeliest if left out.",
+    help="The column that names the owner of a row, such as session_id; the likeliest if left out.",
 )
 @click.option(
     "--into",
@@ -32,7 +32,7 @@ def init(database: str | None, schema: str, isolate: str | None, into: Path) -> 
     """Write a policy for each table of a database, keys, settings, and SQL for Electric.
 
     Nothing is overwritten: if a file is there, nothing is written, and the exit code is 1. Every policy that is written
-    loads; read what each says of whose rows they are.
+    loads; read which rows each policy gives to whom.
     """
     dsn = database or settings.database_dsn()
     if not dsn:

@@ -29,7 +29,7 @@ SECONDS: Final = 10
 def types(policies: Path | None, language: str | None, url: str | None, token: str | None) -> None:
     """Print the types of the rows of shapes: of all policies, or of those that a token may use."""
     if language is None:
-        raise click.UsageError("say --typescript, which is the only language so far")
+        raise click.UsageError("give --typescript, which is the only language so far")
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token go together")
     with faults_are_lines():

@@ -18,7 +18,7 @@ class FormFault(Exception):
 
 
 def explained(form: object, loaded: LoadedPolicies, limits: RuleLimits) -> dict[str, Any]:
-    """What every rule says of the form's request, as JSON members. Raises FormFault."""
+    """What every rule decides about the form's request, as JSON members. Raises FormFault."""
     if not isinstance(form, dict):
         raise FormFault("The form must be a JSON object.")
     claims, url = form.get("claims"), form.get("url")

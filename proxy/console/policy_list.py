@@ -56,7 +56,7 @@ def _policy(policy: Policy, loaded: LoadedPolicies, proof: Proof) -> dict[str, A
 
 
 def _facts(policy: Policy) -> dict[str, str]:
-    """What holds of all grants. Facts that say nothing are left out."""
+    """What holds of all grants. Facts without content are left out."""
     facts = {
         "key": ", ".join(policy.key),
         "never leave": ", ".join(policy.never),

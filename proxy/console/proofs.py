@@ -5,7 +5,7 @@
                              └── time over, or a fault ──▶ not known, and why
 
 The prover needs a solver, a large library that is an extra. So it runs in a process of its own: at a lower priority,
-once for the policies of each reload and only if somebody looks at them, and it is killed when its time is over. It gets
+once for the policies of each reload and only if they are looked at, and it is killed when its time is over. It gets
 the very policies that are in force, and nothing of the environment.
 """
 
@@ -21,7 +21,9 @@ from typing import Final
 
 from proxy.auth.policy_loader import LoadedPolicies
 
-SECONDS: Final = 60.0
+WALL_SECONDS: Final = 60.0
+"""How long the console waits for the prover, whose own limit is on CPU time."""
+
 RUNNING: Final = "the prover runs"
 NO_PROVER: Final = "the prover is not installed: pip install 'shape-proxy[prove]'"
 
@@ -39,9 +41,9 @@ def prover_is_installed() -> bool:
 
 
 class Proofs:
-    """The proofs of the policies in force. `of` says what is known; `run` finds it out."""
+    """The proofs of the policies in force. `of` gives what is known; `run` finds it out."""
 
-    def __init__(self, seconds: float = SECONDS, installed: Callable[[], bool] = prover_is_installed) -> None:
+    def __init__(self, seconds: float = WALL_SECONDS, installed: Callable[[], bool] = prover_is_installed) -> None:
         self._seconds = seconds
         self._installed = installed
         self._loaded: LoadedPolicies | None = None

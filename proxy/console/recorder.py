@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the console shows of the past: fifteen minutes of figures, the last refusals, the last reports of each kind.
 
-It listens to the observations that the metrics and the log hear. Everything that it holds is bounded.
+It reads the same observations as the metrics and the log. Everything that it holds is bounded.
 """
 
 import asyncio

@@ -288,7 +288,7 @@ def _ordered(operation: _Operation, types: Types) -> Iterator[Disagreement]:
         if type_ is None:
             sentence = (
                 f"{operation.operator} orders the column {column.name} of unknown type: "
-                f'say {column.name} = "int8" (or int4, int2) in [types] if it is an integer, else use = or IN'
+                f'declare {column.name} = "int8" (or int4, int2) in [types] if it is an integer, else use = or IN'
             )
         elif type_.array or type_.name not in INTEGERS:
             sentence = f"{operation.operator} orders the column {column.name}, a {type_}: order integers only, or use ="
@@ -309,7 +309,7 @@ def _arrays(operation: _Operation, types: Types) -> Iterator[Disagreement]:
         if type_ is None:
             sentence = (
                 f"{operator} reads the column {side.name} of unknown type: "
-                f'say {side.name} = "text[]" (or uuid[], int8[]) in [types]'
+                f'declare {side.name} = "text[]" (or uuid[], int8[]) in [types]'
             )
         elif not type_.array or type_.name not in ARRAYS[operator]:
             sentence = (
@@ -391,8 +391,8 @@ def reported_types(schema: str) -> Types | None:
     try:
         members = json.loads(schema)
         return {
-            column: ColumnType.reported(said["type"], array=bool(said.get("dims", 0)))
-            for column, said in members.items()
+            column: ColumnType.reported(column_type["type"], array=bool(column_type.get("dims", 0)))
+            for column, column_type in members.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

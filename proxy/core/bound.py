@@ -47,7 +47,7 @@ class Bound:
         """Whether every mention of a bound column in this JSON text has one of its values behind it: without parsing.
 
         Sound for any JSON text: a name of letters, digits and `_` is written as it is unless there are `\\u00` escapes,
-        and inside a string each quote has a backslash before it. False only says that the text must be parsed.
+        and inside a string each quote has a backslash before it. False only means that the text must be parsed.
         """
         if not self._plain or _ESCAPE in messages:
             return False

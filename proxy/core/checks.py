@@ -43,7 +43,7 @@ def _columns(document: PolicyDocument) -> Iterable[Sentence]:
     for column in sorted(set(document.key) - columns):
         yield Sentence(f"the key column {column} is not in columns{did_you_mean(column, columns)}", "key")
     for column in sorted(set(client.filter) - columns):
-        why = "a filter on it would tell what it holds"
+        why = "a filter on it would reveal what it holds"
         sentence = f"the filter column {column} is not in columns: {why}{did_you_mean(column, columns)}"
         yield Sentence(sentence, "client", "filter")
     for column in sorted(set(client.large) - set(client.filter)):
@@ -80,7 +80,7 @@ def _unreachable(draft: Draft) -> Iterator[Sentence]:
         if not grant.when and not any(claim.optional for claim in grant.claims):
             yield Sentence(
                 f"{place_of(following.name)}it is never reached: {grant.name!r} before it has no when and no optional "
-                "claim, so it decides for every token; say optional = true of a claim that tokens may lack",
+                "claim, so it decides for every token; write optional = true for a claim that tokens may lack",
                 *path_of(draft.document, following.name),
             )
 
@@ -98,7 +98,7 @@ def bounded(draft: Draft) -> Iterable[Sentence]:
     for grant in draft.grants:
         if not grant.by_token and not filters.is_bounded(grant.where):
             yield Sentence(
-                f"{place_of(grant.name)}where does not bound the rows by a claim; say public = true if everybody may "
+                f"{place_of(grant.name)}where does not bound the rows by a claim; write public = true if everybody may "
                 "read them all, or also_public for those that everybody may read",
                 *path_of(document, grant.name),
                 "where",
@@ -114,7 +114,7 @@ def _partly_public(draft: Draft) -> Iterator[Sentence]:
     if any(grant.by_token for grant in draft.grants):
         yield Sentence('public = true cannot stand beside where = "token"', "public")
     if draft.claims or any(grant.also_public for grant in draft.grants):
-        sentence = "public = true is for policies without claims; say also_public for the rows that everybody may read"
+        sentence = "public = true is for policies without claims; write also_public for rows that everybody may read"
         yield Sentence(sentence, "public")
 
 
@@ -159,7 +159,7 @@ def evaluated_alike(draft: Draft) -> Iterable[Sentence]:
 def without_subsets_of_memberships(draft: Draft) -> Iterable[Sentence]:
     """Subsets beside an inner SELECT, each of which Electric would answer with 400."""
     if draft.document.client.subset and any(True for _ in _selects(draft)):
-        sentence = "subset cannot stand beside IN (SELECT …): Electric refuses such pages; say subset = false"
+        sentence = "subset cannot stand beside IN (SELECT …): Electric refuses such pages; write subset = false"
         yield Sentence(sentence, "client", "subset")
 
 

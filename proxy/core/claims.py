@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a token may say, and how one claim becomes the value of a parameter.
+"""What a token may hold, and how one claim becomes the value of a parameter.
 
 No trimming, folding or normalising: a claim fits its type and pattern as it stands, or it is refused.
 """
@@ -48,7 +48,7 @@ MAX_LIST = 100
 class ClaimSpec:
     """A claim that a policy uses: its name, its type and what its text must match from end to end.
 
-    `list` says that the claim is a list of such values, `path` where it stands in the token, and `optional` that a
+    `list` is whether the claim is a list of such values, `path` where it stands in the token, and `optional` that a
     token may lack it.
     """
 
@@ -85,11 +85,11 @@ class ClaimSpec:
         return f"a list of 1 to {MAX_LIST} values, each {one}, without a backslash" if self.list else one
 
     def found_in(self, claims: "Claims") -> object:
-        """What the token says at the path, or None. Raises Refusal if a step of it is not an object."""
+        """What the token holds at the path, or None. Raises Refusal if a step of it is not an object."""
         return self._walked(claims, self.path)
 
     def is_in(self, claims: "Claims") -> bool:
-        """Whether the token says anything at the path, be it null. Raises Refusal if a step is not an object."""
+        """Whether the token holds anything at the path, null included. Raises Refusal if a step is not an object."""
         *above, last = self.path
         holder = self._walked(claims, above)
         if holder is not None and not isinstance(holder, Mapping):
@@ -107,7 +107,8 @@ class ClaimSpec:
         return value
 
     def text_of(self, value: object) -> str | None:
-        """The text of one value, or None if it does not fit. A bool is no integer here, although Python says so."""
+        """The text of one value, or None if it does not fit. A bool is not an integer here, although it is one in
+        Python."""
         if self.type is ClaimType.boolean:
             text = str(value).lower() if isinstance(value, bool) else None
         elif self.type is ClaimType.integer:
@@ -120,7 +121,7 @@ class ClaimSpec:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """A verified token: who it is for, until when (Unix seconds), and everything else that it says.
+    """A verified token: who it is for, until when (Unix seconds), and everything else that it holds.
 
     `key` is the digest of the token: what is decided for it may be remembered by it. `signer` is the thumbprint of the
     key that it was verified with.

@@ -15,7 +15,7 @@ from proxy.core.filters import Predicate
 
 Effect = Literal["wider", "narrower", "unclear"]
 Outcome = Literal["same", "wider", "narrower", "unclear"]
-"""What a comparison comes to. `unclear` is a different predicate of which nobody can tell."""
+"""What a comparison comes to. `unclear` is a different predicate whose effect is unknown."""
 
 ALLOWED: Final = "ok"
 _PARAMETER: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$([0-9]+)")

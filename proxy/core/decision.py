@@ -2,7 +2,7 @@
 """Whether a request is allowed, and as what: the only place where an AuthorizedShape is made.
 
 Two things may live here: RULES, each a small function of the Evaluation that returns one field of the shape or raises a
-Refusal; and `decide`, which hears them. What it returns says why, for allowed and refused requests alike.
+Refusal; and `decide`, which runs them. Its result holds the reason, for allowed and refused requests alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -103,7 +103,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one rule said: the field's value, or why not."""
+    """The result of one rule: the field's value, or why not."""
 
     rule: str
     value: Any = None
@@ -165,7 +165,7 @@ def considered(
 ) -> tuple[tuple[Verdict, ...], Evaluation | None, str]:
     """The policy, the token's claims, the grant and the narrows in force: their verdicts, and what comes of them."""
     policy = policies.find(request.table, request.name)
-    if policy is None:  # unknown and forbidden are the same answer: the difference would tell which tables there are
+    if policy is None:  # unknown and forbidden are the same answer: the difference would reveal which tables there are
         refusal = Refusal(Code.shape_forbidden, reason="no policy for this table or name")
         return (Verdict("shape", refusal=refusal),), None, ""
     found, rule = [Verdict("shape", policy.name)], "token"

@@ -23,7 +23,7 @@ def _a_pattern(text: str) -> str:
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError, MemoryError) as fault:
-        raise ValueError(f"{text!r} is no regular expression: {fault or type(fault).__name__}") from None
+        raise ValueError(f"{text!r} is not a regular expression: {fault or type(fault).__name__}") from None
     return text
 
 

@@ -134,7 +134,7 @@ def _grants(reader: _Reader) -> list[GrantDocument]:
             reader.faults.append(Sentence(sentence, "where" if document.where is not None else "also_public"))
         return document.grant
     if not top:
-        reader.faults.append(Sentence("there is no where: say which rows leave, at the top or in a [[grant]]"))
+        reader.faults.append(Sentence("there is no where: state which rows leave, at the top or in a [[grant]]"))
         return []
     return [GrantDocument.model_construct(name="", where=document.where, also_public=document.also_public)]
 
@@ -183,7 +183,7 @@ def _where(reader: _Reader, place: str, given: GrantDocument) -> Condition | Non
     if given.where is None and given.also_public is not None:
         return NO_ROWS
     if given.where is None:
-        reader.fault(given, "there is no where: say which rows it gives")
+        reader.fault(given, "there is no where: state which rows it gives")
         return None
     if given.where.strip() == TOKEN:
         if given.also_public is not None:

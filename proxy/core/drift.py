@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a database says of its tables, held against a policy: columns, key, types, collations, publication and
+"""What a database reports about its tables, compared with a policy: columns, key, types, collations, publication and
 rights."""
 
 from collections.abc import Iterator, Mapping
@@ -97,7 +97,7 @@ def findings(policy: Policy, facts: Facts, role: str = "electric") -> Iterator[F
 
 
 def examined(policy: Policy, facts: Facts) -> Policy:
-    """The policy, with a guard that knows what the database said."""
+    """The policy, with a guard that knows what the database reported."""
     fault = "; ".join(finding.sentence for finding in findings(policy, facts) if finding.unsafe)
     return replace(policy, guard=replace(policy.guard, known=_known(policy, facts), fault=fault))
 
@@ -156,8 +156,8 @@ def _unequal_sides(policy: Policy, facts: Facts) -> Iterator[Finding]:
         types = [_type(policy, facts, table, column) for table, column in sides]
         if None not in types and types[0] != types[1]:
             (_, column), (_, wanted) = sides
-            said = f"the column {column}, a {types[0]}, is compared with {wanted}, a {types[1]}"
-            yield Finding(f"IN (SELECT …): {said}: Electric refuses columns of two types")
+            unequal = f"the column {column}, a {types[0]}, is compared with {wanted}, a {types[1]}"
+            yield Finding(f"IN (SELECT …): {unequal}: Electric refuses columns of two types")
 
 
 def _type(policy: Policy, facts: Facts, table: Table | None, column: str) -> ColumnType | None:

@@ -57,7 +57,7 @@ class Code(Enum):
 
     too_many_streams = Fault(429, "Too many requests are open for this token.", "Close some, or wait.", 2)
     rate_limited = Fault(
-        429, "Too much is asked for with this token.", "Wait as retry-after tells, and ask for less.", 2
+        429, "Too much is asked for with this token.", "Wait as long as retry-after says, and ask for less.", 2
     )
 
     internal_error = Fault(500, "The proxy failed.", "Tell the operator the request_id.", 5)
@@ -75,9 +75,9 @@ class Code(Enum):
 
 
 class Refusal(Exception):
-    """The one way the proxy says no.
+    """The one way the proxy refuses a request.
 
-    `detail` is one sentence for the client, with nothing in it that the client did not say itself;
+    `detail` is one sentence for the client, with nothing in it that the client did not send itself;
     `reason` is for the log only and names the rule's exact cause. `about` is the client's own word for what is refused,
     a parameter or a column: for tools of the operator, and never logged. `limit` is the limit on cost that was reached.
     """

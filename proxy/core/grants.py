@@ -61,7 +61,7 @@ class Grant:
     filter: frozenset[str] = frozenset()
     testable: filters.Columns = NOTHING_TESTABLE
     by_token: bool = False
-    """Whether the rows are those that the token's claim `shape` names, and no others: then `where` says nothing."""
+    """Whether the rows are those that the token's claim `shape` names, and no others: then `where` has no meaning."""
 
     @property
     def conditions(self) -> Iterator[tuple[str, Condition]]:

@@ -73,7 +73,7 @@ class BoundHandles:
 def trusted(handles: Handles, definition: str, position: Position) -> TrustedPosition:
     """The position of a client's request with Electric's handles.
 
-    At the start of a log there is no handle to name it by. An `expired_handle` that is not ours is nobody's.
+    At the start of a log there is no handle to name it by. An `expired_handle` that is not ours is dropped.
     """
     if position.handle is None and position.expired_handle is None:
         return TrustedPosition(position)

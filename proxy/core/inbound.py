@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the head of a client's request says, as far as anybody here reads it: method, path, query, and ten headers."""
+"""The head of a client's request, as far as it is read here: method, path, query, and ten headers."""
 
 import re
 from collections.abc import Iterable
@@ -44,8 +44,8 @@ def check_listing(query: bytes) -> None:
 
 @dataclass(slots=True)
 class Inbound:
-    """What one request says of itself. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`; `listing` is
-    whether it asks which shapes there are."""
+    """One request, as its head describes it. `name` is the shape of `/v1/shapes/<name>`, None for `/v1/shape`;
+    `listing` is whether it asks which shapes there are."""
 
     method: str
     path: bytes
@@ -79,7 +79,7 @@ class Inbound:
 
     @classmethod
     def again(cls, target: bytes) -> "Inbound":
-        """A GET of which only the target is told, after its headers have been read and its path been routed."""
+        """A GET of which only the target is given, after its headers have been read and its path has been routed."""
         inbound = cls.of("GET", target, "1.1", ())
         named = NAMED.fullmatch(inbound.path)
         inbound.name = None if named is None else named[1].decode()
@@ -124,7 +124,7 @@ class Inbound:
             raise Refusal(Code.body_too_large, f"The body is longer than {limits.body_bytes} bytes.")
 
     def check_media_type(self) -> None:
-        """Raises Refusal unless the body says that it is JSON."""
+        """Raises Refusal unless the body is declared as JSON."""
         if not _MEDIA_TYPE.fullmatch(self.headers.get(b"content-type", b"")):
             raise Refusal(Code.media_type_unsupported)
 

@@ -24,7 +24,7 @@ class Limit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one request, each in the unit that its name says; the filter's own are `filters.FilterLimits`."""
+    """Bounds on one request, each in the unit of its name; the filter's own are `filters.FilterLimits`."""
 
     query_bytes: int = 24_576
     """As far as a URL carries it: with the longest token beside it, the head keeps within the server's bound."""

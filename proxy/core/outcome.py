@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to say of a decision without saying what was asked: the rules that ran, the policy, and the predicate
+"""What can be reported about a decision without the request itself: the rules that ran, the policy, and the predicate
 in force with its values masked."""
 
 import re
@@ -49,7 +49,7 @@ def masked(predicate: str) -> str:
 
 
 def _before_rules(trail: Trail, refusal: Refusal | None) -> tuple[str, ...]:
-    """The stages of a request that came to no decision."""
+    """The stages of a request that was not decided."""
     code = Code.internal_error if refusal is None else refusal.code
     if code is Code.internal_error:
         return (f"{AFTER_RULES}: {code.name}",)

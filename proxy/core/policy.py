@@ -50,7 +50,7 @@ class ClientRights:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One named shape: its table, what leaves of it, and the grants that say which rows are for which tokens.
+    """One named shape: its table, what leaves of it, and the grants: which rows are for which tokens.
 
     `columns` are all that may leave; a grant may give fewer. `isolation` are the claims by which tokens that differ
     share no row that is not public, unless each has a row of its own in a table of `through`. `guard` holds the types

@@ -14,7 +14,7 @@ from proxy.core.query import pairs
 from proxy.core.subset import Subset
 
 HANDLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,128}"
-"""Any short text: handles.py tells ours from all others, which cost their client one fetch, not its stream."""
+"""Any short text: handles.py distinguishes ours from all others, which cost their client one fetch, not its stream."""
 
 PROTOCOL: Mapping[str, re.Pattern[str]] = {
     # Positions in the log, as Electric gives them out. They never choose data.
@@ -32,7 +32,7 @@ PROTOCOL: Mapping[str, re.Pattern[str]] = {
 """Parameters whose whole value is a token of a fixed grammar."""
 
 SHAPE = frozenset({"table", "where", "columns"})
-"""Parameters that say which data; each is judged by the policy."""
+"""Parameters that select the data; each is judged by the policy."""
 
 _KNOWN = PROTOCOL.keys() | SHAPE | subset.QUERY_KEYS
 _PARAM_KEY = re.compile(r"params\[([1-9][0-9]{0,4})\]", re.ASCII)
@@ -80,7 +80,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShapeRequest:
-    """A request as the client made it. `table` or `name` says which shape; the rest may be None for "not said"."""
+    """A request as the client made it. `table` or `name` selects the shape; the rest may be None for "not given"."""
 
     position: Position
     table: str | None = None
@@ -157,10 +157,10 @@ def _position(given: Mapping[str, str]) -> Position:
 
 def _sse(given: Mapping[str, str]) -> bool:
     """`live_sse`, or the older `experimental_live_sse`, which clients still send beside it."""
-    said = {given[key] for key in ("live_sse", "experimental_live_sse") if key in given}
-    if len(said) > 1:
+    modes = {given[key] for key in ("live_sse", "experimental_live_sse") if key in given}
+    if len(modes) > 1:
         raise Refusal(Code.malformed_request, "live_sse and experimental_live_sse disagree.")
-    return said == {"true"}
+    return modes == {"true"}
 
 
 def _contradiction(position: Position) -> str | None:

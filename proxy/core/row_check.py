@@ -36,11 +36,11 @@ class RowLeakError(Exception):
 
 
 class UnreadableRowsError(Exception):
-    """What came cannot be checked; the text says why, and holds nothing of it."""
+    """An answer cannot be checked; the text says why, and holds nothing of the answer."""
 
 
 class RowCheck:
-    """Checks one answer. `events` says whether it is a stream; `most` ends the check after so many bytes.
+    """Checks one answer. `events` is whether it is a stream; `most` ends the check after so many bytes.
 
     Electric writes its messages without blanks between them. Where it should not, nothing is given out until the
     answer ends, and it is checked as a whole then.

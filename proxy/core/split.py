@@ -32,7 +32,8 @@ _FULL: Final = {name: pattern.fullmatch for name, pattern in POSITION.items()}
 
 
 def split(query: bytes) -> tuple[bytes, Position] | None:
-    """The part of a query that says what, each parameter behind an `&`, and the position; None if it is not plain."""
+    """The part of a query that selects the data, each parameter behind an `&`, and the position; None if it is not
+    plain."""
     given: dict[bytes, str] = {}
     what = b""
     for part in query.split(b"&"):
@@ -61,7 +62,7 @@ def _position(given: Mapping[bytes, str]) -> Position | None:
 
 
 def is_separate(what: bytes, most_bytes: int, most_pairs: int) -> bool:
-    """Whether the first part of a query that `parse` has accepted says nothing of a position, in whatever spelling, and
+    """Whether the first part of a query that `parse` has accepted holds no position, in whatever spelling, and
     leaves room for one: then it means the same beside every position."""
     if what.count(b"&") > most_pairs - len(POSITION):
         return False

@@ -10,7 +10,7 @@ MAX_HELD_BYTES = 1_048_576
 
 
 class Frames:
-    """Re-groups chunks into whole events; `at_boundary` says whether everything given out ended with one."""
+    """Re-groups chunks into whole events; `at_boundary` is whether everything given out ended with one."""
 
     def __init__(self) -> None:
         self._held = bytearray()

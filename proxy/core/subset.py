@@ -43,15 +43,15 @@ class Subset:
 
 def from_query(given: Mapping[str, str], limits: Limits) -> Subset | None:
     """The subset that `subset__*` asks for, None if there is none. Raises Refusal."""
-    said = {key.removeprefix("subset__"): given[key] for key in QUERY_KEYS if key in given}
-    if not said:
+    fields = {key.removeprefix("subset__"): given[key] for key in QUERY_KEYS if key in given}
+    if not fields:
         return None
-    members: dict[str, Any] = dict(said)
-    if "params" in said:
-        members["params"] = _json(said["params"].encode(), limits)
+    members: dict[str, Any] = dict(fields)
+    if "params" in fields:
+        members["params"] = _json(fields["params"].encode(), limits)
     for key in ("limit", "offset"):
-        if key in said:
-            members[key] = _number(said[key])
+        if key in fields:
+            members[key] = _number(fields[key])
     return _subset(members, limits)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody probably meant who wrote a name that is not known."""
+"""The name that was probably meant by an unknown one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -57,7 +57,7 @@ class TypeGuard:
         for table, column in sorted(self.unverified(), key=str):
             if column not in reported.of(table):
                 of = "" if table is None else f" of {table.quoted}"
-                yield f"the type of the column {column}{of} is not known: say it in [types], or set DATABASE_URL"
+                yield f"the type of the column {column}{of} is not known: declare it in [types], or set DATABASE_URL"
 
     def tested(self) -> frozenset[Tested]:
         """The columns whose types decide whether the evaluators agree."""

@@ -24,12 +24,12 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9_-]*")  # of RFC 3986 2.3; most values are,
 
 
 class UpstreamRequest(NamedTuple):
-    """A request to Electric, complete but for the secret, which only the door to Electric knows.
+    """A request to Electric, complete but for the secret, which only the client of Electric knows.
 
     `key` is what makes two requests the same: the target without the cursor (which only spreads caches) and the
-    body. `columns` are those that the answer may hold. `shape` is the part of the target that says which data, and
-    `position` the part that says where in its log: equal shapes may see the same bytes of one stream. `bound` are the
-    columns that every row of the answer must hold at one value; `filtered` says whether a client's filter is in it;
+    body. `columns` are those that the answer may hold. `shape` is the part of the target that selects the data, and
+    `position` the part that is the place in its log: equal shapes may see the same bytes of one stream. `bound` are the
+    columns that every row of the answer must hold at one value; `filtered` is whether a client's filter is in it;
     `guard` is what the types of the answer are held against. `definition` is
     the part of `shape` that Electric knows a shape by; the handles that clients get are bound to it.
     """
@@ -56,7 +56,7 @@ class UpstreamRequest(NamedTuple):
 class Target:
     """What is the same in every request for one authorized shape: only the position is written each time.
 
-    It does not hold the shape, for it is remembered for as long as somebody holds that.
+    It does not hold the shape, because it is remembered for as long as the shape is held.
     """
 
     __slots__ = ("_bound", "_columns", "_filtered", "_guard", "_policy", "definition", "written")
@@ -166,7 +166,7 @@ def _short(base: str, members: dict[str, object], most: int) -> str | None:
 
 
 _TARGETS: WeakKeyDictionary[AuthorizedShape, Target] = WeakKeyDictionary()
-"""Kept for as long as somebody remembers the shape: who bounds that bounds this."""
+"""Cached for as long as the shape is: the bound on shapes is the bound on these."""
 
 
 def target_of(shape: AuthorizedShape) -> Target:

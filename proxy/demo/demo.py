@@ -37,7 +37,7 @@ from proxy.runtime.compose import Served
 from proxy.runtime.configuration import own_issuer
 from proxy.settings import Address, Settings, SettingsFault
 from proxy.telemetry.events import both
-from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.log_writer import LogWriter, unbuffered
 from proxy.telemetry.logs import logger
 
 REPORT_SECONDS = 5
@@ -52,13 +52,13 @@ def run(options: Options) -> None:
 
     Raises DemoFault.
     """
-    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    log_writer = LogWriter(unbuffered(sys.stdout.fileno()))
     try:
-        asyncio.run(_run(dict(os.environ), outlet, options))
+        asyncio.run(_run(dict(os.environ), log_writer, options))
     except Exception as fault:
         raise DemoFault("\n".join(dict.fromkeys(map(_line, _leaves(fault))))) from fault
     finally:
-        outlet.flush()
+        log_writer.flush()
 
 
 def _leaves(fault: BaseException) -> Iterator[BaseException]:
@@ -74,15 +74,15 @@ def _line(fault: BaseException) -> str:
     if isinstance(fault, SettingsFault | PoliciesFault | KeysFault | RevocationFault | OSError | ModuleNotFoundError):
         return str(fault)
     if isinstance(fault, subprocess.CalledProcessError):
-        said = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]
-        return f"the embedded PostgreSQL: {Path(fault.cmd[0]).name} failed: {said[-1] if said else fault.returncode}"
+        text = [line for note in getattr(fault, "__notes__", []) for line in note.splitlines() if line.strip()]
+        return f"the embedded PostgreSQL: {Path(fault.cmd[0]).name} failed: {text[-1] if text else fault.returncode}"
     if isinstance(fault, psycopg.Error):  # its text may hold the address, and with it a password
         return f"PostgreSQL: {type(fault).__name__}: the demo writes a message every {WRITE_SECONDS} s and could not"
     frame = traceback.extract_tb(fault.__traceback__)[-1]
     return f"{type(fault).__name__} at {Path(frame.filename).name}:{frame.lineno}: please report this"
 
 
-async def _run(environment: dict[str, str], outlet: Outlet, options: Options) -> None:
+async def _run(environment: dict[str, str], log_writer: LogWriter, options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -103,7 +103,7 @@ async def _run(environment: dict[str, str], outlet: Outlet, options: Options) ->
                     crowd.append(Crowd(url_of(public), people.crowd_token))
                     sockets = Sockets(public, private, page, {"relay": tap.port} | upstream.ports)
                     running = Running(used, what, sockets, upstream, people, crowd[0], feed)
-                    await running.until(stop, outlet, options)
+                    await running.until(stop, log_writer, options)
 
 
 @contextlib.contextmanager
@@ -148,9 +148,9 @@ class Running:
     crowd: Crowd
     feed: Feed
 
-    async def until(self, stop: asyncio.Event, outlet: Outlet, options: Options) -> None:
+    async def until(self, stop: asyncio.Event, log_writer: LogWriter, options: Options) -> None:
         """Serves until `stop`."""
-        observe = both(logger(self.settings.log_level, outlet), self.feed)
+        observe = both(logger(self.settings.log_level, log_writer), self.feed)
         sockets = self.sockets.public, self.sockets.private
         async with Messages(self.upstream.dsn) as messages, self._page(messages), asyncio.TaskGroup() as tasks:
             tasks.create_task(serve.serve(self.settings, self.what, sockets, stop, observe))
@@ -198,7 +198,7 @@ class Running:
             click.echo(lines.instructions(public=public, private=private, ada=ada, bob=bob))
 
     async def _report(self) -> None:
-        """Says every few seconds what the crowd costs, without end."""
+        """Prints every few seconds what the crowd costs, without end."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             open_now = self.feed.counts()["upstream"]["s-ada"]

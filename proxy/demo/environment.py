@@ -92,7 +92,7 @@ def _origins(environment: dict[str, str], page: str) -> str:
 
 
 def listening(setting: str, address: Address) -> socket.socket:
-    """The wanted address, or a free port if it is taken: a demo must not fail for a port, but says so."""
+    """A socket at the wanted address, or at a free port, which is printed, if that is taken."""
     try:
         return serve.listening(address)
     except OSError as fault:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay between the proxy and Electric that shows what passes: the proxy itself says nothing of it to anybody.
+"""A relay between the proxy and Electric that shows what passes: the proxy itself does not report it.
 
     proxy ──▶ Tap ──▶ Electric
 
@@ -195,7 +195,7 @@ class _Relay:
 
 
 def _written(inbound: Inbound, host: bytes) -> bytes:
-    """The bytes of a request; its body has the length that it said, for our client sends no chunks."""
+    """The bytes of a request; its body has the declared length, because our client sends no chunks."""
     lines = [b"%b %b HTTP/1.1" % (inbound.method.encode(), inbound.target)]
     for name, value in inbound.headers:
         lines.append(b"%b: %b" % (name.encode(), host if name == "host" else value.encode("latin-1")))

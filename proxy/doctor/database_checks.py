@@ -38,9 +38,9 @@ _FROZEN = {
 
 
 def database_findings(dsn: str, slot: str, tested: Iterable[tuple[Table, frozenset[str]]]) -> Iterator[Finding]:
-    """What there is to say of the database; `tested` are tables with the columns that filters may test."""
+    """Findings about the database; `tested` are tables with the columns that filters may test."""
     try:
-        import psycopg  # an extra: only who has a database to check against needs it
+        import psycopg  # an extra, needed only with a database to compare with
     except ImportError:
         yield error("database", "the extra is not installed", "pip install 'shape-proxy[postgres]'")
         return
@@ -82,7 +82,7 @@ def _slot(connection: "Connection[Any]", slot: str) -> Finding:
 def _table(connection: "Connection[Any]", table: Table, publication: str, columns: frozenset[str]) -> Iterator[Finding]:
     found = connection.execute(_TABLE.encode(), (publication, table.schema, table.name)).fetchone()
     if found is None:
-        return  # the policy's own check says so
+        return  # the policy's own check reports it
     oid, identity, published, readable = found
     yield _replicated(table, publication, published=published, full=identity == "f")
     if readable:

@@ -17,7 +17,7 @@ _PRIVATE = "let only the proxy reach Electric (network policy, private listener)
 
 
 def electric_findings(electric: Asker, secret: str) -> Iterator[Finding]:
-    """What there is to say of Electric. If it cannot be reached, only that."""
+    """Findings about Electric. If it cannot be reached, only that."""
     try:
         health = electric.ask("/v1/health")
     except NoAnswerError as fault:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All checks in one order. What they need of the settings is told them here, and nowhere else."""
+"""All checks in one order. What they need of the settings is given to them here, and nowhere else."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ TOKEN_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line says beside the settings: the public address, a token to try it with, addresses whose
+    """What the command line gives beside the settings: the public address, a token to try it with, addresses whose
     clocks matter, and how long an answer and the first event may take."""
 
     url: str = ""

@@ -20,7 +20,7 @@ _MEND = "correct the file, and try it with shape-proxy check"
 
 
 def load(folder: Path, limits: RuleLimits) -> tuple[LoadedPolicies | None, list[Finding]]:
-    """The policies as `serve` loads them, and what there is to say of that."""
+    """The policies as `serve` loads them, and the findings of that."""
     try:
         loaded = policy_loader.load(folder, limits)
     except PoliciesFault as fault:
@@ -45,8 +45,8 @@ def _asked(policy: Policy, electric: Asker, secret: str) -> Finding:
     request = schema_request(policy.name, policy.table, columns)
     reply = electric.ask(request.target + secret_parameter(secret))
     if reply.status != 200:
-        said = _message(reply.body)
-        return error(check, f"{policy.name}: Electric answers {reply.status}{said}", _MEND)
+        detail = _message(reply.body)
+        return error(check, f"{policy.name}: Electric answers {reply.status}{detail}", _MEND)
     types = reported_types(reply.headers.get("electric-schema", ""))
     if types is None:
         return error(check, f"{policy.name}: Electric does not report the types of its columns", "look at its log")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shape requests to Electric: the secret is added here, and what comes back is judged before anybody hears of it.
+"""Shape requests to Electric: the secret is added here, and every answer is judged before it is passed on.
 
     sent ──head──▶ judged ──▶ relayed: head, data …, end
                      ├──▶ 400: collected, then relayed as a short answer
                      ├──▶ waits until the column types of its policy are known, then relayed or refused
                      └──▶ refused
 
-Invariants: nothing of an answer that failed a check is relayed behind the failure; a listener hears exactly one end,
+Invariants: nothing of an answer that failed a check is relayed behind the failure; a listener gets exactly one end,
 and nothing behind it or behind `cancel`.
 """
 
@@ -57,7 +57,7 @@ FAULT_BYTES: Final = 65_536  # Electric's 400 bodies have some hundred
 @dataclass(frozen=True, slots=True)
 class ElectricConfig:
     """Where Electric is, and how long each kind of request may be silent, in seconds. `row_check` is the tripwire's
-    mode; `echoes_request_id` says whether every answer must bring the id of its request back."""
+    mode; `echoes_request_id` is whether every answer must bring the id of its request back."""
 
     url: str
     connect_seconds: float
@@ -149,7 +149,7 @@ class Electric:
 
 
 class BadStatus(Exception):
-    """Electric did not tell the types of a table; the text says what it answered."""
+    """Electric did not give the types of a table; the text says what it answered."""
 
 
 class SchemaAsked:
@@ -231,7 +231,7 @@ class Answer:
         """It is under way already."""
 
     def cancel(self) -> None:
-        """Gives the request up; the listener is told nothing more."""
+        """Gives the request up; the listener gets no further call."""
         call, self.call, self._listener = self.call, None, None
         if call is not None:
             call.cancel()
@@ -281,7 +281,7 @@ class Answer:
             if self._listener is not None:  # not `cancel`, but the end of the question
                 self._stop(Refusal(Code.draining, reason="closed here"))
             raise
-        except Exception as bug:  # of ours: fail closed, for the connection is paused and has no clock
+        except Exception as bug:  # of ours: fail closed, because the connection is paused and has no deadline
             self._asking = None
             self._stop(Refusal(Code.internal_error, reason=f"{type(bug).__name__} where types are asked for"))
             return

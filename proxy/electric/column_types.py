@@ -23,7 +23,7 @@ Report: TypeAlias = Callable[[UpstreamRequest], Awaitable[bytes]]
 
 
 class ColumnTypes:
-    """Remembers the policies whose types are verified; an unsafe one is asked about again, for it may be mended."""
+    """Remembers the policies whose types are verified; an unsafe one is looked up again, because it may be mended."""
 
     def __init__(self, report: Report, observe: Observe) -> None:
         self._report = report
@@ -66,7 +66,7 @@ class ColumnTypes:
         return await asyncio.shield(task)
 
     def _done(self, guard: TypeGuard, task: "asyncio.Task[str]") -> None:
-        """Remembers good news also if nobody waits for it any more."""
+        """Remembers safe types even if no request waits for them any more."""
         self._asking.pop(guard, None)
         if not task.cancelled() and task.exception() is None and not task.result():
             self._verified.add(guard)

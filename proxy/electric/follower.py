@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small shape client: follows one table through Electric for the proxy itself, and tells a reader every change.
+"""A small shape client: follows one table through Electric for the proxy itself, and passes every change to a reader.
 
-It goes through the same door as clients' requests, with a policy of its own that is in no set of policies, so that no
-token reaches it.
+It uses the same client of Electric as clients' requests, with a policy of its own that is in no set of policies, so
+that no token reaches it.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Reader(Protocol):
     """Who wants to know the rows of a table."""
 
     def changed(self, change: Change) -> None:
-        """A row came, changed or went."""
+        """A row was inserted, changed or deleted."""
         ...
 
     def restarted(self) -> None:
@@ -57,7 +57,7 @@ class Reader(Protocol):
         ...
 
     def up_to_date(self) -> None:
-        """Everything that Electric knows has been told."""
+        """Everything that Electric knows has been passed on."""
         ...
 
     def lost(self) -> None:
@@ -82,7 +82,7 @@ class Followed:
 
 
 class Follower:
-    """Follows one table for ever. `pause_seconds` is the first wait after a fault; each further one is doubled."""
+    """Follows one table forever. `pause_seconds` is the first wait after a fault; each further one is doubled."""
 
     def __init__(
         self,
@@ -129,29 +129,29 @@ class Follower:
         position = TrustedPosition(self._position)  # its handle comes from Electric, not from a client
         asked = upstream.build(self._shape, request, position, Limits().target_bytes)
         answer = await collect(self._source, asked, self._most_body_bytes)
-        said = {name: value.decode("latin-1") for name, value in answer.fields}
+        headers = {name: value.decode("latin-1") for name, value in answer.fields}
         if answer.status == 200:
-            self._advance(said, answer.body)
+            self._advance(headers, answer.body)
         elif answer.status in (400, 409):  # 400: an offset beyond the log, of an Electric that lost its storage
-            self._restart(said, f"status_{answer.status}")
+            self._restart(headers, f"status_{answer.status}")
         else:
-            _refuse(answer.status, said)
+            _refuse(answer.status, headers)
 
-    def _advance(self, said: dict[bytes, str], body: bytes) -> None:
-        offset, handle = said.get(b"electric-offset"), said.get(b"electric-handle")
-        up_to_date = b"electric-up-to-date" in said
+    def _advance(self, headers: dict[bytes, str], body: bytes) -> None:
+        offset, handle = headers.get(b"electric-offset"), headers.get(b"electric-handle")
+        up_to_date = b"electric-up-to-date" in headers
         if not offset or not handle:
             raise FollowFault("no_position")
         if not up_to_date and offset == self._position.offset:
-            raise FollowFault("no_progress")  # asked again at once, it would answer the same for ever
+            raise FollowFault("no_progress")  # asked again at once, it would answer the same forever
         for change in messages.changes(body):
             self._reader.changed(change)
-        self._position = Position(offset, handle, live=up_to_date, cursor=said.get(b"electric-cursor"))
+        self._position = Position(offset, handle, live=up_to_date, cursor=headers.get(b"electric-cursor"))
         self._faults = self._restarts = 0
         if up_to_date:
             self._reader.up_to_date()
 
-    def _restart(self, said: dict[bytes, str], reason: str) -> None:
+    def _restart(self, headers: dict[bytes, str], reason: str) -> None:
         """From the beginning; the old handle goes along, so that no cache answers by it. Raises FollowFault if it is
         not the first time in a row."""
         self._position = START._replace(expired_handle=self._position.handle)
@@ -159,7 +159,7 @@ class Follower:
         self._observe(FollowerRestarted(self._name, reason))
         self._restarts += 1
         if self._restarts > 1:
-            raise FollowFault("restarted_in_vain", _retry_after(said))
+            raise FollowFault("restarted_in_vain", _retry_after(headers))
 
     async def _pause(self, least: float) -> None:
         self._reader.lost()
@@ -168,11 +168,11 @@ class Follower:
         await asyncio.sleep(max(least, _RANDOM.uniform(longest / 2, longest)))
 
 
-def _refuse(status: int, said: dict[bytes, str]) -> NoReturn:
-    raise FollowFault(f"status_{status}", _retry_after(said))
+def _refuse(status: int, headers: dict[bytes, str]) -> NoReturn:
+    raise FollowFault(f"status_{status}", _retry_after(headers))
 
 
-def _retry_after(said: dict[bytes, str]) -> float:
+def _retry_after(headers: dict[bytes, str]) -> float:
     """The seconds of the header, or 0; a date, which Electric does not send, is none."""
-    value = said.get(b"retry-after", "")
+    value = headers.get(b"retry-after", "")
     return min(float(value), LONGEST_PAUSE_SECONDS) if value.isdecimal() else 0

@@ -15,7 +15,7 @@ class MessagesFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row that came, changed or went; of an updated row only its key and what changed are in `value`."""
+    """One row that was inserted, changed or deleted; of an updated row only its key and what changed are in `value`."""
 
     operation: str
     key: str

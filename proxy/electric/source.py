@@ -22,7 +22,7 @@ class Conditions(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who is told of an answer: its head once, then data, then the end once."""
+    """The receiver of an answer: its head once, then data, then the end once."""
 
     def head(self, status: int, fields: Headers) -> None:
         """The head is here, and judged."""
@@ -49,7 +49,7 @@ class Call(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Gives the request up; the listener is told nothing more."""
+        """Gives the request up; the listener gets no further call."""
         ...
 
     def share(self, subject: str) -> None:
@@ -61,5 +61,5 @@ class Source(Protocol):
     """Answers authorized requests."""
 
     def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> Call:
-        """Asks; the listener is never told anything from inside this call."""
+        """Sends the request; the listener is never called from inside this call."""
         ...

@@ -9,7 +9,8 @@
 
 An ASGI request is a coroutine, while an exchange is called: between the two stands an outbox of messages, which the
 coroutine sends. Invariants: the client counts as slow while more than `OUTBOX_BYTES` wait; an answer has the length
-that its head tells, or is cut; a message that may have been sent in part is the last; no timer outlives the coroutine.
+that its head declares, or is cut; a message that may have been sent in part is the last; no timer outlives the
+coroutine.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ FLUSH_SECONDS: Final = 1.0
 
 
 class AsgiConnection:
-    """What an exchange may do is what `http1.exchange.Connection` says; the coroutine does the rest."""
+    """An exchange uses the methods of `http1.exchange.Connection`; the coroutine uses the others."""
 
     def __init__(self, method: str, write_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -46,7 +47,7 @@ class AsgiConnection:
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._bodiless = method == "HEAD"
-        self._owed: int | None = None  # of the length that the head tells
+        self._owed: int | None = None  # of the length that the head declares
         self.exchange: Exchange | None = None
         self.over = self.cut = self.gone = False
 
@@ -58,7 +59,7 @@ class AsgiConnection:
         return self._waiting_bytes > OUTBOX_BYTES
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
-        """Sends a whole response. Raises ValueError if its length is not what the head tells."""
+        """Sends a whole response. Raises ValueError if its length is not what the head declares."""
         if not (self._bodiless or head.bodiless or len(body) == head.length):
             raise ValueError("a body of another length than its head's")
         self.start(head, own, request_id)
@@ -75,7 +76,7 @@ class AsgiConnection:
         self._put({"type": "http.response.start", "status": head.status, "headers": fields})
 
     def send(self, piece: bytes) -> None:
-        """Sends a piece of the body. Raises ValueError if it is more than the head told."""
+        """Sends a piece of the body. Raises ValueError if it is more than the head declares."""
         if self._bodiless:
             return
         if self._owed is not None:
@@ -86,7 +87,7 @@ class AsgiConnection:
             self._put({"type": "http.response.body", "body": piece[start : start + PIECE_BYTES], "more_body": True})
 
     def finish(self) -> None:
-        """Sends the end of the body. Cuts the response off if it is shorter than the head told."""
+        """Sends the end of the body. Cuts the response off if it is shorter than the head declares."""
         if self._owed:
             self.abort()
             return

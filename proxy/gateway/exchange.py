@@ -202,7 +202,7 @@ class Exchange:
             delivery.unsubscribe(self)
 
     def _guarded(self, step: Callable[[], None]) -> bool:
-        """Takes one step; a refusal is answered, and so is a fault of ours. Says whether there is more to do."""
+        """Takes one step; a refusal is answered, and so is a fault of ours. Returns whether there is more to do."""
         try:
             try:
                 step()
@@ -213,7 +213,7 @@ class Exchange:
         return not self._over
 
     def refuse(self, fault: Exception) -> None:
-        """Answers with a refusal; for anything else, which is a bug of ours: fails closed, and says so in the log."""
+        """Answers with a refusal; for anything else, which is a bug of ours: fails closed, and logs it."""
         self._refuse(refusal_of(fault))
 
     def _asked(self) -> Inbound:

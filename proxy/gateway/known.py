@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The definitions that were asked for, as far as they are remembered: the least recently used are forgotten."""
+"""The definitions that were requested; the least recently used are forgotten."""
 
 from collections import OrderedDict
 

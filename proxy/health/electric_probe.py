@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Electric says of its own health."""
+"""What Electric reports about its own health."""
 
 from types import TracebackType
 from typing import Final, Self

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})", re.ASCII)
 MOST_WAITING = 1000
-"""Beats that wait to be seen are kept up to here: after an hour without Electric more would tell nothing new."""
+"""Beats that wait to be seen are kept up to here: after an hour without Electric more would add nothing."""
 
 
 class LagFault(Exception):
-    """A lag cannot be told; the text is one short reason, with nothing private in it."""
+    """A lag cannot be measured; the text is one short reason, with nothing private in it."""
 
 
 class Beats:
@@ -69,8 +69,8 @@ class Lsn:
 
 @dataclass(frozen=True, slots=True)
 class SlotLag:
-    """What a replication slot says of its reader: bytes not confirmed, bytes of log kept for it, and whether it is
-    being read now."""
+    """What a replication slot reports about its reader: bytes not confirmed, bytes of log kept for it, and whether it
+    is being read now."""
 
     lag_bytes: int
     retained_bytes: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PostgreSQL says of the lag: our own beat in a small table, and the replication slot that Electric reads.
+"""What PostgreSQL reports about the lag: our own beat in a small table, and the replication slot that Electric reads.
 
 One connection, in one task. A database that cannot be asked makes the lag unknown, and the proxy none the less ready.
 """
@@ -59,7 +59,7 @@ class Job(Protocol):
 
 
 class Heartbeat:
-    """Writes this process's row; told by a follower when it came back."""
+    """Writes this process's row; a follower reports when it came back."""
 
     measure = "delivery"
 
@@ -112,7 +112,7 @@ class Heartbeat:
         """Nothing to do: a beat that is not among the rows is not there yet."""
 
     def lost(self) -> None:
-        """Nothing to do: a beat that waits says so by itself."""
+        """Nothing to do: a waiting beat shows it by itself."""
 
     def _tell(self, lags: tuple[float, ...] = ()) -> None:
         self._observe(DeliveryMeasured(lags, self._beats.waiting_since))
@@ -146,7 +146,8 @@ class SlotProbe:
 
 
 class Database:
-    """Runs jobs over one connection, and says of each measure whether it is known. `known` holds what was said."""
+    """Runs jobs over one connection, and reports for each measure whether it is known. `known` holds the last
+    report."""
 
     def __init__(self, dsn: str, jobs: list[Job], observe: Observe) -> None:
         self._dsn = dsn
@@ -155,9 +156,9 @@ class Database:
         self.known = dict.fromkeys((job.measure for job in jobs), NOT_YET)
 
     async def run(self) -> None:
-        """Measures for ever; a lost connection is made again."""
+        """Measures forever; a lost connection is made again."""
         try:
-            import psycopg  # an extra: only who wants the lag needs it
+            import psycopg  # an extra, needed only to measure the lag
         except ImportError:
             self._all_unknown("the extra is not installed: pip install 'shape-proxy[postgres]'")
             return

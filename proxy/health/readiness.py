@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this process should get traffic. Pure: the probes tell it what they saw."""
+"""Whether this process should get traffic. Pure: the probes report to it."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ class Readiness:
     """Ready while policies are loaded and nothing drains: this process can answer then, if only with a 503 of its own,
     which browsers can read, and a load balancer's they cannot.
 
-    Electric's state stands beside it; with `requires_electric` it decides as well. One failed probe says little, so it
+    Electric's state stands beside it; with `requires_electric` it decides as well. One failed probe means little, so it
     takes `failures` in a row for Electric to count as away, and one success to come back. A 202 of Electric
     (`starting`, `waiting`) is a failure: it may not serve new shapes. Its health may be well
     while its shapes are not (it is `active` without PostgreSQL), so their answers are counted in the same way.
@@ -29,7 +29,7 @@ class Readiness:
         self.policies = 0
         self.draining = False
         self.lag: Mapping[str, str] = {}
-        """What is known of each measured lag. It is told, and decides nothing: rows late are better than none."""
+        """What is known of each measured lag. It is reported, and decides nothing: late rows are better than none."""
         self.missing_keys: Callable[[], tuple[str, ...]] = lambda: ()
         """The issuers whose keys should be known and are not: their tokens cannot be verified."""
         self.keys: Callable[[], Mapping[str, object]] = dict
@@ -48,7 +48,7 @@ class Readiness:
 
     @property
     def electric_active(self) -> bool:
-        """Whether Electric is well, as its health says."""
+        """Whether Electric reports that it is healthy."""
         return self._failed < self._most
 
     @property
@@ -72,7 +72,7 @@ class Readiness:
         return all(self.checks.values())
 
     def report(self) -> dict[str, object]:
-        """What /ready says: the verdict, each condition, why those not met are not, and how Electric is."""
+        """The content of /ready: the verdict, each condition, why those not met are not, and how Electric is."""
         return {
             "ready": self.ready,
             "checks": self.checks,

@@ -31,7 +31,7 @@ IDLE_SECONDS: Final = 20.0
 
 
 class Listener(Protocol):
-    """Who is told of a response."""
+    """The receiver of a response."""
 
     def head(self, status: int, fields: Fields) -> None:
         """The head is whole; the names of its fields are in lower case."""
@@ -86,7 +86,7 @@ class Call:
         self._bodiless = bodiless
         self._connection: ClientConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._held: tuple[ResponseParser, bytes] | None = None  # what was read before a pause, and not told
+        self._held: tuple[ResponseParser, bytes] | None = None  # what was read before a pause, and not passed on
         self._done = self._headed = self._tried = self._paused = False
 
     def pause(self) -> None:
@@ -216,7 +216,7 @@ class Call:
         listener.end(fault)
 
     def _over(self) -> tuple[Listener, ClientConnection | None]:
-        """Nothing more is told. Whom it would be told, and the connection, are let go."""
+        """No further call is made. The listener and the connection are released."""
         listener, connection = self._listener, self._connection
         self._done, self._listener, self._connection, self._held = True, _NOBODY, None, None
         return listener, connection

@@ -24,11 +24,11 @@ READ_BYTES: Final = 131_072
 """The most that is read at once, into a buffer that all connections of a client share."""
 
 SILENCE: Final = "silence"
-"""The fault of a response that nothing came of for too long."""
+"""The fault of a response of which nothing was received for too long."""
 
 
 class Receiver(Protocol):
-    """Who is told of a response."""
+    """The receiver of a response."""
 
     def arrived(self, parser: ResponseParser, piece: bytes) -> None:
         """Something has come of it, and this much of its body; or it is over."""

@@ -22,7 +22,7 @@ class Connection(Protocol):
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
         """Sends a whole response. `own` are fields of this client's. Raises ValueError if the body has another length
-        than its head tells."""
+        than its head declares."""
         ...
 
     def start(self, head: ResponseHead, own: FieldLines, request_id: bytes) -> None:
@@ -30,11 +30,11 @@ class Connection(Protocol):
         ...
 
     def send(self, piece: bytes) -> None:
-        """Sends a piece of the body. Raises ValueError if it is more than the head told."""
+        """Sends a piece of the body. Raises ValueError if it is more than the head declares."""
         ...
 
     def finish(self) -> None:
-        """Sends the end of the body. Resets the connection if it is shorter than the head told."""
+        """Sends the end of the body. Resets the connection if it is shorter than the head declares."""
         ...
 
     def expect(self, when: float) -> None:

@@ -7,11 +7,11 @@ class Fault(Exception):
 
 
 class Unreachable(Fault):
-    """No connection, or what came instead of a head is none."""
+    """No connection, or what was received is not a head."""
 
 
 class TimedOut(Fault):
-    """Connecting took too long, or nothing came for too long before the head was whole."""
+    """Connecting took too long, or nothing was received for too long before the head was whole."""
 
 
 class Stale(Fault):

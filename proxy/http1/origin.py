@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the origin is: what its address says, and which internet addresses its name stands for just now."""
+"""Where the origin is: the parts of its address, and which internet addresses its name stands for just now."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Origin:
-    """An http or https address, taken apart. `authority` is what the host header says (RFC 9112 3.2)."""
+    """An http or https address, taken apart. `authority` is the value of the host header (RFC 9112 3.2)."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         """`tls` is used for https instead of the system's trust."""

@@ -12,7 +12,7 @@ from proxy.http1.faults import TimedOut, Unreachable
 from proxy.http1.origin import Origin
 
 MOST_USES: Final = 45
-"""Requests on one connection: Electric closes after the 50th, and does not say so."""
+"""Requests on one connection: Electric closes after the 50th, and does not announce it."""
 
 
 class Pool:

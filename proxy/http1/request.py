@@ -62,8 +62,8 @@ class Head:
     length: int | None = None
     expects_continue: bool = False
     block: bytes = b""
-    """The bytes behind the first line, of a GET that says nothing else there: no body, no end of the connection. What
-    they mean does not depend on the first line."""
+    """The bytes behind the first line, of a GET that declares nothing else there: no body, no end of the connection.
+    What they mean does not depend on the first line."""
 
     @property
     def is_plain(self) -> bool:

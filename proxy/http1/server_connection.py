@@ -20,8 +20,8 @@ taken to be gone. While the client does not read (`paused`), nothing of it is pa
 
 Invariants: every state but lost has a deadline; at most one exchange is open, and none in idle, head and closing; what
 arrives while an answer is under way is held, at most `held_bytes` of it, and never parsed before its turn; a response
-has the length that its head tells; nothing is written behind an answer that was cut, and the connection is then reset,
-so that nobody takes it for a whole one; an application that raises costs one connection, whose exchange is lost.
+has the length that its head declares; nothing is written behind an answer that was cut, and the connection is then
+reset, so that nobody takes it for a whole one; an application that raises costs one connection, whose exchange is lost.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class ServerConnection(asyncio.Protocol):
     # What an exchange does: respond once, or start, send … and finish.
 
     def respond(self, head: ResponseHead, own: FieldLines, request_id: bytes, body: bytes) -> None:
-        """Sends a whole response in one write. Raises ValueError if its length is not what the head tells."""
+        """Sends a whole response in one write. Raises ValueError if its length is not what the head declares."""
         if self._bodiless or head.bodiless:
             body = b""
         elif len(body) != head.length:
@@ -129,7 +129,7 @@ class ServerConnection(asyncio.Protocol):
         self._write_head(head, own, request_id, b"transfer-encoding: chunked\r\n" if self._chunked else b"", b"")
 
     def send(self, piece: bytes) -> None:
-        """Sends a piece of the body. Raises ValueError if it is more than the head told."""
+        """Sends a piece of the body. Raises ValueError if it is more than the head declares."""
         if not piece or self._bodiless:  # an empty chunk would end the body
             return
         if self._chunked:
@@ -142,7 +142,7 @@ class ServerConnection(asyncio.Protocol):
         self._write(piece)
 
     def finish(self) -> None:
-        """Sends the end of the body. Resets the connection if it is shorter than the head told."""
+        """Sends the end of the body. Resets the connection if it is shorter than the head declares."""
         if self._owed:
             self.abort()
             return
@@ -311,7 +311,7 @@ class ServerConnection(asyncio.Protocol):
     def _read_head(self, data: bytes) -> None:
         if data.startswith(b"\r"):
             data = without_empty_lines(data)
-            if data in (b"", b"\r"):  # which say nothing: the clock goes on
+            if data in (b"", b"\r"):  # empty lines, which do not stop the clock
                 self._held = data
                 return
         end = data.find(END) + len(END)
@@ -482,7 +482,7 @@ class ServerConnection(asyncio.Protocol):
         self._keep = False
         head, own, request_id, body = self._listener.application.refuse(why, received)
         self._write_head(head, own, request_id, b"", body)
-        self._close(unread=why is not Unreadable.no_room)  # a connection too many must not linger
+        self._close(unread=why is not Unreadable.no_room)  # a connection too many must not stay open
 
     def _close(self, *, unread: bool) -> None:
         """Closes behind what is written. Bytes that nobody has read would turn that into a reset, and the client could

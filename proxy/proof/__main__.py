@@ -15,13 +15,15 @@ from typing import Final
 from proxy.core.policy import PolicySet
 
 CPU_SECONDS: Final = 60
+"""A limit on CPU time, which holds even if the waiting process has gone. That one has a limit on wall time."""
+
 MEMORY_BYTES: Final = 512 * 1024 * 1024
 
 
 def main() -> None:
     """Reads, proves and prints."""
     _bound_itself()
-    from proxy.proof import report  # the solver is within the bounds, too
+    from proxy.proof import report  # after the bounds, so that they hold for the solver too
 
     policies: PolicySet = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     print(json.dumps(report.prove(policies).members()))

@@ -72,7 +72,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A policy: its table, what the files say of it, its claims, its accesses in order.
+    """A policy: its table, what the files declare about it, its claims, its accesses in order.
 
     `through` are tables whose rows may make two tokens share a row; `rights` are what a client may choose,
     `page` is the largest page, `examples` are texts of claims in its cases.

@@ -35,7 +35,7 @@ class Sharing:
 class Proof:
     """What is known of one policy: `verdict` is one of the words above, `why` a sentence to it.
 
-    `left_out` says what the proof does not cover, `assumes` what it takes for true without being told.
+    `left_out` is what the proof does not cover, `assumes` what it takes for true without a declaration.
     """
 
     policy: str
@@ -47,7 +47,7 @@ class Proof:
 
 
 def prove(shapes: Sequence[Shape], beside: Sequence[Shape] = ()) -> list[Proof]:
-    """One proof for each policy. Those `beside` them only say what they know of the tables."""
+    """One proof for each policy. Those `beside` them only add what they know about the tables."""
     schema = Schema([*shapes, *beside])
     return [_proved(shape, schema) for shape in shapes]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A condition as formulas: what it says of one row, with the claims of one token."""
+"""A condition as formulas over one row and the claims of one token."""
 
 import operator as operators
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows whose values nobody has chosen, and the tables of inner SELECTs with as many of them as can matter."""
+"""Rows whose values are left open, and the tables of inner SELECTs with as many of them as can matter."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,7 +19,7 @@ _MOST = 60
 
 
 class Row:
-    """One row: its columns come into being as they are asked for. `there` says whether the table holds it."""
+    """One row: its columns come into being as they are asked for. `there` is whether the table holds it."""
 
     def __init__(self, name: str, table: Table, columns: Columns, slots: int, there: Formula) -> None:
         self.name = name
@@ -83,7 +83,7 @@ class Row:
 
 
 class Extent:
-    """How many rows of each table and how many values of each array can decide what some conditions say.
+    """How many rows of each table and how many values of each array can decide some conditions.
 
     A condition that finds a match, or a NULL, keeps its outcome if everything but one such row or value is taken away,
     and one that finds none keeps it anyway. So there are as many of them as there are tests to be evaluated. `lists` is

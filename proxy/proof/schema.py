@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy files say of the tables: the kinds of their columns, and which columns are their keys.
+"""What the policy files declare about the tables: the kinds of their columns, and which columns are their keys.
 
 A column without a declared type takes its kind from what it is compared with; that is an assumption, and is reported.
 """
@@ -35,7 +35,7 @@ _ORDER = frozenset(("<", "<=", ">", ">="))
 class Columns:
     """The columns of one table: kinds by name, arrays, the types of integers, the key, and what is only assumed.
 
-    The key is empty if two policies say different things about it.
+    The key is empty if two policies contradict each other about it.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Columns:
     assumed: set[str] = field(default_factory=set)
 
     def kind(self, name: str) -> str:
-        """The kind of a column, text if nothing tells."""
+        """The kind of a column, text if nothing declares it."""
         return self.kinds.get(name, TEXT)
 
     def assume(self, name: str, kind: str | None, *, array: bool = False) -> None:

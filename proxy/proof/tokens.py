@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A token whose claims nobody has chosen: for each claim whether it is there, and its value or values."""
+"""A token whose claims are left open: for each claim whether it is there, and its value or values."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ class Token:
             yield z3.And([other == first for other in others])
 
     def _relate(self, spec: ClaimSpec, fits: Formula) -> None:
-        """What this form of a claim says about the other forms of it that are asked for."""
+        """What this form of a claim implies about the other forms of it that are requested."""
         for form, other in self._fits.items():
             if form.path != spec.path:
                 if _within(form.path, spec.path) or _within(spec.path, form.path):

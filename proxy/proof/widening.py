@@ -41,7 +41,7 @@ class Change:
 def compare(new: Sequence[Shape], old: Sequence[Shape], beside: Sequence[Shape] = ()) -> list[Change]:
     """One change for each of the new policies: what they give that no earlier policy over the same table gave.
 
-    Those `beside` them only say what they know of the tables.
+    Those `beside` them only add what they know about the tables.
     """
     schema = Schema([*old, *new, *beside])
     return [_changed(shape, [other for other in old if other.table == shape.table], schema) for shape in new]

@@ -91,8 +91,8 @@ class Judges(NamedTuple):
 async def create_app(
     settings: Settings, served: Served, observe: Observe, hangup: asyncio.Event
 ) -> AsyncIterator[Parts]:
-    """Both applications, with the connections and the watchers behind them. `observe` hears what happens, besides the
-    metrics, which always do; `hangup` makes policies and keys be read again."""
+    """Both applications, with the connections and the watchers behind them. `observe` gets every observation, besides
+    the metrics, which always do; `hangup` makes policies and keys be read again."""
     open_requests = OpenRequests(settings.max_open_requests, settings.max_open_requests_per_subject)
     authorizer, readiness, recorder = _authorizer(settings, served), _readiness(settings), Recorder()
     metrics = Metrics(
@@ -244,8 +244,8 @@ def _shapes(readiness: Readiness, observe: Observe) -> Observe:
 
 
 def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> None:
-    """Tells the readiness how Electric answers shape requests. A status that is for no client is a failure of its own
-    (UpstreamFailed), unless the client's filter is at fault."""
+    """Reports to the readiness how Electric answers shape requests. A status that is for no client is a failure of its
+    own (UpstreamFailed), unless the client's filter is at fault."""
     match seen:
         case UpstreamAnswered(status=200 | 304 | 400 | 409):
             well = True
@@ -258,18 +258,18 @@ def _shapes_seen(seen: Observation, readiness: Readiness, observe: Observe) -> N
 
 
 async def _probe(probe: ElectricProbe, readiness: Readiness, seconds: float, observe: Observe) -> None:
-    """Asks Electric how it is, for ever."""
-    told = _told(readiness, observe, before=False)
+    """Probes Electric's health, forever."""
+    ready = _observed(readiness, observe, before=False)
     while True:
         state = await probe.state()
         readiness.saw(state)
         observe(ElectricSeen(state))
-        told = _told(readiness, observe, before=told)
+        ready = _observed(readiness, observe, before=ready)
         await asyncio.sleep(seconds)
 
 
-def _told(readiness: Readiness, observe: Observe, *, before: bool) -> bool:
-    """Says so if the readiness has changed; gives what it is."""
+def _observed(readiness: Readiness, observe: Observe, *, before: bool) -> bool:
+    """Observes a change of the readiness; returns its present value."""
     if readiness.ready != before:
         observe(ReadinessChanged(readiness.ready, readiness.missing))
     return readiness.ready

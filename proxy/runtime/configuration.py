@@ -58,7 +58,7 @@ def issuers(settings: Settings) -> tuple[Issuer, ...]:
 
 
 def issuer_files(settings: Settings) -> tuple[Path, ...]:
-    """The files that say whose tokens are believed, by which keys. Raises IssuersFault, SettingsFault."""
+    """The files that name the trusted issuers and their keys. Raises IssuersFault, SettingsFault."""
     own = () if settings.issuers is None else (settings.issuers,)
     return (*own, *(issuer.keys for issuer in issuers(settings) if isinstance(issuer.keys, Path)))
 

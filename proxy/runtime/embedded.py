@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from proxy import settings
-from proxy.gateway.asgi import Composed
+from proxy.gateway.asgi_application import Composed
 from proxy.runtime import configuration, server
 from proxy.runtime.compose import Served, create_app
 from proxy.settings import Settings
 from proxy.telemetry.events import Lifecycle, Observe
-from proxy.telemetry.log_writer import Outlet, unbuffered
+from proxy.telemetry.log_writer import LogWriter, unbuffered
 from proxy.telemetry.logs import logger
 
 
@@ -23,12 +23,12 @@ async def embedded() -> AsyncIterator[Composed]:
     Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault.
     """
     read, served = await asyncio.to_thread(_read)  # the loop may serve others already
-    outlet = Outlet(unbuffered(sys.stdout.fileno()))
+    log_writer = LogWriter(unbuffered(sys.stdout.fileno()))
     try:
-        async with composed(read, served, logger(read.log_level, outlet), asyncio.Event()) as parts:
+        async with composed(read, served, logger(read.log_level, log_writer), asyncio.Event()) as parts:
             yield parts
     finally:
-        outlet.flush()
+        log_writer.flush()
 
 
 @asynccontextmanager

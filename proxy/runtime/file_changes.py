@@ -2,7 +2,7 @@
 """Notices that files have changed, however they are changed: written in place, replaced, or by a link that points
 elsewhere, which is how Kubernetes brings a new ConfigMap or Secret.
 
-The kernel tells of a change; whether it matters is seen in the files themselves. So a change beside them does nothing,
+The kernel reports a change; whether it matters is seen in the files themselves. So a change beside them does nothing,
 and one that comes back to what was read before does nothing either.
 """
 

@@ -40,7 +40,7 @@ def followed(table: Table) -> Followed:
 
 
 class Revoking:
-    """Puts in force what is revoked, whatever says so."""
+    """Puts in force what is revoked, from whichever source."""
 
     def __init__(self, authorizer: Authorizer, open_requests: OpenRequests, observe: Observe) -> None:
         self._authorizer = authorizer
@@ -73,7 +73,7 @@ class Revoking:
         self._put_in_force(changed, since, known=True)
 
     def unknown(self) -> None:
-        """Nobody can say what is revoked."""
+        """It is unknown what is revoked."""
         self._authorizer.revoke(Revoked(self._authorizer.authority.revoked.before, known=False))
 
     @property
@@ -115,7 +115,7 @@ class RevocationFeed:
                 self._revoking.rows_read(self._rows, time.monotonic())
 
     def changed(self, change: Change) -> None:
-        """A row came, changed or went."""
+        """A row was inserted, changed or deleted."""
         if self._since is None:
             self._since = time.monotonic()
         if change.operation == "delete":

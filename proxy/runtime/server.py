@@ -23,7 +23,7 @@ from proxy.runtime.compose import Parts, Served, create_app
 from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
-from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, Outlet, unbuffered
+from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, LogWriter, unbuffered
 from proxy.telemetry.logs import logger
 
 ADMIN_BACKLOG = 128
@@ -51,7 +51,7 @@ def listening(address: Address, *, shared: bool = False) -> socket.socket:
 
 
 def bound(setting: str, address: Address, *, shared: bool = False) -> socket.socket:
-    """A socket bound as a setting says. Raises SettingsFault, which names the setting."""
+    """A socket bound to the address of a setting. Raises SettingsFault, which names the setting."""
     try:
         return listening(address, shared=shared)
     except OSError as fault:
@@ -174,11 +174,11 @@ def _work(
     settings: Settings, what: Served, sockets: tuple[socket.socket, socket.socket], supervisor: int | None = None
 ) -> None:
     piece_bytes = ALONE_PIECE_BYTES if settings.workers == 1 else PIPE_BUF
-    outlet = Outlet(unbuffered(sys.stdout.fileno()), piece_bytes)
+    log_writer = LogWriter(unbuffered(sys.stdout.fileno()), piece_bytes)
     try:
-        uvloop.run(_until_signal(settings, what, sockets, supervisor, logger(settings.log_level, outlet)))
+        uvloop.run(_until_signal(settings, what, sockets, supervisor, logger(settings.log_level, log_writer)))
     finally:
-        outlet.flush()
+        log_writer.flush()
 
 
 async def _until_signal(

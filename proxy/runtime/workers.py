@@ -39,7 +39,7 @@ Work = Callable[[Pair, int], None]
 its supervisor is gone. It unblocks SIGNALS once it can."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Blocked from before the workers are started until each process can hear them: none may be killed by them."""
+"""Blocked from before the workers are started until each process handles them, so that none is killed by them."""
 
 ASK_SECONDS = 2.0
 GRACE_SECONDS = 10.0
@@ -76,7 +76,7 @@ def run(publics: list[socket.socket], admin: socket.socket, work: Work, drain_se
         names = [f"\0shape-proxy-{secrets.token_hex(16)}" for _ in publics]
         sockets = list(zip(publics, map(_private, names), strict=True))
         # Nobody writes to this pipe. It ends with its only writer, this process, however that ends: a worker without a
-        # supervisor must not serve on, for nobody would reload its policies or see its health.
+        # supervisor must not serve on, because nothing would reload its policies or report its health.
         ending, alive = os.pipe()
         fork = multiprocessing.get_context("fork")
         processes = [
@@ -107,7 +107,7 @@ def _alone(work: Work, own: Pair, sockets: list[Pair], admin: socket.socket, pip
 
 def _private(name: str) -> socket.socket:
     """A worker's private listener. Its name stands in no file system (unix(7), abstract sockets): a container's may be
-    read-only. It is as open to others on this host as the admin listener is, and says no more."""
+    read-only. It is as open to others on this host as the admin listener is, and shows no more."""
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(name)
     bound.listen(16)
@@ -145,9 +145,9 @@ async def _supervised(
 
 
 def _over(processes: list[ForkProcess]) -> list[ForkProcess]:
-    """Those whose sentinel says so: a process that is just ending still counts as alive for a moment."""
-    said = wait([process.sentinel for process in processes], timeout=0)
-    return [process for process in processes if process.sentinel in said]
+    """Those whose sentinel is ready: a process that is just ending still counts as alive for a moment."""
+    ready = wait([process.sentinel for process in processes], timeout=0)
+    return [process for process in processes if process.sentinel in ready]
 
 
 async def _either(*events: asyncio.Event) -> None:
@@ -198,8 +198,8 @@ def _admin(workers: Workers, access: Access) -> Starlette:
     async def ready(_: Request) -> Response:
         answers = await workers.ask("/ready")
         all_ready = all(answer.status_code == 200 for answer in answers)
-        told = {"ready": all_ready, "workers": [answer.json() for answer in answers]}
-        return JSONResponse(told, 200 if all_ready else 503)
+        found = {"ready": all_ready, "workers": [answer.json() for answer in answers]}
+        return JSONResponse(found, 200 if all_ready else 503)
 
     async def scrape(_: Request) -> Response:
         answers = [answer.text for answer in await workers.ask("/metrics") if answer.status_code == 200]

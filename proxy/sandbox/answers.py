@@ -114,7 +114,7 @@ def plain_error(inbound: Inbound, status: int, text: str) -> Answer:
 
 
 def refusal(inbound: Inbound, status: int, body: dict[str, Any], extra: Iterable[tuple[str, str]] = ()) -> Answer:
-    """An error that must not be stored. POST says so in its own way."""
+    """An error that must not be stored. POST has its own form of it."""
     if inbound.method == "POST":
         return Answer(status, [*heading(inbound, "no-cache"), *extra], orjson.dumps(body))
     headers = [*heading(inbound, "no-store"), ("surrogate-control", "no-store"), *extra]

@@ -62,8 +62,8 @@ async def _verdicts(connection: AsyncConnection[Any], sql: str, rows: list[str])
 
 
 def _encode(message: Message, transaction: Transaction, position: int, last: bool) -> bytes:
-    told = place(message, lsn=transaction.lsn, position=position, xid=transaction.xid, last=last)
-    return orjson.dumps(told)
+    placed = place(message, lsn=transaction.lsn, position=position, xid=transaction.xid, last=last)
+    return orjson.dumps(placed)
 
 
 def _is_of(one: Change, table: Table) -> bool:
@@ -95,9 +95,9 @@ def _insert(shape: Shape, new: Row, **headers: Any) -> Message:
 
 def _delete(shape: Shape, old: Row, **headers: Any) -> Message:
     definition = shape.definition
-    told = definition.selected if definition.replica == "full" else definition.table.key
+    shown = definition.selected if definition.replica == "full" else definition.table.key
     every = _tags(shape, old) | headers
-    return change(definition.table, definition.table.key_of(old), pick(old, told), "delete", **every)
+    return change(definition.table, definition.table.key_of(old), pick(old, shown), "delete", **every)
 
 
 def _update(shape: Shape, old: Row, new: Row) -> Iterator[Message]:
@@ -107,9 +107,9 @@ def _update(shape: Shape, old: Row, new: Row) -> Iterator[Message]:
     if not changed:
         return
     full = definition.replica == "full"
-    told = definition.selected if full else tuple({*definition.table.key, *changed})
+    shown = definition.selected if full else tuple({*definition.table.key, *changed})
     message = change(
-        definition.table, definition.table.key_of(new), pick(new, told), "update", **_updated(shape, old, new)
+        definition.table, definition.table.key_of(new), pick(new, shown), "update", **_updated(shape, old, new)
     )
     yield message | ({"old_value": pick(old, changed)} if full else {})
 

@@ -33,18 +33,18 @@ def as_deparsed(sql: str) -> str:
     parts = [token[0] for token in tokens(sql) if not token["space"]]
     at = 0
     while at < len(parts):
-        if parts[at] == ")" and (said := _predicate(parts, at + 1)):
-            at = _loosen(parts, at, at + len(said), said)
+        if parts[at] == ")" and (predicate := _predicate(parts, at + 1)):
+            at = _loosen(parts, at, at + len(predicate), predicate)
         at += 1
     return " ".join(parts)
 
 
-def _loosen(parts: list[str], closing: int, end: int, said: tuple[str, ...]) -> int:
+def _loosen(parts: list[str], closing: int, end: int, predicate: tuple[str, ...]) -> int:
     """Remove the brackets that close here, and those round the whole predicate. The place to go on from."""
     opening = _opening(parts, closing)
     if _is_call(parts, opening) or _is_row(parts, opening, closing):
         return closing
-    end = _end(parts, end, said)
+    end = _end(parts, end, predicate)
     del parts[closing], parts[opening]
     start, end = opening, end - 2
     while (
@@ -57,18 +57,18 @@ def _loosen(parts: list[str], closing: int, end: int, said: tuple[str, ...]) -> 
 
 def _predicate(parts: list[str], at: int) -> tuple[str, ...]:
     """The predicate that starts here, if one does."""
-    for said in PREDICATES:
-        if tuple(part.lower() for part in parts[at : at + len(said)]) == said:
-            return said
+    for predicate in PREDICATES:
+        if tuple(part.lower() for part in parts[at : at + len(predicate)]) == predicate:
+            return predicate
     return ()
 
 
-def _end(parts: list[str], last: int, said: tuple[str, ...]) -> int:
+def _end(parts: list[str], last: int, predicate: tuple[str, ...]) -> int:
     """Where the predicate ends, given the place of its last word."""
-    if said[-1] == "null":
+    if predicate[-1] == "null":
         return last
     end = _operand(parts, last + 1)
-    return _operand(parts, end + 2) if said[-1] == "between" else end
+    return _operand(parts, end + 2) if predicate[-1] == "between" else end
 
 
 def _operand(parts: list[str], at: int) -> int:

@@ -51,7 +51,7 @@ class LogAnswers:
             return self._stream(found)
         if self.request.live and not found.messages:
             return await self._hold(offset)
-        return self._told(found)
+        return self._answer(found)
 
     async def _hold(self, offset: Offset) -> Answer:
         """Wait for the next transaction."""
@@ -59,9 +59,9 @@ class LogAnswers:
             return self._nothing_new()
         if self.shape.gone:
             return must_refetch(self.inbound, None)
-        return self._told(self.shape.after(offset))
+        return self._answer(self.shape.after(offset))
 
-    def _told(self, found: Slice) -> Answer:
+    def _answer(self, found: Slice) -> Answer:
         etag = self._etag(found.end)
         headers = self._headers(found.end, etag, complete=found.complete, has_data=True)
         if self._is_known(etag):

@@ -31,13 +31,13 @@ async def entries(connection: Connection, shape: Shape, transaction: Transaction
     if inner.negated:
         entered, left = left, entered
     shape.values = values
-    told: list[bytes] = []
+    entries: list[bytes] = []
     if left:
-        told.append(_event(shape, "move-out", left, transaction))
+        entries.append(_event(shape, "move-out", left, transaction))
     if entered:
-        told.append(_event(shape, "move-in", entered, transaction))
-        told += await _rows(connection, shape, inner.column, entered)
-    return [(Offset(transaction.lsn, position + number), message) for number, message in enumerate(told)]
+        entries.append(_event(shape, "move-in", entered, transaction))
+        entries += await _rows(connection, shape, inner.column, entered)
+    return [(Offset(transaction.lsn, position + number), message) for number, message in enumerate(entries)]
 
 
 def _event(shape: Shape, event: str, values: frozenset[str], transaction: Transaction) -> bytes:

@@ -36,17 +36,17 @@ def snapshot_row(table: Table, row: Row, selected: tuple[str, ...], **headers: A
 
 def change(table: Table, key: str, value: Row, operation: str, **headers: Any) -> Message:
     """A row that replication brought; `place` completes its headers."""
-    told = {"relation": table.relation, "operation": operation} | headers
-    return {"value": value, "key": key, "headers": told}
+    about = {"relation": table.relation, "operation": operation} | headers
+    return {"value": value, "key": key, "headers": about}
 
 
 def place(message: Message, *, lsn: int, position: int, xid: int, last: bool) -> Message:
     """The message with its place in the log; `last` marks a transaction's last in this shape."""
-    told = {"lsn": str(lsn), "op_position": position, "txids": [xid]}
+    origin = {"lsn": str(lsn), "op_position": position, "txids": [xid]}
     known: Message = message["headers"]
     fixed = {name: known[name] for name in ("relation", "operation")}
     rest = {name: value for name, value in known.items() if name not in fixed}
-    return message | {"headers": ({"last": True} if last else {}) | fixed | told | rest}
+    return message | {"headers": ({"last": True} if last else {}) | fixed | origin | rest}
 
 
 def event(name: str, position: int, tags: list[str], xid: int) -> bytes:

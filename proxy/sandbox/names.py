@@ -26,7 +26,7 @@ def cut(text: str) -> str:
 
 
 def parse_table(text: str) -> tuple[str, str]:
-    """Schema and name of `name`, `schema.name` and their quoted forms; the schema is `public` unless said."""
+    """Schema and name of `name`, `schema.name` and their quoted forms; the schema is `public` unless given."""
     names = _split(text, ".")
     if len(names) > 2:
         raise BadName("Invalid relation name: too many parts")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Row = dict[str, str | None]
-"""A row as text, by column, as pgoutput prints it: booleans are `t` and `f`, where a cast to text says `true`."""
+"""A row as text, by column, as pgoutput prints it: booleans are `t` and `f`, where a cast to text gives `true`."""
 
 
 @dataclass(frozen=True, slots=True)

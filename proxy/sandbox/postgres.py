@@ -55,7 +55,7 @@ class EmbeddedPostgres:
     """A PostgreSQL server on a unix socket and a port of 127.0.0.1, both chosen once and kept over `stop` and `start`.
 
     Use as `with` or `async with`. `stop` and `start` in between are for tests of an outage: the data stay.
-    Raises `subprocess.CalledProcessError` when a PostgreSQL command fails, with what it said as a note.
+    Raises `subprocess.CalledProcessError` when a PostgreSQL command fails, with its output as a note.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ SELECT data FROM pg_logical_slot_get_binary_changes(
 """
 
 RESTART_DISTANCE = 8 * 1024 * 1024
-"""After this much log PostgreSQL is told to note a place where a slot can start: each poll reads on from the last."""
+"""After this much log PostgreSQL is asked to note a place where a slot can start: each poll reads on from the last."""
 
 
 class Replication:
@@ -53,7 +53,7 @@ class Replication:
             self._held_until = time.monotonic() + seconds
 
     async def run(self) -> None:
-        """Poll for ever; after a lost connection go on where it was. `ready` says whether there is one."""
+        """Poll forever; after a lost connection go on where it was. `ready` is whether there is one."""
         while True:
             try:
                 async with await connect(self._dsn) as connection:

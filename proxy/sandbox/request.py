@@ -35,7 +35,7 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request says of data: the key under which its definition is remembered."""
+    """What data a request selects: the key under which its definition is remembered."""
 
     table: str
     where: str | None

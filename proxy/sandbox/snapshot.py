@@ -42,15 +42,15 @@ def rows_of(shape: Shape, found: Found, **headers: Any) -> list[bytes]:
     """The rows as inserts, and the mark of their end."""
     definition = shape.definition
     inner = definition.subquery
-    told = []
+    inserts = []
     for row in found.rows:
         extra = subquery.headers(inner, shape.handle, row[inner.column]) if inner and inner.column else {}
-        told.append(messages.snapshot_row(definition.table, row, definition.selected, **extra, **headers))
-    return [*told, end_of(found.visible)]
+        inserts.append(messages.snapshot_row(definition.table, row, definition.selected, **extra, **headers))
+    return [*inserts, end_of(found.visible)]
 
 
 def end_of(visible: Visible) -> bytes:
-    """The mark that says what a query could see."""
+    """The mark of what a query could see."""
     return messages.snapshot_end(visible.xmin, visible.xmax, sorted(visible.running))
 
 
@@ -125,8 +125,8 @@ async def _order(connection: Connection, source: str, wanted: Subset) -> str:
     except where.BadFilter as error:
         raise Invalid({"subset": {"order_by": [str(error)]}}) from error
     except psycopg.Error as error:
-        told = error.diag.message_primary or "is invalid"
-        raise Invalid({"subset": {"order_by": [told]}}) from error
+        reason = error.diag.message_primary or "is invalid"
+        raise Invalid({"subset": {"order_by": [reason]}}) from error
     limit = "" if wanted.limit is None else f" LIMIT {wanted.limit}"
     skip = "" if wanted.offset is None else f" OFFSET {wanted.offset}"
     return f"ORDER BY {text}\n{limit}{skip}"

@@ -76,7 +76,7 @@ def _is_member(column: str, query: str, *, negated: bool) -> str:
 
 
 def headers(inner: Subquery, handle: str, value: str | None) -> dict[str, Any]:
-    """What a row of a shape with a subquery says: a place for each condition, the tag in the subquery's."""
+    """What a row of a shape with a subquery carries: a place for each condition, the tag in the subquery's."""
     places = ["1"] * inner.conditions
     places[inner.position] = tag(handle, value)
     return {"active_conditions": [True] * inner.conditions, "tags": ["/".join(places)]}

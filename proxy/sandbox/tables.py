@@ -98,7 +98,7 @@ def _description(
 
 
 def _bounds(kind: str, modifier: int) -> list[tuple[str, Any]]:
-    """What a type modifier says (PostgreSQL stores lengths and precisions with 4 added)."""
+    """What a type modifier means (PostgreSQL stores lengths and precisions with 4 added)."""
     if modifier < 4:
         return []
     match kind:

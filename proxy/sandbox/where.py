@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Filters: parameters put in as literals, the text checked by PostgreSQL, its errors told in Electric's words.
+"""Filters: parameters put in as literals, the text checked by PostgreSQL, its errors in Electric's words.
 
 PostgreSQL is the judge of what a filter means. Electric has a parser of its own, for `SELECT 1 WHERE ` + filter: its
 locations of syntax errors count that prefix, its other locations do not.
@@ -96,7 +96,7 @@ async def check(connection: AsyncConnection[Any], source: str, found: Filter) ->
     try:
         await describe(connection, head + found.sql)
     except psycopg.Error as error:
-        raise BadFilter(_told(error, found, len(head))) from error
+        raise BadFilter(_message(error, found, len(head))) from error
     try:
         await describe(connection, f"{head}({found.sql}\n)")
     except psycopg.Error as error:
@@ -116,7 +116,7 @@ async def describe(connection: AsyncConnection[Any], sql: str) -> None:
         raise errors.error_from_result(result)
 
 
-def _told(error: psycopg.Error, found: Filter, head: int) -> str:
+def _message(error: psycopg.Error, found: Filter, head: int) -> str:
     """PostgreSQL's error in Electric's words (recorded), or in PostgreSQL's own where none is recorded."""
     position = int(error.diag.statement_position or head + 1) - 1 - head
     message = error.diag.message_primary or "invalid"
@@ -128,8 +128,8 @@ def _told(error: psycopg.Error, found: Filter, head: int) -> str:
             return f"At location {place}: unknown reference {_reference(found.sql[position:])}"
         case errors.DatatypeMismatch() if "must be type boolean" in message:
             return "WHERE clause must return a boolean"
-        case errors.InvalidTextRepresentation() if said := _BAD_VALUE.fullmatch(message):
-            return f"At location {place}: invalid syntax for {said[1]}: {said[2]}"
+        case errors.InvalidTextRepresentation() if bad := _BAD_VALUE.fullmatch(message):
+            return f"At location {place}: invalid syntax for {bad[1]}: {bad[2]}"
         case _:
             return f"At location {place}: {message}"
 

@@ -22,7 +22,7 @@ ISOLATING: Final = (
 """Columns by which applications part their rows, the widest first."""
 
 PERSONAL: Final = ("account_id", "user_id", "profile_id")
-"""Columns that say whose a row is, for tables that the isolation column does not reach."""
+"""Columns that name the owner of a row, for tables that the isolation column does not reach."""
 
 SECRET: Final = frozenset(
     {
@@ -50,7 +50,7 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 _UNOWNED: Final = (
-    "nothing says which rows are whose: no {}, and no way to it; if everybody may read them all, write a policy with "
+    "nothing shows which rows are whose: no {}, and no way to it; if everybody may read them all, write a policy with "
     "public = true"
 )
 
@@ -91,7 +91,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The column that says whose a row is, and the claim that it is compared with."""
+    """The column that names the owner of a row, and the claim that it is compared with."""
 
     column: str
     claim: str
@@ -101,7 +101,7 @@ class Owner:
 def isolation_column(facts: Mapping[Table, TableFacts], wanted: str | None) -> str:
     """The column by which rows are parted: the wanted one, or the one that most tables demand.
 
-    A column that may be NULL says who did something, more often than whose the row is. Raises GuessFault.
+    A column that may be NULL more often names who did something than the owner of the row. Raises GuessFault.
     """
     columns = [
         name
@@ -116,7 +116,7 @@ def isolation_column(facts: Mapping[Table, TableFacts], wanted: str | None) -> s
         return wanted
     known = [column for column in dict.fromkeys(columns) if snake(column) in ISOLATING]
     if not known:
-        raise GuessFault("no column says whose a row is: name the one that does with --isolate")
+        raise GuessFault("no column names the owner of a row: give the one that does with --isolate")
     return max(known, key=lambda column: (columns.count(column), -ISOLATING.index(snake(column))))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TypeScript types of the rows of shapes, from what GET /v1/shapes says of them.
+"""TypeScript types of the rows of shapes, from what GET /v1/shapes reports about them.
 
 Values are those of the default parsers of @electric-sql/client: integers up to four bytes and floats are numbers, int8
 is a bigint, bool and json are what they are, arrays are arrays, and everything else is text.

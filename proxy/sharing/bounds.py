@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bytes and seconds; the settings say what each is for."""
+    """Bytes and seconds; the settings describe each."""
 
     cache_bytes: int = 67_108_864
     cache_entry_bytes: int = 16_777_216

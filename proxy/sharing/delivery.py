@@ -185,7 +185,7 @@ class Delivery:
                 call.cancel()
 
     def fail(self, fault: Refusal) -> None:
-        """Gives the call to Electric up, and tells every subscriber why."""
+        """Gives the call to Electric up, and ends every subscriber with the reason."""
         call = self._call
         if not self._over:
             self.end(fault)

@@ -102,7 +102,7 @@ class Fetch:
         return not self.buffer.readers and not self.over
 
     def head_arrived(self, head: ReceivedHead, *, cached: bool) -> None:
-        """The head is here; `cached` says whether the body is to be held whole."""
+        """The head is here; `cached` is whether the body is to be held whole."""
         self.head = head
         self.whole = self.buffer.history = cached
 

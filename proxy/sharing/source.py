@@ -49,7 +49,7 @@ class Unshared:
 
 
 class Sharing:
-    """Serves subscribers. `shared` says whether equal requests share one to Electric."""
+    """Serves subscribers. `shared` is whether equal requests share one to Electric."""
 
     def __init__(self, source: Source, bounds: Bounds, observe: Observe, sign: Sign, *, shared: bool = True) -> None:
         self._source = source
@@ -157,7 +157,7 @@ class Sharing:
 class Rest:
     """The rest of a body, for one subscriber.
 
-    An equal strong validator says that the bytes are the same (RFC 9110 8.8.1), so what the subscriber has is skipped.
+    An equal strong validator means that the bytes are the same (RFC 9110 8.8.1), so what the subscriber has is skipped.
     """
 
     def __init__(

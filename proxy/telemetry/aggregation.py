@@ -35,7 +35,7 @@ STATES: Mapping[str, Fold] = {
 
 
 class Merged(Collector):
-    """What several texts say together, as a collector of prometheus-client."""
+    """What several texts hold together, as a collector of prometheus-client."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._families: dict[str, Metric] = {}

@@ -137,7 +137,7 @@ class ElectricSeen:
 
 @dataclass(frozen=True, slots=True)
 class ReadinessChanged:
-    """The proxy became ready or ceased to be; `why` says what is missing."""
+    """The proxy became ready or ceased to be; `why` is what is missing."""
 
     ready: bool
     why: str
@@ -145,7 +145,7 @@ class ReadinessChanged:
 
 @dataclass(frozen=True, slots=True)
 class ShapesChanged:
-    """Electric answers shape requests again, or has ceased to; /ready says it too."""
+    """Electric answers shape requests again, or has ceased to; /ready shows it too."""
 
     available: bool
 
@@ -254,8 +254,8 @@ class DecisionsDropped:
 class DecisionMade:
     """Why a request was refused or allowed. No token, claim value, parameter or query text is in it.
 
-    `rules` are those that ran, each with what it said; `predicate` is in force, its values masked. The request id is
-    what the refusal's body says.
+    `rules` are those that ran, each with its result; `predicate` is in force, its values masked. The request id is
+    the one in the refusal's body.
     """
 
     request_id: str
@@ -314,8 +314,8 @@ class DeliveryMeasured:
 
 @dataclass(frozen=True, slots=True)
 class ReplicationMeasured:
-    """What the replication slot said: bytes that Electric has not confirmed, bytes of log kept for it, and whether it
-    reads now."""
+    """What the replication slot reported: bytes that Electric has not confirmed, bytes of log kept for it, and whether
+    it reads now."""
 
     lag_bytes: int
     retained_bytes: int
@@ -404,7 +404,7 @@ Observe = Callable[[Observation], None]
 
 @runtime_checkable
 class Choosy(Protocol):
-    """A reader that says which function of its own reads what, or that nothing does."""
+    """A reader that names its function for each type of observation, or that none reads it."""
 
     def reader_of(self, kind: type) -> Callable[[Any], None] | None:
         """What reads observations of this type."""
@@ -429,7 +429,7 @@ class Only:
 
 
 def both(*readers: Observe) -> Observe:
-    """One reader that tells several, in their order. Who reads what is found out once for each type."""
+    """One reader that passes each observation to several, in their order. The readers of a type are looked up once."""
     by_kind: dict[type, tuple[Observe, ...]] = {}
 
     def tell(observation: Observation) -> None:

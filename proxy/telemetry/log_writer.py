@@ -14,7 +14,7 @@ ALONE_PIECE_BYTES = 65_536
 """The pieces of a process that writes to its pipe alone."""
 
 MAX_WAITING_BYTES = 8_388_608
-"""What may wait for a reader who stalls; what comes then is dropped, and the number of dropped lines is said."""
+"""The bytes that may wait for a stalled reader; lines beyond are dropped, and the number of dropped lines is logged."""
 
 
 def unbuffered(descriptor: int) -> BinaryIO:
@@ -31,7 +31,7 @@ def _pieces(text: bytes, most: int) -> Iterator[bytes]:
         start = end
 
 
-class Outlet:
+class LogWriter:
     """Takes whole lines. Outside an event loop they are written at once. `flush` writes what waits.
 
     Lines go out in pieces of `piece_bytes`. Workers share a pipe and must not write into each other's lines: theirs may
@@ -77,7 +77,7 @@ class Outlet:
         return b"".join(line + b"\n" for line in lines)
 
     def _put(self, text: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads any more: the proxy goes on
+        with contextlib.suppress(BrokenPipeError):  # the reader is gone: the proxy goes on
             for piece in _pieces(text, self._piece_bytes):
                 while piece:
                     written = self._stream.write(piece) or 0

@@ -54,7 +54,7 @@ from proxy.telemetry.events import (
     UpstreamFailed,
     UpstreamRetried,
 )
-from proxy.telemetry.log_writer import Outlet
+from proxy.telemetry.log_writer import LogWriter
 from proxy.telemetry.request_line import Timestamps, request_line
 
 _LEVELS: Mapping[type, str] = {
@@ -137,13 +137,13 @@ _EVENTS: Mapping[type, str] = {
 
 
 class Lines:
-    """A reader that writes each observation of at least a level as one line to the outlet."""
+    """A reader that writes each observation of at least a level as one line to the log writer."""
 
-    def __init__(self, level: str, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, level: str, log_writer: LogWriter) -> None:
+        self._log_writer = log_writer
         self._timestamps = Timestamps()
         self._lines = structlog.wrap_logger(
-            outlet,
+            log_writer,
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper("iso", utc=True),
@@ -166,7 +166,7 @@ class Lines:
         return self._write if kind in self._say else None
 
     def _request(self, seen: RequestEnded) -> None:
-        self._outlet.write(request_line(seen, self._timestamps.now()))
+        self._log_writer.write(request_line(seen, self._timestamps.now()))
 
     def _write(self, observation: Observation) -> None:
         line, event = self._say[type(observation)]
@@ -175,22 +175,22 @@ class Lines:
         line(event, **members(observation))
 
 
-def logger(level: str, outlet: Outlet) -> Observe:
+def logger(level: str, log_writer: LogWriter) -> Observe:
     """What writes observations of at least this level. The server's and the clients' own loggers print URLs and
     tracebacks: they stay silent."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return Lines(level, outlet)
+    return Lines(level, log_writer)
 
 
 def members(observation: Observation) -> dict[str, Any]:
-    """What a line says of an observation: its fields that say something, times in milliseconds."""
-    said: dict[str, Any] = {}
+    """What a line holds of an observation: its fields that have a value, times in milliseconds."""
+    fields: dict[str, Any] = {}
     for field, key, in_seconds in _KEYS[type(observation)]:
         value = getattr(observation, field)
         if value is not None and value != "" and value != ():
-            said[key] = round(value * 1000, 2) if in_seconds else value
-    return said
+            fields[key] = round(value * 1000, 2) if in_seconds else value
+    return fields
 
 
 def _keys_of(kind: type) -> tuple[tuple[str, str, bool], ...]:

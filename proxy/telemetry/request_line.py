@@ -56,5 +56,5 @@ def _quoted(text: str) -> str:
 @lru_cache(maxsize=_MOST_PARTS)
 def _part(policy: str, kind: str, code: str) -> str:
     """Of few combinations: policies, kinds and codes. What is empty is left out."""
-    said = {"policy": policy, "kind": kind, "code": code}
-    return "".join(f',"{name}":{_quoted(text)}' for name, text in said.items() if text) + ","
+    members = {"policy": policy, "kind": kind, "code": code}
+    return "".join(f',"{name}":{_quoted(text)}' for name, text in members.items() if text) + ","

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def unless_done(stamp: Path, sources: list[Path]) -> Iterator[bool]:
-    """Whether the sources are others than when the stamp was written; it is written anew at the end.
+    """Whether the sources are others than when the stamp was written; it is written again at the end.
 
     Two test processes take turns, else both would install into one folder.
     """
@@ -53,7 +53,7 @@ def unless_done(stamp: Path, sources: list[Path]) -> Iterator[bool]:
 
 
 def command(arguments: list[str]) -> None:
-    """Runs a program of the build. Fails with what it said."""
+    """Runs a program of the build. Fails with its output."""
     done = subprocess.run(arguments, cwd=HERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)} failed in tests/clients:\n{done.stdout}\n{done.stderr}"
 

@@ -25,7 +25,7 @@ def tool(name: str) -> str:
 
 
 class Client(ABC):
-    """Somebody who tells events. `events` has all of them; `next` goes on behind the last one that it returned."""
+    """A source of events. `events` has all of them; `next` goes on behind the last one that it returned."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -35,7 +35,7 @@ class Client(ABC):
         self._over = False
 
     def hear(self, event: Event) -> None:
-        """Takes what was told."""
+        """Takes a message."""
         self.events.append(event)
         self._arrived.set()
 
@@ -123,7 +123,7 @@ class Browser(Peer):
         self._numbers = itertools.count()
 
     def hear(self, event: Event) -> None:
-        """Takes what was told, for a tab or for itself."""
+        """Takes a message, for a tab or for itself."""
         number = event.pop("page", None)
         if number is None:
             super().hear(event)

@@ -44,7 +44,7 @@ async def came(user: Client, body: str) -> dict[str, object]:
 
 
 def rows_seen(*users: Client) -> list[set[str]]:
-    """Whose rows each user was ever told of."""
+    """Whose rows each user has ever received."""
     return [{one["value"]["session_id"] for one in user.all("change")} for user in users]
 
 

@@ -45,7 +45,7 @@ async def handle_now(app: World) -> str:
 
 
 def assert_refetched_once(client: Client) -> None:
-    """One 409, one start after it, and nothing that the app was told but the rows."""
+    """One 409, one start after it, and nothing that the app received but the rows."""
     answers = [one["status"] for one in client.all("answer")]
     assert answers.count(409) == 1
     assert set(answers) <= {200, 409}

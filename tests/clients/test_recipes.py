@@ -122,7 +122,7 @@ def test_the_readme_has_every_recipe() -> None:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def faulty(tmp_path: Path, ports: list[int]) -> AsyncIterator[tuple[SimpleNamespace, Upstream]]:
-    """A proxy in front of an upstream that does as it is told; live requests wait."""
+    """A proxy in front of a scripted upstream; live requests wait."""
     origins = ",".join(f"http://127.0.0.1:{port}" for port in ports)
     async with scripted() as upstream, running(upstream.url, tmp_path, PROXY_ALLOWED_ORIGINS=origins) as proxy:
         yield SimpleNamespace(proxy=proxy), upstream

@@ -54,7 +54,7 @@ def claims(**values: object) -> Claims:
 
 
 def query(**params: object) -> bytes:
-    """A raw query for the table, at offset -1 unless said otherwise; `p1` is `params[1]`, `_` in a name stays."""
+    """A raw query for the table, at offset -1 unless given otherwise; `p1` is `params[1]`, `_` in a name stays."""
     said = {"table": "notes", "offset": "-1"} | params
     named = {_key(key): str(value) for key, value in said.items() if value is not None}
     return "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in named.items()).encode()

@@ -1,4 +1,4 @@
-"""Values that a policy binds, in the text forms that Electric has for them: equal ones are never told apart."""
+"""Values that a policy binds, in the text forms that Electric has for them: equal ones never count as different."""
 
 import json
 

@@ -91,7 +91,7 @@ def test_a_whole_document_is_taken() -> None:
 
 
 def test_a_broken_pattern_is_quoted() -> None:
-    with pytest.raises(ValidationError, match=r"'\[a' is no regular expression"):
+    with pytest.raises(ValidationError, match=r"'\[a' is not a regular expression"):
         PolicyDocument.model_validate(LEAST | {"claims": {"s": {"pattern": "[a"}}})
 
 

@@ -289,10 +289,10 @@ def grants(*changes: dict[str, Any]) -> dict[str, Any]:
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a where at the top": ({"where": "org_id = ANY({org_ids})"}, "where and also_public stand in each [[grant]]"),
-    "no where at all": ({"grant": []}, "there is no where: say which rows leave, at the top or in a [[grant]]"),
+    "no where at all": ({"grant": []}, "there is no where: state which rows leave, at the top or in a [[grant]]"),
     "a grant without rows": (
         grants({"where": None, "also_public": None}),
-        "grant 'members': there is no where: say which rows it gives",
+        "grant 'members': there is no where: state which rows it gives",
     ),
     "a where that cannot be read": (grants({"where": "org_id ="}), "grant 'members': where: at 8"),
     "public rows that cannot be read": (grants({"also_public": "("}), "grant 'members': also_public: at 1"),
@@ -306,13 +306,13 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one grant without a bound": (
         grants({"where": "status = 'open' OR org_id = ANY({org_ids})"}),
-        "grant 'members': where does not bound the rows by a claim; say public = true if everybody may read them all, "
-        "or also_public for those that everybody may read",
+        "grant 'members': where does not bound the rows by a claim; write public = true if everybody may read them "
+        "all, or also_public for those that everybody may read",
     ),
-    "public in part": ({"public": True}, "public = true is for policies without claims; say also_public"),
+    "public in part": ({"public": True}, "public = true is for policies without claims; write also_public"),
     "public with a claim": (
         {"public": True, "grant": ISSUES["grant"][:1]},
-        "public = true is for policies without claims; say also_public",
+        "public = true is for policies without claims; write also_public",
     ),
     "when of an unknown claim": (
         grants({"when": {"rol": "a"}}),
@@ -356,7 +356,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an array of unknown type": (
         grants({"where": "{sub} = ANY(labels)"}),
-        'value = ANY(column) reads the column labels of unknown type: say labels = "text[]"',
+        'value = ANY(column) reads the column labels of unknown type: declare labels = "text[]"',
     ),
     "an array below NOT": (
         grants({"where": "org_id = ANY({org_ids}) AND NOT (tags && ARRAY[{sub}])"}),

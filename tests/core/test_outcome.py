@@ -1,4 +1,4 @@
-"""What is told of a decision: which rules ran, and nothing of what was asked."""
+"""What is reported of a decision: which rules ran, and nothing of the request."""
 
 import pytest
 

@@ -16,7 +16,7 @@ from tests.core.samples import DOCUMENT, policy
 ONE_CASE = DOCUMENT["case"][:1]
 OTHER_CASE = DOCUMENT["case"][1:]
 NARROW = DOCUMENT["narrow"][0]
-UNBOUNDED = "where does not bound the rows by a claim; say public = true if everybody may read them all"
+UNBOUNDED = "where does not bound the rows by a claim; write public = true if everybody may read them all"
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a table without a schema": ({"table": "notes"}, "table 'notes' must be schema.name, each part one identifier"),
@@ -32,7 +32,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a filter column outside columns": (
         {"client": {"filter": ["owner"]}},
-        "the filter column owner is not in columns: a filter on it would tell what it holds",
+        "the filter column owner is not in columns: a filter on it would reveal what it holds",
     ),
     "no column's name": ({"never": ["a\nb"]}, r"'a\nb' is no name of a column"),
     "an empty name": ({"never": [""]}, "'' is no name of a column"),
@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an order of unknown type": (
         {"where": "session_id = {session_id} AND nr < 5"},
-        'where: at 30: < orders the column nr of unknown type: say nr = "int8" (or int4, int2) in [types]',
+        'where: at 30: < orders the column nr of unknown type: declare nr = "int8" (or int4, int2) in [types]',
     ),
     "a numeric bound": (
         {"where": "session_id = {session_id} AND nr = 5", "types": {"nr": "numeric(10,2)"}},
@@ -100,7 +100,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a type of no column": ({"types": {"a\nb": "text"}}, r"'a\nb' in types is not the name of a column"),
     "a subset beside an inner SELECT": (
         {"where": "session_id IN (SELECT a FROM public.m WHERE b = {session_id})"},
-        "subset cannot stand beside IN (SELECT …): Electric refuses such pages; say subset = false",
+        "subset cannot stand beside IN (SELECT …): Electric refuses such pages; write subset = false",
     ),
     "a safe column outside filter": (
         {"client": {"filter": ["mode"], "filter_safe": ["mod"]}},

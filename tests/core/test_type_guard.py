@@ -60,7 +60,7 @@ def test_a_whole_report_that_leaves_something_out_is_an_objection() -> None:
     assert asking.objection_to(KnownTypes({"a": TEXT, "b": TEXT}, {MEMBERS: {"x": NUMERIC}}), whole=True) == (
         "IN (SELECT …) over the column x, a numeric, is not evaluated alike in snapshots and live: "
         "use a column of type text, varchar, int2, int4, int8, uuid or bool; "
-        'the type of the column y of "app"."members" is not known: say it in [types], or set DATABASE_URL'
+        'the type of the column y of "app"."members" is not known: declare it in [types], or set DATABASE_URL'
     )
 
 

@@ -197,8 +197,8 @@ SAME: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "another spelling of the table": ({}, {"table": '"public"."notes"'}),
     "another spelling of a filter": ({"where": "mode = 'a'"}, {"where": "(MODE) = $1", "p1": "a"}),
     "a filter that repeats the policy": ({}, {"where": "session_id = 's-ada'"}),
-    "defaults said": ({}, {"replica": "default", "log": "full", "live": "false"}),
-    "all columns said": ({}, {"columns": ",".join(f'"{column}"' for column in DOCUMENT["columns"])}),
+    "defaults given": ({}, {"replica": "default", "log": "full", "live": "false"}),
+    "all columns given": ({}, {"columns": ",".join(f'"{column}"' for column in DOCUMENT["columns"])}),
 }
 OTHER: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "offset": ({}, {"offset": "now"}),

@@ -104,7 +104,7 @@ async def test_our_own_listener_is_a_good_edge(upstream: Upstream, tmp_path: Pat
 
 
 def streaming(send: Callable[[Connection], object]) -> Callable[[Connection, Sent], object]:
-    """An Electric whose streams begin as told; everything else is answered at once."""
+    """An Electric whose streams begin as given; everything else is answered at once."""
 
     async def script(connection: Connection, asked: Sent) -> None:
         if "live_sse" not in asked.params:
@@ -156,7 +156,7 @@ async def test_a_token_that_may_read_nothing_tries_no_stream(upstream: Upstream,
 
 
 def shape_then(told: Told) -> Script:
-    """A position that is up to date, then a stream as told."""
+    """A position that is up to date, then a stream as given."""
     place = {"electric-handle": "1-2", "electric-offset": "7_0", "electric-up-to-date": "yes"}
     return lambda asked: told if "live" in asked.query else Told(200, b"[]", place)
 

@@ -1,4 +1,4 @@
-"""An Electric of raw bytes that sends request ids back, and a listener that writes down what it is told."""
+"""An Electric of raw bytes that sends request ids back, and a listener that records its calls."""
 
 import asyncio
 import re

@@ -51,7 +51,7 @@ async def collected(electric, request=REQUEST):
     """The whole answer to a request."""
     listener = Collected()
     electric.fetch(request, Conditions(), listener)
-    assert not listener.over.is_set(), "nothing is told from inside fetch"
+    assert not listener.over.is_set(), "the listener is not called from inside fetch"
     return await listener.ended()
 
 

@@ -85,7 +85,7 @@ async def test_a_truncated_table_takes_nothing_out_of_force_before_all_rows_have
     await world.revoke("subject", "acc-ada")
     await in_force(proxy, 1)
     async with world.database.transaction():
-        await world.sql(f"TRUNCATE {TABLE}")  # Electric answers 409: the shape is made anew
+        await world.sql(f"TRUNCATE {TABLE}")  # Electric answers 409: the shape is made again
         await world.revoke("subject", "acc-ada")
         await world.revoke("subject", "acc-bob")
     async with connected(proxy.address) as raw:

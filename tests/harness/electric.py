@@ -1,6 +1,6 @@
 """The Electric that the suites run against: the stand-in over an embedded PostgreSQL, or with `--electric` a real one.
 
-A real one is told by ELECTRIC_HTTP_URL, ELECTRIC_SECRET and DATABASE_URL. In front of it every database that a test
+A real one is given by ELECTRIC_HTTP_URL, ELECTRIC_SECRET and DATABASE_URL. In front of it every database that a test
 asks for is a schema of its own, which the test itself knows as `public`; it is dropped at the test's end, and with its
 tables their shapes and their place in the publication go.
 """

@@ -70,7 +70,7 @@ class Proxy:
         return {"authorization": f"Bearer {self.token(**claims)}"}  # type: ignore[arg-type]
 
     def shape(self, table: str = "chat_messages", **params: str) -> str:
-        """The URL of a shape request, at offset -1 unless said otherwise."""
+        """The URL of a shape request, at offset -1 unless given otherwise."""
         return f"{self.url}/v1/shape?{urlencode({'table': table, 'offset': '-1'} | params)}"
 
     def handle(self, raw: str, target: str = "/v1/shape?table=chat_messages&offset=-1", **claims: object) -> str:

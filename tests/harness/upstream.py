@@ -1,4 +1,4 @@
-"""An Electric that does as it is told, on a real socket: it can hold heads back, die in a body, answer anything."""
+"""A scripted Electric on a real socket: it can hold heads back, die in a body, answer anything."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -88,7 +88,7 @@ Script = Callable[[Connection, Asked], Awaitable[None]]
 
 
 async def plain(connection: Connection, _: Asked) -> None:
-    """What an upstream does unless it is told otherwise: it answers 200 at once."""
+    """What an upstream does unless it is scripted otherwise: it answers 200 at once."""
     await connection.reply()
 
 

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from proxy.gateway.asgi import Admin, Compose, Gateway
+from proxy.gateway.asgi_application import Admin, Compose, Gateway
 
 
 class Way(Enum):

@@ -1,4 +1,4 @@
-"""A small application behind the server's connections, that does what the target says, and notes what it is told.
+"""A small application behind the server's connections, that does what the target says, and records its calls.
 
 `/echo` answers with the method and the body, `/now` inside `open`, `/hold` when the test says so, `/stream` in pieces
 as fast as the client takes them, `/large` at once, `/refuse` without the body, `/raise-…` in a callback.
@@ -36,7 +36,7 @@ def answer(connection: Connection, body: bytes, status: int = 200) -> None:
 
 @dataclass(eq=False)
 class Open:
-    """A request that is being answered. `calls` is what its connection told it."""
+    """A request that is being answered. `calls` is what its connection called."""
 
     application: "App"
     head: Head

@@ -38,7 +38,7 @@ Outcome = Got | Cut | type[Fault]
 
 
 class Recorder:
-    """A listener that notes what it is told, in order, and fails if the order is wrong."""
+    """A listener that records its calls, in order, and fails if the order is wrong."""
 
     def __init__(self) -> None:
         self.call: Call | None = None
@@ -83,7 +83,7 @@ class Recorder:
         return b"".join(event[1] for event in self.events if event[0] == "data")
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Waits until what was told makes this true."""
+        """Waits until the calls make this true."""
         async with asyncio.timeout(SECONDS):
             while not condition():
                 self.changed.clear()
@@ -103,7 +103,7 @@ class Recorder:
 
 
 def push(client: Client, listener: Recorder, target: str = "/", method: str = "GET", silence: float = 5) -> Call:
-    """Sends a request without a body; nothing may be told from inside."""
+    """Sends a request without a body; the listener may not be called from inside."""
     listener.sending = True
     listener.call = client.send(method, target, FIELDS, None, listener, silence=silence)
     listener.sending = False

@@ -1,4 +1,4 @@
-"""A client on aiohttp: older, slower, and read by many. Ours must agree with it (`DISAGREED` tells where not)."""
+"""A client on aiohttp: older, slower, and read by many. Ours must agree with it (`DISAGREED` lists where not)."""
 
 import asyncio
 import ssl
@@ -44,7 +44,7 @@ class Streamed:
 
 
 class _Connection(ResponseHandler):
-    """aiohttp tells the reader of a body nothing of a chunk that cannot be parsed, and stops its clock for good."""
+    """aiohttp does not report to the reader of a body a chunk that cannot be parsed, and stops its clock for good."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload

@@ -1,4 +1,4 @@
-"""An origin on a raw socket that says whatever bytes it is told, and sees how it is treated."""
+"""An origin on a raw socket that sends the bytes it is given, and records what it receives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,7 @@ from tests.harness.raw import SECONDS
 
 @dataclass(eq=False)
 class Link:
-    """One connection of the client's. `heard` is all that it said, `gone` is set when it has let go."""
+    """One connection of the client's. `heard` is all that it sent, `gone` is set when it has let go."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -53,7 +53,7 @@ class Link:
             pass
 
     def close(self) -> None:
-        """Closes after what was said."""
+        """Closes after what was sent."""
         self.writer.close()
 
     def reset(self) -> None:

@@ -402,7 +402,7 @@ async def test_a_listener_that_aborts_tells_every_exchange():
             assert await one.is_closed()
 
 
-# Faults of the application cost one connection, and its exchange is told.
+# Faults of the application cost one connection, and its exchange is informed.
 
 
 @pytest.mark.parametrize("what", ["open", "body", "complete"])

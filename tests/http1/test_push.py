@@ -1,4 +1,4 @@
-"""What a listener is told, and when: back-pressure, cancelling anywhere, calls from inside its own callbacks."""
+"""Which calls a listener gets, and when: back-pressure, cancelling anywhere, calls from inside its own callbacks."""
 
 import asyncio
 import gc

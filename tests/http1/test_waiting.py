@@ -1,4 +1,4 @@
-"""Silence, slow readers, and requests that are given up: nothing waits for ever, nothing is held without bound."""
+"""Silence, slow readers, and requests that are given up: nothing waits forever, nothing is held without bound."""
 
 import asyncio
 import gc
@@ -182,7 +182,7 @@ async def test_the_client_closes_what_is_still_open(asking, name):
         await asyncio.sleep(0.01)
         await client.__aexit__(None, None, None)
         await running.links[0].gone.wait()
-        if name == "oracle":  # it tells the reader nothing
+        if name == "oracle":  # it reports nothing to the reader
             reading.cancel()
         with pytest.raises((Broken, asyncio.CancelledError)):
             await reading

@@ -38,7 +38,7 @@ ALL = [
 
 
 def made(proxy: Proxy) -> list[DecisionMade]:
-    """The decisions that were told."""
+    """The decisions that were reported."""
     return [seen for seen in proxy.seen if isinstance(seen, DecisionMade)]
 
 

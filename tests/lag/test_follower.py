@@ -1,4 +1,4 @@
-"""The follower against an Electric that does as it is told."""
+"""The follower against a scripted Electric."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ UP_TO_DATE = b'[{"headers":{"control":"up-to-date","global_last_seen_lsn":"0"}}]
 
 @dataclass
 class Notes:
-    """A reader that writes down what it is told."""
+    """A reader that records its calls."""
 
     told: list[Change | str] = field(default_factory=list)
     seen: list[Observation] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Notes:
         self.told.append("restarted")
 
     def up_to_date(self) -> None:
-        """All is told."""
+        """All is passed on."""
         self.told.append("up to date")
 
     def lost(self) -> None:
@@ -90,7 +90,7 @@ def row(number: int, operation: str = "insert") -> bytes:
 
 
 def scripted(upstream: Upstream, *answers: tuple[int, bytes, dict[str, str]]) -> None:
-    """Gives these answers in order; then polls are held for ever."""
+    """Gives these answers in order; then polls are held forever."""
     left = list(answers)
 
     async def script(connection: Connection, _: Asked) -> None:

@@ -519,7 +519,7 @@ async def test_an_answer_that_names_a_hidden_column_is_stopped_before_its_first_
     assert SchemaLeak("chat_messages") in proxy.seen
 
 
-UNREADABLE = {"no object": '["id"]', "no JSON": "{", "nothing": "", "a table just made anew": "null"}
+UNREADABLE = {"no object": '["id"]', "no JSON": "{", "nothing": "", "a table just made again": "null"}
 
 
 @pytest.mark.parametrize("schema", UNREADABLE.values(), ids=UNREADABLE.keys())

@@ -153,7 +153,7 @@ async def test_a_type_that_nobody_reports_is_unsafe(serving, upstream) -> None:
     async with serving() as proxy:
         assert_refused(await answer(proxy), "policy_type_unsafe")
     (reason,) = [seen.reason for seen in proxy.seen if isinstance(seen, PolicyTypeUnsafe)]
-    assert reason == "the type of the column session_id is not known: say it in [types], or set DATABASE_URL"
+    assert reason == "the type of the column session_id is not known: declare it in [types], or set DATABASE_URL"
 
 
 MEMBERSHIP = "session_id IN (SELECT room FROM public.members WHERE account = {session_id})"

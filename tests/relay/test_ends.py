@@ -146,7 +146,7 @@ async def test_a_body_in_transfer_outlives_its_token(starting, upstream):
 
 # The proxy drains.
 
-DRAINING = pytest.mark.own_listener("a server tells an application only when requests are over, or cancelled")
+DRAINING = pytest.mark.own_listener("a server informs an application only when requests are over, or cancelled")
 
 
 async def ready(proxy):

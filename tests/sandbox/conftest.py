@@ -54,7 +54,7 @@ async def stand_in(start: Start) -> AsyncIterator[StandIn]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In front of a real Electric each weakness is told: XPASS, it is there; XFAIL, this Electric has it no more."""
+    """In front of a real Electric each weakness is shown: XPASS, it is there; XFAIL, this Electric has it no more."""
     if Chosen.real is None:
         return
     for item in items:

@@ -1,4 +1,4 @@
-"""What happens to rows comes out of the log as Electric tells it."""
+"""What happens to rows comes out of the log as Electric sends it."""
 
 import asyncio
 from collections.abc import Callable

@@ -20,7 +20,7 @@ FIELDS: Headers = [
 
 
 class Asked:
-    """One request to the source. Its listener is told nothing once it is over, or while it is paused."""
+    """One request to the source. Its listener gets no call once it is over, or while it is paused."""
 
     def __init__(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> None:
         self.request = request

@@ -19,7 +19,7 @@ TARGET = "/v1/shape?table=chat_messages&offset=-1"
 
 
 async def figures(proxy):
-    """Connections that are open, that may be, and that were refused, as the admin listener tells."""
+    """Connections that are open, that may be, and that were refused, as the admin listener reports."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{proxy.admin_url}/metrics")).text
     names = ("connections", "connections_limit", "connections_refused_total")
@@ -175,7 +175,7 @@ async def test_the_last_answer_of_a_drain_arrives_whole(upstream, tmp_path):
                 await raw.say(get(proxy, LIVE) + get(proxy))  # the second would be answered behind the first
             await until(lambda: len(proxy.opened) == 20)
         for raw in raws:
-            answered = await raw.answer()  # a poll is told that nothing is new
+            answered = await raw.answer()  # a poll is answered that nothing is new
             assert (answered.status, answered.head["connection"]) == (200, "close")
             assert await raw.is_closed()
 

@@ -1,4 +1,4 @@
-// A line over time. The drawing is for the eyes; `figure` and the label say the same in words.
+// A line over time. The drawing is for the eyes; `figure` and the label hold the same in words.
 
 import { fill, h, svg } from "./dom.js";
 
@@ -14,13 +14,13 @@ export function chart(element, { name, points, from, to, floor, words }) {
   const x = (at) => ((at - from) / (to - from)) * WIDTH;
   const y = (value) => HEIGHT - (value / top) * (HEIGHT - 4) - 2;
   const line = known.map(([at, value], index) => `${index ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-  const said = known.length ? `now ${words(last)}, highest ${words(highest)}` : "no values yet";
+  const summary = known.length ? `now ${words(last)}, highest ${words(highest)}` : "no values yet";
   fill(
     element,
     h("div", { class: "ends" }, h("span", {}, words(top)), h("span", {}, known.length ? `highest ${words(highest)}` : "")),
     svg(
       "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${name}: ${said}` },
+      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${name}: ${summary}` },
       [0, 0.5, 1].map((part) => svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: y(top * part), y2: y(top * part) })),
       known.length > 1 && svg("path", { class: "area", d: `${line}L${x(known.at(-1)[0]).toFixed(1)} ${HEIGHT}L${x(known[0][0]).toFixed(1)} ${HEIGHT}Z` }),
       known.length > 1 && svg("path", { class: "line", d: line }),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A filter that only says again what the policy says: clients and their libraries like to repeat the session."""
+"""Filters that only repeat the policy: clients and their libraries often repeat the session."""
 
 from collections.abc import Mapping, Set
 from typing import Final
@@ -48,7 +48,7 @@ def bindings(condition: Condition) -> dict[str, str]:
 
 
 def is_bounded(condition: Condition) -> bool:
-    """Whether no row passes but for the value of a claim: what a policy must say that is not public.
+    """Whether every row that passes matches the value of a claim, which is required of a policy that is not public.
 
     Bounded are `column = {claim}`, `column IN ({claim}, …)`, `column = ANY({list})`, `{claim} = ANY(array_column)`,
     an array that must contain a claim or overlap with claims only, IN of an inner SELECT whose WHERE is bounded, an AND
@@ -96,7 +96,7 @@ def drop_repeats(
 ) -> Condition | None:
     """The client's filter without the parts that only repeat the policy; None if nothing is left.
 
-    `bound` is column to the token's own value, or values. A part of the top-level AND that says `column = value` with
+    `bound` is column to the token's own value, or values. A part of the top-level AND that is `column = value` with
     the only value is dropped, even if the column may not be filtered. With another value it is an ordinary condition on
     a filterable column; on any other it is FilterFault of kind "mismatch" if the value is not one of the token's. Every
     other use of a column that may not be filtered is FilterFault of kind "column".
@@ -114,10 +114,10 @@ def _repeats(part: Node, bound: Mapping[str, ClaimValue], params: Mapping[int, s
     column, value = _equality(part)
     if column is None or column.name not in bound:
         return False
-    said, own = _said(value, params), bound[column.name]
-    if said == own or (said,) == own:
+    text, own = _fixed_text(value, params), bound[column.name]
+    if text == own or (text,) == own:
         return True
-    if said is None or column.name in filterable or (isinstance(own, tuple) and said in own):
+    if text is None or column.name in filterable or (isinstance(own, tuple) and text in own):
         return False
     raise FilterFault(column.at, "the filter asks for other rows than the token is for", "mismatch")
 
@@ -153,7 +153,7 @@ def _uncast(value: Node | None) -> Node | None:
     return value.leaf if isinstance(value, Cast) and value.type in _SAME_WHEN_CAST else value
 
 
-def _said(value: Node | None, params: Mapping[int, str]) -> str | None:
+def _fixed_text(value: Node | None, params: Mapping[int, str]) -> str | None:
     """The text that the client compares with, or None if it is not one fixed value."""
     match _uncast(value):
         case Text(text):

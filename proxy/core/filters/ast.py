@@ -59,6 +59,10 @@ class Constant:
     word: str
 
 
+TRUE, FALSE, NULL = Constant("TRUE"), Constant("FALSE"), Constant("NULL")
+TRUTHS = (TRUE, FALSE)
+
+
 @dataclass(frozen=True, slots=True)
 class Array:
     """`ARRAY[…]` of constants and, in a policy, claims: one parameter when it is sent, so that the column at its side
@@ -177,7 +181,7 @@ class Chain:
 class Subselect:
     """`column [NOT] IN (SELECT wanted FROM table [WHERE where])`, or several columns in brackets as one row.
 
-    A policy may say it, a client never.
+    A policy may use it, a client never.
     """
 
     operator: str

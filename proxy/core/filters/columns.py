@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns that a client's filter may name, what a policy says of them, and what its own predicates may read."""
+"""The columns that a client's filter may name, what a policy declares about them, and what its own predicates may
+read."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field

@@ -21,9 +21,9 @@ from proxy.core.filters.ast import (
     Text,
     walk,
 )
-from proxy.core.filters.comparisons import pattern_fault
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import control_in, is_unfit
+from proxy.core.filters.operands import pattern_fault
 from proxy.core.filters.predicate import Condition
 from proxy.core.filters.ranges import as_ranges
 from proxy.core.filters.rewriting import listed
@@ -38,7 +38,7 @@ _MOST_SENT: Final = 2_097_152
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """What is sent as `where`, and the values of its $1…$n. `filtered` says whether a client's filter is in it."""
+    """What is sent as `where`, and the values of its $1…$n. `filtered` is whether a client's filter is in it."""
 
     text: str
     params: tuple[str, ...]
@@ -95,7 +95,7 @@ def _numbered(
 
 
 def _constant(source: Source, claims: Mapping[str, ClaimValue]) -> str:
-    """The value of what a policy itself says: a text, or an array of constants and claims."""
+    """The value of a constant in a policy: a text, or an array of constants and claims."""
     match source:
         case Text(value):
             return value
@@ -206,10 +206,13 @@ def _is_special(array: str) -> bool:
 
 
 def _whole(client: Condition, arrays: Mapping[int, str]) -> frozenset[int]:
-    """The numbers of arrays that are compared as a whole, where Electric reads a backslash in both alike."""
+    """The numbers of arrays that stay as they are: with a backslash, and compared as a whole too, where Electric reads
+    a backslash in both alike."""
     tests = [node for node in walk(client.root) if isinstance(node, ArrayTest)]
     read = {side.number for test in tests for side in (test.left, test.right) if isinstance(side, Parameter)}
-    return frozenset(number for number in read & arrays.keys() if not has_null(arrays[number]))
+    return frozenset(
+        number for number in read & arrays.keys() if arrays[number] != "{}" and not has_null(arrays[number])
+    )
 
 
 def _list(source: Parameter, client: Condition, params: Mapping[int, str], limits: FilterLimits) -> str:

@@ -25,25 +25,25 @@ _ELEMENT: Final = re.compile(r"'([^']*(?:''[^']*)*)'|\(?([-+]?[0-9.]+)\)?|(\$[0-
 _TEXTS: Final = re.compile(r"'([^']*(?:''[^']*)*)'")
 
 
-def count(said: str) -> int:
+def count(text: str) -> int:
     """How many elements a list has."""
-    return len(_ELEMENT.findall(said))
+    return len(_ELEMENT.findall(text))
 
 
-def texts(said: str) -> list[str] | None:
+def texts(text: str) -> list[str] | None:
     """The values of a list of text literals alone, None for any other list."""
-    if "'" not in said:
+    if "'" not in text:
         return None
-    bare = _TEXTS.sub("", said)
+    bare = _TEXTS.sub("", text)
     if bare.strip(" \t\n\r,"):
         return None
-    values = _TEXTS.findall(said)
-    return [value.replace("''", "'") for value in values] if "''" in said else values
+    values = _TEXTS.findall(text)
+    return [value.replace("''", "'") for value in values] if "''" in text else values
 
 
-def tokens(said: str, at: int) -> Iterable[Token]:
+def tokens(text: str, at: int) -> Iterable[Token]:
     """The elements as the lexer would have read them, without the commas; `at` is where the list starts."""
-    for found in _ELEMENT.finditer(said):
+    for found in _ELEMENT.finditer(text):
         kind, value = _KINDS[found.lastindex or 0], found[found.lastindex or 0]
         yield kind, value.replace("''", "'"), at + found.start()
 

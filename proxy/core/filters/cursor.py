@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A place in the tokens of one text, and the bounds that hold while they are read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 
 from proxy.core.filters.errors import FilterFault, FilterLimits, Kind
 from proxy.core.filters.lexer import Token
@@ -24,14 +24,16 @@ NOT_HERE: Final = frozenset((
 ))
 # fmt: on
 
+_T = TypeVar("_T")
+
 
 class Cursor:
     """Reads tokens one by one and counts what the limits bound. Every refusal is a FilterFault.
 
-    `kind`, `said` and `position` are those of the next token.
+    `kind`, `text` and `position` are those of the next token.
     """
 
-    __slots__ = ("_depth", "_left", "_limits", "_listed", "_nodes", "kind", "position", "said")
+    __slots__ = ("_depth", "_left", "_limits", "_listed", "_nodes", "kind", "position", "text")
 
     def __init__(self, tokens: list[Token], limits: FilterLimits) -> None:
         self._limits = limits
@@ -39,20 +41,20 @@ class Cursor:
         self._nodes = 0
         self._listed = 0
         self._left: Iterator[Token] = iter(tokens)
-        self.kind, self.said, self.position = next(self._left)
+        self.kind, self.text, self.position = next(self._left)
 
     def step(self) -> str:
-        """Take the next token: what it says. The end cannot be taken."""
+        """Take the next token and return its text. The end cannot be taken."""
         if self.kind == "end":
             raise self.unexpected()
-        said = self.said
-        self.kind, self.said, self.position = next(self._left)
-        return said
+        text = self.text
+        self.kind, self.text, self.position = next(self._left)
+        return text
 
     def unfold(self, tokens: Iterable[Token]) -> None:
         """Put these in the place of the next token."""
         self._left = chain(tokens, self._left)
-        self.kind, self.said, self.position = next(self._left)
+        self.kind, self.text, self.position = next(self._left)
 
     def expect(self, kind: str, sentence: str) -> str:
         """Take the next token, which must be of this kind."""
@@ -62,10 +64,29 @@ class Cursor:
 
     def take_word(self, word: str) -> bool:
         """Take the next token if it is this unquoted word, which is no keyword everywhere."""
-        if self.kind != "word" or self.said != word:
+        if self.kind != "word" or self.text != word:
             return False
         self.step()
         return True
+
+    def bracketed(
+        self, read: Callable[[], _T], unclosed: str = "a bracket is not closed here", unopened: str = ""
+    ) -> _T:
+        """What `read` reads, with brackets around it; the sentences are for where one is missing."""
+        self.expect("(", unopened)
+        self.deeper()
+        inner = read()
+        self.expect(")", unclosed)
+        self.shallower()
+        return inner
+
+    def separated(self, read: Callable[[], _T]) -> list[_T]:
+        """One or more of what `read` reads, with commas between."""
+        items = [read()]
+        while self.kind == ",":
+            self.step()
+            items.append(read())
+        return items
 
     def fault(self, sentence: str, at: int | None = None, kind: Kind = "malformed") -> FilterFault:
         """A refusal at the next token, or at the given character."""
@@ -101,6 +122,6 @@ class Cursor:
             return self.fault("only a text literal or a parameter can be cast, and only once")
         if self.kind in ("[", "]"):
             return self.fault("subscripts are not part of the filter language")
-        if self.kind in ("select", "array") or (self.kind == "word" and self.said in NOT_HERE):
-            return self.fault(f"{self.said.upper()} is not part of the filter language here")
+        if self.kind in ("select", "array") or (self.kind == "word" and self.text in NOT_HERE):
+            return self.fault(f"{self.text.upper()} is not part of the filter language here")
         return self.fault("a value or an operator of the filter language is missing here")

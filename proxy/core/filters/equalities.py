@@ -2,7 +2,7 @@
 """Filters that are nothing but equalities with constants: what may stand beside an inner SELECT.
 
 PostgreSQL chooses the order in which it evaluates conditions. A costly or failing condition of a client could run on
-rows that the inner SELECT would remove, and its time or its error would tell what they hold. An equality does not.
+rows that the inner SELECT would remove, and its time or its error would reveal what they hold. An equality does not.
 """
 
 from proxy.core.filters.ast import (

@@ -9,7 +9,7 @@ from proxy.core.filters.constants import MOST
 Kind = Literal["malformed", "column", "mismatch"]
 
 _DEEPEST = 64
-"""The grammar uses up to six Python frames for each bracket; this keeps it far below the interpreter's limit."""
+"""The parser uses up to eight Python frames for each bracket; this keeps it far below the interpreter's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class FilterFault(Exception):
     """A filter is refused.
 
     `position` is the 0-based character of the filter's text, `sentence` says what is wrong there, and `kind`
-    tells a text outside the language ("malformed") from a column that may not be used ("column") and from a
+    distinguishes a text outside the language ("malformed") from a column that may not be used ("column") and from a
     filter that asks for other rows than the token is for ("mismatch").
     """
 

@@ -34,7 +34,7 @@ _TOKEN = re.compile(
 )
 # Some group takes whatever comes, and a token that is "bad" ends the scan. Where a group gives back what it took, the
 # character behind is refused by what has to follow, so that going back is one pass over one token. (Possessive
-# quantifiers would say so, but they are broken before Python 3.11.5.)
+# quantifiers would express this, but they are broken before Python 3.11.5.)
 
 KEYWORDS = frozenset(
     ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false", "any", "array", "select")
@@ -76,7 +76,7 @@ is in lower case, that of names and literals without quotes, that of a list as i
 
 
 def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]:
-    """The tokens of the text, closed by one of kind "end"; a policy may also say `{claim}` and `.`.
+    """The tokens of the text, closed by one of kind "end"; a policy may also hold `{claim}` and `.`.
 
     The constants of a client's IN list are one token, and take no part in the bounds on bytes and tokens.
     Raises FilterFault.
@@ -87,17 +87,17 @@ def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]
     matches = _TOKEN.finditer(text)
     while found := next(matches, None):
         kind = found.lastgroup or "bad"
-        said = found[kind]
-        at = found.end() - len(said)
+        word = found[kind]
+        at = found.end() - len(word)
         if kind == "sign":
-            kind = said
+            kind = word
         elif kind == "word":
-            said = said.lower()
-            if said in KEYWORDS:
-                kind = said
+            word = word.lower()
+            if word in KEYWORDS:
+                kind = word
         elif kind not in _AS_WRITTEN:
-            kind, said = _read(kind, said, at, text, policy)
-        tokens.append((kind, said, at))
+            kind, word = _read(kind, word, at, text, policy)
+        tokens.append((kind, word, at))
         _count(tokens, found.end(), listed, limits)
         if kind == "in" and not policy and (constants := IN_BRACKETS.match(text, found.end())):
             start, end = constants.span(1)
@@ -108,15 +108,15 @@ def lex(text: str, limits: FilterLimits, *, policy: bool = False) -> list[Token]
     return tokens
 
 
-def _read(kind: str, said: str, at: int, text: str, policy: bool) -> tuple[str, str]:
-    """Kind and text of what stands in quotes, of what a policy only may say, and of nothing else."""
+def _read(kind: str, word: str, at: int, text: str, policy: bool) -> tuple[str, str]:
+    """Kind and text of what stands in quotes, of what only a policy may hold."""
     if kind == "quoted" or kind == "string":
-        if policy and _PLACEHOLDER.search(said):
+        if policy and _PLACEHOLDER.search(word):
             raise FilterFault(at, "a placeholder cannot stand inside quotes")
-        mark = said[0]
-        return kind, said[1:-1].replace(mark + mark, mark)
+        mark = word[0]
+        return kind, word[1:-1].replace(mark + mark, mark)
     if kind == "policy" and policy:
-        return ("." if said == "." else "claim"), said
+        return ("." if word == "." else "claim"), word
     raise FilterFault(at, _sentence(text, at))
 
 
@@ -148,7 +148,7 @@ def _count(tokens: list[Token], end: int, listed: int, limits: FilterLimits) -> 
 
 
 def _measure_bytes(text: str, tokens: list[Token], limits: FilterLimits) -> None:
-    listed = "".join([said for kind, said, _ in tokens if kind == "list"])
+    listed = "".join([word for kind, word, _ in tokens if kind == "list"])
     if len(listed.encode()) > limits.list_bytes:
         raise FilterFault(limits.bytes, f"the lists of a filter have at most {limits.list_bytes} bytes")
     if not text.isascii() and len(text.encode()) - len(listed.encode()) > limits.bytes:

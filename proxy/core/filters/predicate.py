@@ -9,14 +9,14 @@ from typing import Final
 from proxy.core.filters.ast import TESTS, Claim, Column, Node, Parameter, Source, joined, walk
 from proxy.core.filters.columns import NOTHING_DECLARED, Columns, Declared
 from proxy.core.filters.errors import DEFAULT_LIMITS, FilterLimits
-from proxy.core.filters.grammar import Grammar
 from proxy.core.filters.lexer import lex
+from proxy.core.filters.parser import Parser
 from proxy.core.filters.ranges import as_ranges, unlike_number
 from proxy.core.filters.rewriting import rewritten
 from proxy.core.filters.sql import Writer
 
 _CACHED: Final = 1024
-"""Filters kept."""
+"""Filters that are cached."""
 
 _CACHED_CHARACTERS: Final = 1024
 """The longest of them: what is kept of one grows with its text, up to 100 bytes a character for a list of numbers."""
@@ -63,7 +63,7 @@ class Condition:
 def parse(text: str, columns: Set[str] | Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
     """A client's filter. `columns` are those that it may use, with their types if they are known. Raises FilterFault.
 
-    The result depends on nothing else and holds nobody's values, so it is kept for the next request.
+    The result depends on nothing else and holds no client's values, so it is cached for the next request.
     """
     known = columns if isinstance(columns, Columns) else Columns.of(columns)
     return (_kept if len(text) <= _CACHED_CHARACTERS else read)(text, known, limits)
@@ -71,16 +71,16 @@ def parse(text: str, columns: Set[str] | Columns, limits: FilterLimits = DEFAULT
 
 def read(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:
     """`parse` without the memory of earlier filters."""
-    grammar = Grammar(lex(text, limits), limits, columns)
-    root = grammar.filter()
-    if grammar.rewrites:
+    parser = Parser(lex(text, limits), limits, columns)
+    root = parser.filter()
+    if parser.rewrites:
         root = as_ranges(rewritten(root), unlike_number)
     return Condition.of(root, limits, columns.names)
 
 
 def as_written(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Node:
     """The tree of the client's own text, before it is put into the forms that are sent. Raises FilterFault."""
-    return Grammar(lex(text, limits), limits, columns).filter()
+    return Parser(lex(text, limits), limits, columns).filter()
 
 
 _kept: Final = lru_cache(maxsize=_CACHED)(read)
@@ -91,11 +91,11 @@ def parse_policy(
 ) -> Condition:
     """A policy's predicate. Raises FilterFault.
 
-    It may use any column, `{claim}` for one of the claims, and `column IN (SELECT …)`, but no `$n`. `declared` says
-    which of the claims are lists, and the types of columns.
+    It may use any column, `{claim}` for one of the claims, and `column IN (SELECT …)`, but no `$n`. `declared` holds
+    the claims that are lists, and the types of columns.
     """
     tokens = lex(text, limits, policy=True)
-    return Condition.of(Grammar(tokens, limits, None, frozenset(claims), declared).filter(), limits)
+    return Condition.of(Parser(tokens, limits, None, frozenset(claims), declared).filter(), limits)
 
 
 def parse_token(
@@ -106,10 +106,10 @@ def parse_token(
     Raises FilterFault.
     """
     tokens = [
-        ("claim", f"{{{said}}}", at) if kind == "param" else (kind, said, at)
-        for kind, said, at in lex(text, limits, policy=True)
+        ("claim", f"{{{word}}}", at) if kind == "param" else (kind, word, at)
+        for kind, word, at in lex(text, limits, policy=True)
     ]
-    return Condition.of(Grammar(tokens, limits, None, frozenset(names), declared).filter(), limits)
+    return Condition.of(Parser(tokens, limits, None, frozenset(names), declared).filter(), limits)
 
 
 def either(one: Condition, other: Condition, limits: FilterLimits = DEFAULT_LIMITS) -> Condition:

@@ -29,7 +29,7 @@ Unlike = Callable[[Column, Node], bool]
 
 _FLOATS: Final = frozenset(("float4", "float8", "numeric"))
 _MOST: Final = 20
-"""So many values of one list are taken out of it; a longer list stays as it is, for it would not fit a filter."""
+"""So many values of one list are taken out of it; a longer list stays as it is, because it would not fit a filter."""
 
 
 def unlike_number(column: Column, value: Node) -> bool:

@@ -11,8 +11,12 @@ from typing import Any, Final, TypeVar
 
 from proxy.core.filters.arrays import has_null, taken_apart
 from proxy.core.filters.ast import (
+    FALSE,
     IS_TESTS,
+    NULL,
     TESTS,
+    TRUE,
+    TRUTHS,
     AnyOf,
     Between,
     Call,
@@ -33,11 +37,10 @@ from proxy.core.filters.ast import (
     joined,
     through,
 )
-from proxy.core.filters.comparisons import TRUTH_WORDS, TRUTHS
-from proxy.core.filters.operands import LOWEST, NULL
+from proxy.core.filters.numbers import LOWEST
+from proxy.core.filters.operands import TRUTH_WORDS, is_is
 from proxy.core.filters.types import BOOL, NUMBER, TEXT, UUID, family
 
-TRUE, FALSE = TRUTHS[:2]
 _V = TypeVar("_V", bound=Node)
 _UNLIKE: Final = ("<>", *IS_TESTS)
 _NEVER_TIMES: Final = frozenset((TEXT, NUMBER, BOOL, UUID))
@@ -101,11 +104,7 @@ def _not(test: Not) -> Node:
 def _truth_test(test: TruthTest) -> Node:
     """IS TRUE and its like. What became an IS below it, which is never NULL, takes no other IS on top."""
     node = rewritten(test.condition)
-    return _OF_TWO_VALUES[test.operator](node) if _never_null(node) else TruthTest(test.operator, node)
-
-
-def _never_null(node: Node) -> bool:
-    return isinstance(node, NullTest | TruthTest) or (isinstance(node, Comparison) and node.operator in IS_TESTS)
+    return _OF_TWO_VALUES[test.operator](node) if is_is(node) else TruthTest(test.operator, node)
 
 
 def _null_test(test: NullTest) -> Node:

@@ -8,7 +8,7 @@ const EARLY = 20; // seconds before its end at which a token is renewed
 const TICKS = 3;
 const STATES = { live: "good", reading: "warn", waiting: "warn", ended: "bad" };
 
-// Sends a form to the app's backend. Throws what it says.
+// Sends a form to the app's backend. Throws its error message.
 export async function post(path, form) {
   const response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(form) });
   const answer = await response.json();
@@ -58,7 +58,7 @@ export class Person {
     const named = { "aria-label": `Message of ${this.label}`, placeholder: "Write a message" };
     this.input = h("input", { id: `write-${this.name}`, autocomplete: "off", maxlength: 2000, ...named });
     this.revoke = h("button", { class: "danger", onclick: () => this.#signOutOrIn() }, `Revoke ${this.label}`);
-    this.said = h("div", {});
+    this.claims = h("div", {});
     this.element = h(
       "section",
       { class: `card person ${this.tone}`, "aria-labelledby": `name-${this.name}` },
@@ -78,7 +78,7 @@ export class Person {
         h("button", { class: "main" }, "Send"),
       ),
       h("div", { class: "row" }, this.timer, h("span", { class: "end" }, this.revoke)),
-      h("details", {}, h("summary", { class: "small" }, "The token"), h("div", { class: "inside" }, this.said)),
+      h("details", {}, h("summary", { class: "small" }, "The token"), h("div", { class: "inside" }, this.claims)),
     );
     this.#state("reading", "");
   }
@@ -119,7 +119,7 @@ export class Person {
   }
 
   #claims() {
-    fill(this.said, terms(Object.entries(claimsOf(this.held)).map(([name, value]) => [name, h("code", {}, ["iat", "exp"].includes(name) ? clock(value) : String(value))])));
+    fill(this.claims, terms(Object.entries(claimsOf(this.held)).map(([name, value]) => [name, h("code", {}, ["iat", "exp"].includes(name) ? clock(value) : String(value))])));
   }
 
   #tick() {

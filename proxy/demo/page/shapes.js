@@ -11,13 +11,13 @@ export function claimsOf(token) {
 // One request with a token. `seen` is given what was asked, and later the answer.
 export async function ask(proxy, parameters, token, seen, signal) {
   const exchange = { parameters, claims: token && claimsOf(token), at: Date.now() / 1000 };
-  const told = seen(exchange);
+  const answered = seen(exchange);
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const response = await fetch(`${proxy}/v1/shape?${new URLSearchParams(parameters)}`, { headers, signal, cache: "no-store" });
   exchange.status = response.status;
   exchange.headers = Object.fromEntries(["electric-handle", "electric-offset", "x-request-id"].map((name) => [name, response.headers.get(name)]));
   if (!response.ok && response.headers.get("content-type")?.includes("json")) exchange.refusal = await response.json();
-  told(exchange);
+  answered(exchange);
   return { response, exchange };
 }
 

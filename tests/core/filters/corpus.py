@@ -214,6 +214,13 @@ ACCEPTED = (
         ('{"a"}', '{"2"}'),
         {1: "{a}"},
     ),
+    Accepted(
+        "an empty array compared as a whole too",
+        "role = ANY($1) AND $1 <@ tags",
+        '(FALSE AND ($2 <@ "tags"))',
+        ("{}",),
+        {1: "{}"},
+    ),
     Accepted("overlaps, in brackets", "(tags) && (tags)", '("tags" && "tags")'),
     Accepted("an enum", "status = 'open'", '("status"::text = $2)', ("open",)),
     Accepted(

@@ -34,7 +34,7 @@ def package(mutant: Mutant | None) -> Iterator[battery.Filters]:
 def test_the_checks_find_nothing_wrong_with_us() -> None:
     assert battery.wrong(proxy.core.filters) == frozenset()
     with package(None) as copy:
-        assert copy.grammar.__name__ == f"{COPY}.grammar"
+        assert copy.parser.__name__ == f"{COPY}.parser"
         assert battery.wrong(copy) == frozenset()
 
 

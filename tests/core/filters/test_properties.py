@@ -1,4 +1,4 @@
-"""What must hold for every text, said once and tried on many."""
+"""What must hold for every text, stated once and tried on many."""
 
 import re
 import sys

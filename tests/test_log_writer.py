@@ -15,7 +15,7 @@ from select import PIPE_BUF, select
 import pytest
 
 from proxy.telemetry import log_writer as module
-from proxy.telemetry.log_writer import BATCH_SECONDS, MAX_WAITING_BYTES, Outlet, unbuffered
+from proxy.telemetry.log_writer import BATCH_SECONDS, MAX_WAITING_BYTES, LogWriter, unbuffered
 from tests.harness.raw import SECONDS
 
 LINE = b"x" * 1023
@@ -45,9 +45,9 @@ class Pipe:
     writer: io.FileIO
 
     @property
-    def outlet(self) -> Outlet:
-        """A new outlet into it."""
-        return Outlet(unbuffered(self.writer.fileno()))
+    def log_writer(self) -> LogWriter:
+        """A new log writer into it."""
+        return LogWriter(unbuffered(self.writer.fileno()))
 
     def closed_by_the_writer(self, reading: threading.Thread) -> None:
         """Ends what is written, and waits until it is read."""
@@ -80,17 +80,17 @@ def read_all(end: io.FileIO, collected: bytearray) -> threading.Thread:
 
 def test_outside_a_loop_a_line_is_written_at_once() -> None:
     stream = Writes()
-    outlet = Outlet(stream)
-    outlet.write(b"one")
-    outlet.info(b"two")
+    log_writer = LogWriter(stream)
+    log_writer.write(b"one")
+    log_writer.info(b"two")
     assert stream.pieces == [b"one\n", b"two\n"]
 
 
 async def test_in_a_loop_lines_are_written_in_order_in_one_batch_by_a_thread() -> None:
     stream = Writes()
-    outlet = Outlet(stream)
+    log_writer = LogWriter(stream)
     for number in range(50):
-        outlet.write(b"%d" % number)
+        log_writer.write(b"%d" % number)
     assert stream.pieces == []
     await asyncio.to_thread(stream.written.wait, 5)
     assert stream.pieces == [b"".join(b"%d\n" % number for number in range(50))]
@@ -99,21 +99,21 @@ async def test_in_a_loop_lines_are_written_in_order_in_one_batch_by_a_thread() -
 
 async def test_batches_follow_each_other_in_order() -> None:
     stream = Writes()
-    outlet = Outlet(stream)
+    log_writer = LogWriter(stream)
     for number in range(60):
-        outlet.write(b"%d" % number)
+        log_writer.write(b"%d" % number)
         await asyncio.sleep(BATCH_SECONDS / 10)
-    await until_idle(outlet)
+    await until_idle(log_writer)
     assert stream.getvalue() == b"".join(b"%d\n" % number for number in range(60))
     assert len(stream.pieces) > 1
 
 
 async def test_what_comes_while_a_batch_is_written_goes_with_the_next(pipe: Pipe) -> None:
-    outlet, count = pipe.outlet, 200
+    log_writer, count = pipe.log_writer, 200
     for _ in range(count):
-        outlet.write(LINE)
+        log_writer.write(LINE)
     await full(pipe.writer)
-    outlet.write(b"later")
+    log_writer.write(b"later")
     collected = bytearray()
     reading = read_all(pipe.reader, collected)
     while b"later" not in collected:  # noqa: ASYNC110 - the other end of a pipe announces nothing
@@ -124,15 +124,15 @@ async def test_what_comes_while_a_batch_is_written_goes_with_the_next(pipe: Pipe
 
 def test_a_flush_takes_what_a_loop_left_behind() -> None:
     stream = Writes()
-    outlet = Outlet(stream)
+    log_writer = LogWriter(stream)
 
     async def write() -> None:
-        outlet.write(b"last words")
+        log_writer.write(b"last words")
 
     asyncio.run(write())
     assert stream.pieces == []
-    outlet.flush()
-    outlet.flush()
+    log_writer.flush()
+    log_writer.flush()
     assert stream.pieces == [b"last words\n"]
 
 
@@ -151,14 +151,14 @@ BATCHES: dict[str, tuple[list[int], list[int]]] = {
 @pytest.mark.parametrize(("lengths", "pieces"), BATCHES.values(), ids=BATCHES)
 def test_a_batch_is_written_in_whole_lines_of_what_a_pipe_takes_at_once(lengths: list[int], pieces: list[int]) -> None:
     stream = Writes()
-    outlet = Outlet(stream)
+    log_writer = LogWriter(stream)
 
     async def write() -> None:
         for number, length in enumerate(lengths):
-            outlet.write(b"%d" % number * length)
+            log_writer.write(b"%d" % number * length)
 
     asyncio.run(write())
-    outlet.flush()
+    log_writer.flush()
     assert [len(piece) for piece in stream.pieces] == pieces
     assert all(piece.endswith(b"\n") for piece in stream.pieces)
     assert stream.getvalue().split(b"\n")[:-1] == [b"%d" % number * length for number, length in enumerate(lengths)]
@@ -166,15 +166,15 @@ def test_a_batch_is_written_in_whole_lines_of_what_a_pipe_takes_at_once(lengths:
 
 WRITER = """
 import asyncio, sys
-from proxy.telemetry.log_writer import Outlet, unbuffered
-outlet = Outlet(unbuffered(1))
+from proxy.telemetry.log_writer import LogWriter, unbuffered
+log_writer = LogWriter(unbuffered(1))
 async def write():
     for number in range(1500):
-        outlet.write(b"%s %d " % (sys.argv[1].encode(), number) + b"x" * (number % 700))
+        log_writer.write(b"%s %d " % (sys.argv[1].encode(), number) + b"x" * (number % 700))
 print(file=sys.stderr, flush=True)
 sys.stdin.read()
 asyncio.run(write())
-outlet.flush()
+log_writer.flush()
 """
 
 
@@ -210,46 +210,46 @@ async def full(end: io.FileIO) -> None:
 
 
 async def test_a_full_pipe_never_stops_the_loop(pipe: Pipe) -> None:
-    outlet = pipe.outlet
+    log_writer = pipe.log_writer
     for _ in range(1000):
-        outlet.write(LINE)
+        log_writer.write(LINE)
     await full(pipe.writer)
-    for _ in range(100):  # a write that waited for the pipe would wait for ever: nobody reads yet
-        outlet.write(LINE)
+    for _ in range(100):  # a write that waited for the pipe would wait forever: nobody reads yet
+        log_writer.write(LINE)
         await asyncio.sleep(0.002)
     collected = bytearray()
     reading = read_all(pipe.reader, collected)
-    await until_idle(outlet)
+    await until_idle(log_writer)
     await asyncio.to_thread(pipe.closed_by_the_writer, reading)
     assert bytes(collected) == (LINE + b"\n") * 1100
 
 
-async def until_idle(outlet: Outlet) -> None:
+async def until_idle(log_writer: LogWriter) -> None:
     async with asyncio.timeout(SECONDS):
-        while outlet._scheduled:  # noqa: ASYNC110
+        while log_writer._scheduled:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def test_what_exceeds_the_bound_is_dropped_and_counted_in_one_line(pipe: Pipe) -> None:
-    outlet = pipe.outlet
+    log_writer = pipe.log_writer
     for _ in range(100):
-        outlet.write(LINE)
+        log_writer.write(LINE)
     await full(pipe.writer)
     fit = MAX_WAITING_BYTES // len(LINE + b"\n")
     for _ in range(fit + 7):
-        outlet.write(LINE)
-    assert outlet.dropped == 7
+        log_writer.write(LINE)
+    assert log_writer.dropped == 7
     collected = bytearray()
     reading = read_all(pipe.reader, collected)
-    await until_idle(outlet)
-    outlet.write(b"after")
-    await until_idle(outlet)
+    await until_idle(log_writer)
+    log_writer.write(b"after")
+    await until_idle(log_writer)
     await asyncio.to_thread(pipe.closed_by_the_writer, reading)
     lines = bytes(collected).split(b"\n")[:-1]
     assert lines[:-2] == [LINE] * (100 + fit)
     assert json.loads(lines[-2]) == {"event": "log_lines_dropped", "lines": 7}
     assert lines[-1] == b"after"
-    assert outlet.dropped == 0
+    assert log_writer.dropped == 0
 
 
 def test_a_pipe_that_does_not_block_is_written_as_it_empties(pipe: Pipe) -> None:
@@ -258,11 +258,11 @@ def test_a_pipe_that_does_not_block_is_written_as_it_empties(pipe: Pipe) -> None
 
     async def write() -> None:
         for _ in range(300):
-            outlet.write(LINE)
+            log_writer.write(LINE)
 
-    outlet = pipe.outlet
+    log_writer = pipe.log_writer
     asyncio.run(write())
-    flushing = threading.Thread(target=outlet.flush)
+    flushing = threading.Thread(target=log_writer.flush)
     flushing.start()
     flushing.join(2 * BATCH_SECONDS)
     assert flushing.is_alive()
@@ -278,7 +278,7 @@ def test_a_stream_that_takes_a_part_gets_the_rest() -> None:
             return super().write(data[:3])
 
     stream = Slow()
-    Outlet(stream).write(b"twelve bytes")
+    LogWriter(stream).write(b"twelve bytes")
     assert stream.getvalue() == b"twelve bytes\n"
 
 
@@ -287,23 +287,23 @@ def test_a_stream_that_takes_a_part_gets_the_rest() -> None:
 
 def test_a_reader_that_is_gone_is_no_fault(pipe: Pipe) -> None:
     pipe.reader.close()
-    outlet = pipe.outlet
-    outlet.write(b"nobody")
-    outlet.write(b"hears")
-    outlet.flush()
+    log_writer = pipe.log_writer
+    log_writer.write(b"nobody")
+    log_writer.write(b"hears")
+    log_writer.flush()
 
 
 async def test_a_reader_that_is_gone_is_no_fault_in_a_loop_either(pipe: Pipe) -> None:
     pipe.reader.close()
-    outlet = pipe.outlet
+    log_writer = pipe.log_writer
     for _ in range(3):
-        outlet.write(b"nobody")
-        await until_idle(outlet)
-    assert outlet.dropped == 0
+        log_writer.write(b"nobody")
+        await until_idle(log_writer)
+    assert log_writer.dropped == 0
 
 
-def test_the_stream_of_a_process_stays_open_when_its_outlet_is_gone(pipe: Pipe) -> None:
-    pipe.outlet.write(b"one")
-    pipe.outlet.write(b"two")
+def test_the_stream_of_a_process_stays_open_when_its_log_writer_is_gone(pipe: Pipe) -> None:
+    pipe.log_writer.write(b"one")
+    pipe.log_writer.write(b"two")
     assert pipe.reader.read(100) == b"one\ntwo\n"
     assert module.PIPE_BUF >= 512  # POSIX: what is written at once up to here is not torn
