@@ -333,11 +333,11 @@ class Exchange:
     def judge_again(self) -> Judgement:
         """Applies the rules in force now: with the same outcome it goes on. With another one, what has not begun is
         asked for again, and Electric answers 409 to who was elsewhere; what has begun ends."""
-        handler, claims = self._handler, self._trail.claims
-        assert claims is not None  # noqa: S101 - for the type checker
-        loaded, trail = handler.authorizer.authority.loaded, Trail(claims)
+        handler, before = self._handler, self._trail.claims
+        assert before is not None  # noqa: S101 - for the type checker
+        loaded, trail = handler.authorizer.authority.loaded, Trail(before)
         try:
-            handler.authorizer.check_again(claims)
+            claims = handler.authorizer.check_again(before)
             trail = handler.authorizer.judge(self._asked(), self._trail.body, claims)
             _, request = trail.admitted()
         except Exception as fault:  # a refusal, or a bug of ours: fail closed
@@ -345,6 +345,8 @@ class Exchange:
             self._trail, self._loaded = trail, loaded
             self.refuse(fault)
             return Judgement.refused
+        if claims is not before and (self.endless or not self.started):
+            self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         if request.key == self.request.key:
             return Judgement.kept
         self._leave()
