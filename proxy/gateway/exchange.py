@@ -417,13 +417,13 @@ class Exchange:
             return
         handler = self._handler
         self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
-        head, body = handler.responses.refusal(refusal, self._request_id, self._asked().methods)
+        head, body = handler.responses.refusal(refusal, self._request_id, lambda: self._asked().methods)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
         if refusal.limit is not None:
             handler.observe(AdmissionRefused(refusal.limit.value))
-        handler.decisions.refused(self._request_id, self._asked(), self._trail, refusal, self._loaded, handler.hashed)
+        handler.decisions.refused(self._request_id, self._asked, self._trail, refusal, self._loaded, handler.hashed)
         self._finish()
 
     def _list(self) -> None:
