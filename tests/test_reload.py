@@ -11,12 +11,15 @@ from urllib.parse import quote
 
 import pytest
 
+from proxy import settings
 from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
+from proxy.runtime import server
 from proxy.runtime.configuration import own_issuer
 from proxy.telemetry.events import (
     DecisionMade,
     KeysLoaded,
+    Observation,
     PoliciesLoaded,
     PoliciesRejected,
     ReloadRefused,
@@ -26,7 +29,7 @@ from proxy.telemetry.logs import members
 from tests.harness.plain import plain
 from tests.harness.raw import Broken, Raw, connected, request, until
 from tests.harness.refusals import assert_refused
-from tests.harness.running import POLICIES, Proxy, running
+from tests.harness.running import POLICIES, Proxy, environment, running
 from tests.harness.upstream import HEADERS, Asked, Connection, Upstream
 from tests.relay.asking import EVENT, LIVE, SSE, TARGET, Held, get, half_a_body, one_event
 
@@ -298,13 +301,34 @@ async def test_hundreds_of_open_requests_are_judged_each_by_its_own(
 async def watching(upstream: Upstream, tmp_path: Path, policies: Path) -> AsyncIterator[Proxy]:
     said = {"PROXY_POLICIES": str(policies), "PROXY_RELOAD_ON_CHANGE": "true"}
     async with running(upstream.url, tmp_path, **said) as proxy:
-        await asyncio.sleep(0.3)  # nothing reports that the kernel watches
         yield proxy
 
 
 async def loads(proxy: Proxy, policies: int) -> None:
     """Waits until so many policies are in force."""
-    await until(lambda: [len(seen.policies) for seen in proxy.seen if isinstance(seen, PoliciesLoaded)][-1] == policies)
+    await until(lambda: in_force(proxy.seen)[-1:] == [policies])
+
+
+def in_force(seen: list[Observation]) -> list[int]:
+    """How many policies each load has put in force."""
+    return [len(one.policies) for one in seen if isinstance(one, PoliciesLoaded)]
+
+
+async def test_a_file_that_changes_before_it_is_watched_is_read_again(
+    upstream: Upstream, tmp_path: Path, policies: Path
+) -> None:
+    (keys := tmp_path / "keys.json").write_text(json.dumps(new_keys()))
+    said = settings.load(
+        environment(upstream.url, keys) | {"PROXY_POLICIES": str(policies), "PROXY_RELOAD_ON_CHANGE": "true"}
+    )
+    what = server.load(said)
+    (policies / "todos.toml").unlink()
+    sockets = server.listening(said.listen), server.listening(said.admin_listen)
+    stop, seen = asyncio.Event(), list[Observation]()
+    serving = asyncio.create_task(server.serve(said, what, sockets, stop, seen.append))
+    await until(lambda: in_force(seen) == [2, 1])
+    stop.set()
+    await serving
 
 
 async def test_a_policy_file_that_is_written_or_removed_is_read_without_a_signal(
@@ -372,7 +396,6 @@ async def test_a_folder_as_kubernetes_mounts_it_is_read_when_its_link_is_swapped
     publish(1, CHAT, "todos.toml")
     said = {"PROXY_POLICIES": str(mount), "PROXY_RELOAD_ON_CHANGE": "true"}
     async with running(upstream.url, tmp_path, **said) as proxy:
-        await asyncio.sleep(0.3)  # nothing reports that the kernel watches
         publish(2, CHAT)
         await loads(proxy, 1)
         publish(3, CHAT, "todos.toml")

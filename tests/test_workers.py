@@ -234,7 +234,6 @@ async def test_a_hangup_reaches_every_worker(shared: Fleet) -> None:
 
 async def test_a_file_that_changes_reaches_every_worker_without_a_signal(shared: Fleet, policies: Path) -> None:
     running = shared.running
-    await asyncio.sleep(0.3)  # nothing reports that the kernel watches
     loaded, text = len(running.said("policies_loaded")), (policies / "todos.toml").read_text()
     put(policies / "todos.toml", "x = ")
     await running.until(lambda: len(running.said("policies_rejected")) == 2, "rejected")

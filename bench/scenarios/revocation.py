@@ -27,6 +27,7 @@ def revocation(bench: Bench) -> dict[str, Figures]:
         staying = ours.bearers(stay, shapes, org="stays")
         opened, left = Subscribers(), Subscribers()
         try:
+            mock.wait_for("held", 1)  # its own poll: from then on the proxy knows what is revoked, and serves
             left.open(running.port, [ours.request(bearer, "0_0", n % shapes, LIVE) for n, bearer in enumerate(staying)])
             opened.open(
                 running.port, [ours.request(bearer, "0_0", n % shapes, LIVE) for n, bearer in enumerate(bearers)]

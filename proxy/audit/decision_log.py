@@ -78,12 +78,12 @@ class Decisions:
         if int(request_id[:_SAMPLE_DIGITS], 16) < self._sampled_below:
             outcome, subject = Outcome.of(trail), _subject(trail, hashed)
             made = _event(request_id, ALLOWED, "", outcome, subject, loaded.digest)
-            self._tell(made, inbound(), trail)
+            self._tell(made, inbound, trail)
 
     def refused(
         self,
         request_id: str,
-        inbound: Inbound,
+        inbound: Callable[[], Inbound],
         trail: Trail,
         refusal: Refusal,
         loaded: LoadedPolicies,
@@ -99,10 +99,10 @@ class Decisions:
         made = _event(request_id, refusal.code.name, refusal.reason, outcome, subject, loaded.digest)
         self._tell(made, inbound, trail)
 
-    def _tell(self, made: DecisionMade, inbound: Inbound, trail: Trail) -> None:
+    def _tell(self, made: DecisionMade, inbound: Callable[[], Inbound], trail: Trail) -> None:
         self._observe(made)
         if self._file is not None:
-            private = {"inputs": _inputs(inbound, trail), "sent": _sent(trail)}
+            private = {"inputs": _inputs(inbound(), trail), "sent": _sent(trail)}
             self._file.write({"event": EVENT} | asdict(made) | private)
 
 

@@ -85,11 +85,12 @@ class Authorizer:
             raise Refusal(Code.token_expired)
         self.authority.revoked.check(claims)
 
-    def check_again(self, claims: Claims) -> None:
-        """Raises Refusal unless claims that were verified under another authority are good under this one: the key that
-        their token was signed with is still in force, and their claims are still accepted."""
-        self.authority.verifier.check_again(claims)
+    def check_again(self, claims: Claims) -> Claims:
+        """Claims that were verified under another authority, as they are good under this one: the key that their token
+        was signed with is still in force, and they are still accepted. Raises Refusal."""
+        claims = self.authority.verifier.check_again(claims)
         self.authority.revoked.check(claims)
+        return claims
 
     def admit(self, inbound: Inbound, body: bytes | None, claims: Claims | None) -> Trail:
         """How far a request comes whose caller is identified: to what it may ask of Electric, or to a refusal. Nothing

@@ -3,7 +3,7 @@
 `("jti", "4f1c")`, `("claim:org_id", "o-1")`."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,17 +24,19 @@ def is_kind(kind: str) -> bool:
     return kind in (SUBJECT, JTI) or (kind.startswith(CLAIM) and len(kind) > len(CLAIM))
 
 
-def values_of(claims: Claims, kind: str) -> Iterator[str]:
+def values_of(claims: Claims, kind: str) -> Sequence[str]:
     """The values by which a mark of this kind names a token: none, one, or each of a list."""
     if kind == SUBJECT:
-        yield claims.subject
-        return
+        return (claims.subject,)
     value = claims.values.get(kind.removeprefix(CLAIM))
-    for each in value if isinstance(value, list) and kind != JTI else (value,):
-        if isinstance(each, bool):
-            yield str(each).lower()
-        elif isinstance(each, str | int | float):
-            yield str(each)
+    if isinstance(value, str):
+        return (value,)
+    values = value if isinstance(value, list) and kind != JTI else (value,)
+    return [
+        str(each).lower() if isinstance(each, bool) else str(each)
+        for each in values
+        if isinstance(each, str | int | float)
+    ]
 
 
 def issued_at(claims: Claims) -> float:
@@ -61,12 +63,12 @@ class Revoked:
         return cls(dict.fromkeys(marks, math.inf))
 
     def __contains__(self, claims: Claims) -> bool:
-        issued = issued_at(claims)
-        return any(
-            issued < self.before.get((kind, value), -math.inf)
-            for kind in self.kinds
-            for value in values_of(claims, kind)
-        )
+        issued, before = issued_at(claims), self.before
+        for kind in self.kinds:
+            for value in values_of(claims, kind):
+                if issued < before.get((kind, value), -math.inf):
+                    return True
+        return False
 
     def __len__(self) -> int:
         return len(self.before)

@@ -109,15 +109,19 @@ class Verifier:
         if len(self._seen) > self._bounds.cached:
             self._seen.popitem(last=False)
 
-    def check_again(self, claims: Claims) -> None:
-        """Raises Refusal unless these issuers and keys accept the token that other ones read these claims from. The
-        token itself is not needed: a key that is the same would verify it again."""
+    def check_again(self, claims: Claims) -> Claims:
+        """The claims as these issuers and keys accept them, of a token that others verified: it may end at another
+        time. Raises Refusal. The token itself is not needed: a key that is the same would verify it again."""
         trusted = self._trusted(claims.values)
         if trusted.ring is None:
             raise Refusal(Code.keys_unavailable, reason="the keys of the issuer are not known")
         if all(key.thumbprint != claims.signer for key in trusted.ring.verifying):
             raise Refusal(Code.token_invalid, reason="the key that the token was signed with is not in force any more")
-        _judged(claims.values, trusted.issuer, claims.key, time.time())
+        now = time.time()
+        expires_at = _judged(claims.values, claims.typ, trusted.issuer, claims.key, now).expires_at
+        if expires_at <= now:
+            raise Refusal(Code.token_expired)
+        return claims if expires_at == claims.expires_at else replace(claims, expires_at=expires_at)
 
     def _trusted(self, payload: Mapping[str, Any]) -> TrustedIssuer:
         name = payload.get("iss")
@@ -128,9 +132,7 @@ class Verifier:
 
     def _verified(self, token: Compact, digest: bytes, now: float) -> Claims:
         trusted = self._trusted(token.payload)
-        if token.typ not in trusted.issuer.typs:
-            raise Refusal(Code.token_invalid, reason="the token's typ is another")
-        claims = _judged(token.payload, trusted.issuer, digest, now)
+        claims = _judged(token.payload, token.typ, trusted.issuer, digest, now)
         key = _key(token, trusted, claims.expires_at > now)
         if not token.is_signed_by(key.algorithm, key.public):
             raise Refusal(Code.token_invalid, reason="the signature is not of the issuer's key")
@@ -151,8 +153,10 @@ def _key(token: Compact, trusted: TrustedIssuer, in_time: bool) -> Key:
     raise Refusal(Code.token_invalid, reason="no key fits the token's kid and alg")
 
 
-def _judged(payload: Mapping[str, Any], issuer: Issuer, digest: bytes, now: float) -> Claims:
+def _judged(payload: Mapping[str, Any], typ: str, issuer: Issuer, digest: bytes, now: float) -> Claims:
     """The claims as they stand, which fit the issuer; whether it signed them is another question. Raises Refusal."""
+    if typ not in issuer.typs:
+        raise Refusal(Code.token_invalid, reason="the token's typ is another")
     _check_parties(payload, issuer)
     expires = _check_times(payload, issuer, now)
     for name, value in issuer.required.items():
@@ -161,7 +165,7 @@ def _judged(payload: Mapping[str, Any], issuer: Issuer, digest: bytes, now: floa
     subject = payload.get("sub")
     if not isinstance(subject, str) or not subject.strip():
         raise Refusal(Code.token_invalid, reason="sub is missing")
-    return Claims(subject, expires + issuer.leeway_seconds, payload, digest)
+    return Claims(subject, expires + issuer.leeway_seconds, payload, digest, typ=typ)
 
 
 def _check_parties(payload: Mapping[str, Any], issuer: Issuer) -> None:

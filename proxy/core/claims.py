@@ -124,7 +124,7 @@ class Claims:
     """A verified token: who it is for, until when (Unix seconds), and everything else that it holds.
 
     `key` is the digest of the token: what is decided for it may be remembered by it. `signer` is the thumbprint of the
-    key that it was verified with.
+    key that it was verified with, `typ` the type that its header names.
     """
 
     subject: str
@@ -132,6 +132,7 @@ class Claims:
     values: Mapping[str, object] = field(repr=False)
     key: bytes = field(default=b"", compare=False, repr=False)
     signer: bytes = field(default=b"", compare=False, repr=False)
+    typ: str = field(default="", compare=False, repr=False)
 
 
 def bind(specs: Iterable[ClaimSpec], claims: Claims) -> dict[str, ClaimValue]:

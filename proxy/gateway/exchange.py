@@ -334,11 +334,11 @@ class Exchange:
     def judge_again(self) -> Judgement:
         """Applies the rules in force now: with the same outcome it goes on. With another one, what has not begun is
         asked for again, and Electric answers 409 to who was elsewhere; what has begun ends."""
-        handler, claims = self._handler, self._trail.claims
-        assert claims is not None  # noqa: S101 - for the type checker
-        loaded, trail = handler.authorizer.authority.loaded, Trail(claims)
+        handler, before = self._handler, self._trail.claims
+        assert before is not None  # noqa: S101 - for the type checker
+        loaded, trail = handler.authorizer.authority.loaded, Trail(before)
         try:
-            handler.authorizer.check_again(claims)
+            claims = handler.authorizer.check_again(before)
             trail = handler.authorizer.judge(self._asked(), self._trail.body, claims)
             _, request = trail.admitted()
         except Exception as fault:  # a refusal, or a bug of ours: fail closed
@@ -346,6 +346,8 @@ class Exchange:
             self._trail, self._loaded = trail, loaded
             self.refuse(fault)
             return Judgement.refused
+        if claims is not before and (self.endless or not self.started):
+            self._connection.expect(handler.loop.time() + claims.expires_at - time.time())
         if request.key == self.request.key:
             return Judgement.kept
         self._leave()
@@ -416,13 +418,13 @@ class Exchange:
             return
         handler = self._handler
         self._code, self._reason, self._status = refusal.code.name, refusal.reason, refusal.code.value.status
-        head, body = handler.responses.refusal(refusal, self._request_id, self._asked().methods)
+        head, body = handler.responses.refusal(refusal, self._request_id, lambda: self._asked().methods)
         self._head_seconds = time.perf_counter() - self._started_at
         self._connection.respond(head, self._cors, self._request_id.encode(), body)
         self._decided = True
         if refusal.limit is not None:
             handler.observe(AdmissionRefused(refusal.limit.value))
-        handler.decisions.refused(self._request_id, self._asked(), self._trail, refusal, self._loaded, handler.hashed)
+        handler.decisions.refused(self._request_id, self._asked, self._trail, refusal, self._loaded, handler.hashed)
         self._finish()
 
     def _list(self) -> None:

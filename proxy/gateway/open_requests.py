@@ -106,7 +106,7 @@ class OpenRequests:
         subject = claims.subject
         self._by_subject[subject] -= 1
         if not self._by_subject[subject]:
-            del self._by_subject[subject]
+            self._by_subject.pop(subject)
         for kind, index in self._by_kind.items():
             for value in values_of(claims, kind):
                 _discard(index, value, request)
@@ -132,18 +132,16 @@ class OpenRequests:
 
     def revoke(self, revoked: Revoked, marks: Iterable[Mark], ended: Callable[[int], None]) -> None:
         """Ends what is open by a token that one of these marks revokes; then `ended` is called with their number."""
-        found = {
-            request: None
-            for kind, value in marks
-            if (kind, value) in revoked.before
-            for request in self._named(kind, value)
-            if self._open[request] in revoked
-        }
+        named = {request: None for mark in marks if mark in revoked.before for request in self._named(*mark)}
+        count = 0
 
         def stop(request: OpenRequest) -> None:
-            request.stop(End.token_revoked)
+            nonlocal count
+            if self._open[request] in revoked:
+                count += 1
+                request.stop(End.token_revoked)
 
-        self._in_turns(list(found), stop, lambda: ended(len(found)))
+        self._in_turns(list(named), stop, lambda: ended(count))
 
     def judge_again(self, done: Callable[[Counter[Judgement]], None]) -> None:
         """Applies the rules in force to all that is open; then `done` is called with what became of it."""

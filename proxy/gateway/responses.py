@@ -3,7 +3,7 @@
 Electric answers is rendered in `sharing`, from the same tables of headers."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +29,14 @@ JITTERED: Final = frozenset({Code.rate_limited, Code.too_many_streams, Code.over
 _UNCHANGED: Final = b'[{"headers":{"control":"up-to-date","global_last_seen_lsn":"%b"}}]'
 _ORIGIN: Final = b"\r\norigin:"
 _MOST_ORIGINS: Final = 1024
+
+
+@lru_cache(maxsize=256)
+def _refusal_head(code: Code, wait: int | None, allowed: str, length: int) -> ResponseHead:
+    fields = headers.refusal(code, wait)
+    if allowed:
+        fields.append((b"allow", allowed.encode()))
+    return ResponseHead(code.value.status, fields, length)
 
 
 class Responses:
@@ -69,18 +77,16 @@ class Responses:
         return ResponseHead(200, headers.response_fields(received, 200, Kind.live), len(body)), body
 
     def refusal(
-        self, refusal: Refusal, request_id: str, methods: Iterable[str] = METHODS
+        self, refusal: Refusal, request_id: str, methods: Callable[[], Iterable[str]] = lambda: METHODS
     ) -> tuple[ResponseHead, bytes]:
-        """Head and body of a refusal of a request whose path takes these methods. Where many may be refused at once,
-        each is asked to come back at another time."""
-        body = errors.body(refusal, request_id)
-        wait = refusal.code.value.retry_after
-        if wait is not None and refusal.code in JITTERED:
+        """Head and body of a refusal; `methods` gives those that the path of the request takes. Where many may be
+        refused at once, each is asked to come back at another time."""
+        code, body = refusal.code, errors.body(refusal, request_id)
+        wait = code.value.retry_after
+        if wait is not None and code in JITTERED:
             wait += random.randrange(wait + 1)  # noqa: S311 - no secret
-        fields = headers.refusal(refusal.code, wait)
-        if refusal.code is Code.method_not_allowed:
-            fields.append((b"allow", ", ".join(methods).encode()))
-        return ResponseHead(refusal.code.value.status, fields, len(body)), body
+        allowed = ", ".join(methods()) if code is Code.method_not_allowed else ""
+        return _refusal_head(code, wait, allowed, len(body)), body
 
     def origin_in(self, received: bytes) -> FieldLines:
         """The CORS fields for bytes that could not be read as a request, as far as an allowed origin stands in them.

@@ -58,12 +58,14 @@ from proxy.telemetry.metrics import Metrics
 
 
 class Served(NamedTuple):
-    """What is served, to whose tokens, how its handles are bound, and who may see the console."""
+    """What is served, to whose tokens, how its handles are bound, who may see the console, and the fingerprint that the
+    files of the rules had before they were read."""
 
     loaded: LoadedPolicies
     trust: Trust
     handles: Handles
     access: Access = CLOSED
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ async def create_app(
         sources = _sources(judges)
         shown = Shown(recorder, readiness, open_requests, sharing, authorizer)
         watchers = [_probe(probe, readiness, settings.probe_seconds, tell), recorder.run(open_requests.__len__)]
-        watchers += [shown.proofs.run(), sources.run(), *_reloading(settings, judges, sources, shadow, hangup)]
+        watchers += [shown.proofs.run(), sources.run(), *_reloading(settings, judges, sources, shadow, served, hangup)]
         watchers += _revoking(settings, judges, electric)
         private = _admin(settings, served, metrics, shown)
         try:
@@ -168,7 +170,12 @@ def _handler(settings: Settings, judges: Judges, sharing: Sharing, decisions: De
 
 
 def _reloading(
-    settings: Settings, judges: Judges, sources: KeySources, shadow: Shadow | None, hangup: asyncio.Event
+    settings: Settings,
+    judges: Judges,
+    sources: KeySources,
+    shadow: Shadow | None,
+    served: Served,
+    hangup: asyncio.Event,
 ) -> list[Coroutine[None, None, None]]:
     """What reads policies and keys again, on a signal and when their files change."""
     read = partial(configuration.read_rules, settings)
@@ -176,7 +183,8 @@ def _reloading(
     reload = Reload(read, authorizer, sources, open_requests, readiness, observe, shadow)
     watchers = [reload.on(hangup)]
     if settings.reload_on_change:
-        watchers.append(reload.on_changes(configuration.rule_files(settings), hangup))
+        files = partial(configuration.rule_files, settings)
+        watchers.append(reload.on_changes(files, served.fingerprint, hangup))
     return watchers
 
 

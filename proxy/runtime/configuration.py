@@ -44,9 +44,14 @@ def read_rules(settings: Settings) -> Rules:
 
 
 def rule_files(settings: Settings) -> tuple[Path, ...]:
-    """The files and folders that hold policies, issuers and keys. Raises IssuersFault, SettingsFault."""
+    """The files and folders that hold policies, issuers and keys; without those of the keys while the issuers, which
+    name them, cannot be read. Raises SettingsFault."""
     shadow = () if settings.shadow_policies is None else (settings.shadow_policies,)
-    return (settings.policies, *shadow, *issuer_files(settings))
+    try:
+        own = issuer_files(settings)
+    except issuers_files.IssuersFault:
+        own = () if settings.issuers is None else (settings.issuers,)
+    return (settings.policies, *shadow, *own)
 
 
 def issuers(settings: Settings) -> tuple[Issuer, ...]:

@@ -21,6 +21,7 @@ from proxy.core.handles import BoundHandles
 from proxy.runtime import configuration, workers
 from proxy.runtime.compose import Parts, Served, create_app
 from proxy.runtime.descriptors import backlog, raise_limit
+from proxy.runtime.file_changes import fingerprint
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
 from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, LogWriter, unbuffered
@@ -141,7 +142,8 @@ def load(settings: Settings) -> Served:
     if settings.revocations is not None:
         revocation.read(settings.revocations)
     handles = BoundHandles(configuration.key_of_handles(settings))
-    return Served(*configuration.read_rules(settings), handles, configuration.access(settings))
+    before = fingerprint(configuration.rule_files(settings))  # what changes from here on is read again
+    return Served(*configuration.read_rules(settings), handles, configuration.access(settings), before)
 
 
 def run(settings: Settings) -> int:

@@ -4,9 +4,8 @@ once. Open requests are judged again by them."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from proxy.audit.shadow import Shadow
 from proxy.auth.authorizer import Authorizer
@@ -16,7 +15,7 @@ from proxy.auth.policy_loader import LoadedPolicies, PoliciesFault
 from proxy.auth.trust import Trust
 from proxy.gateway.open_requests import Judgement, OpenRequests
 from proxy.health.readiness import Readiness
-from proxy.runtime.file_changes import changes
+from proxy.runtime.file_changes import Files, changes
 from proxy.telemetry.events import (
     KeysLoaded,
     Observe,
@@ -81,9 +80,9 @@ class Reload:
             hangup.clear()
             await self.now()
 
-    async def on_changes(self, paths: Iterable[Path], hangup: asyncio.Event) -> None:
-        """Sets the event whenever these files have changed, forever."""
-        async for _ in changes(paths):
+    async def on_changes(self, files: Files, before: bytes, hangup: asyncio.Event) -> None:
+        """Sets the event whenever these files have changed since they had this fingerprint, forever."""
+        async for _ in changes(files, before):
             hangup.set()
 
     async def now(self) -> None:

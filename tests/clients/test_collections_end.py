@@ -62,15 +62,17 @@ async def test_a_collection_does_not_notice_that_its_proxies_are_restarted(
     proxies = [await pair.start(0), await pair.start(1)]
     try:
         async with (
-            haproxy(tmp_path, [(proxy.url, proxy.admin_url) for proxy in proxies]) as url,
-            visit(app, url) as (user, _),
+            haproxy(tmp_path, [(proxy.url, proxy.admin_url) for proxy in proxies]) as balancer,
+            visit(app, balancer.url) as (user, _),
         ):
             await opened(user)
             for number in range(2):
                 await pair.stop(number)
                 await app.message(f"without {number}")
                 await came(user, f"without {number}")
+                await balancer.until(number, "DOWN")
                 await pair.start(number)
+                await balancer.until(number, "UP")
             await user.order("rows", collection="chat_messages")
             bodies = [row["body"] for row in (await user.next("rows"))["rows"]]
             assert [bodies.count(f"without {number}") for number in range(2)] == [1, 1]

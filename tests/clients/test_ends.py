@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import csv
 import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,13 +58,38 @@ async def test_a_client_that_asks_for_too_much_waits_and_goes_on(start: StartWor
             assert not second.all("error")
 
 
+SERVERS = ("one", "two")
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """A running HAProxy: where it serves, and the port where it says what it knows."""
+
+    url: str
+    control: int
+
+    async def until(self, number: int, status: str) -> None:
+        """Waits until its checks have found a proxy `UP` or `DOWN`."""
+        async with asyncio.timeout(SECONDS):
+            while (await self._statuses())[SERVERS[number]] != status:  # noqa: ASYNC110 - HAProxy only answers
+                await asyncio.sleep(0.02)
+
+    async def _statuses(self) -> dict[str, str]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.control)
+        writer.write(b"show stat shapes 4 -1\n")  # 4: only servers, -1: all of them
+        table = (await reader.read()).decode().removeprefix("# ")
+        writer.close()
+        return {row["svname"]: row["status"] for row in csv.DictReader(table.splitlines())}
+
+
 @asynccontextmanager
-async def haproxy(folder: Path, proxies: list[tuple[str, str]]) -> AsyncIterator[str]:
+async def haproxy(folder: Path, proxies: list[tuple[str, str]]) -> AsyncIterator[Balancer]:
     """HAProxy by the shipped file in front of two proxies, each of a public and an admin URL."""
-    port, text = free_port(), (EDGE / "haproxy.cfg").read_text()
-    text = text.replace("bind :8443", f"bind 127.0.0.1:{port}").replace("inter 1s", "inter 100ms")
-    text = text.replace("maxconn 20000", "maxconn 4000")  # within this machine's limit of open files
-    for name, (public, private) in zip(("one", "two"), proxies, strict=True):
+    port, control, text = free_port(), free_port(), (EDGE / "haproxy.cfg").read_text()
+    text = text.replace("bind :8443", f"bind 127.0.0.1:{port}").replace("inter 1s", "inter 1s downinter 100ms")
+    limits = f"maxconn 4000\n    stats socket ipv4@127.0.0.1:{control} level user"
+    text = text.replace("maxconn 20000", limits)  # within this machine's limit of open files
+    for name, (public, private) in zip(SERVERS, proxies, strict=True):
         server = f"server {name} 127.0.0.1:{urlsplit(public).port} check port {urlsplit(private).port}"
         text, count = re.subn(rf"server {name} .*", server, text)
         assert count == 1
@@ -78,14 +105,18 @@ async def haproxy(folder: Path, proxies: list[tuple[str, str]]) -> AsyncIterator
                     writer.close()
                     break
                 await asyncio.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
+        yield Balancer(f"http://127.0.0.1:{port}", control)
     finally:
         process.terminate()
         await process.wait()
 
 
 class Pair:
-    """Two proxies with fixed ports, which can be restarted one by one."""
+    """Two proxies with fixed ports, which can be restarted one by one.
+
+    Before the next one stops, the balancer must have seen this one down and up again: with neither of them up, it
+    answers 503 by itself.
+    """
 
     def __init__(self, app: World, folder: Path) -> None:
         self._app, self._folder = app, folder
@@ -120,8 +151,8 @@ async def rolling(app: World, folder: Path, streams: int, *, sse: bool) -> None:
     urls = [(proxy.url, proxy.admin_url) for proxy in [await pair.start(0), await pair.start(1)]]
     written = 0
     try:
-        async with haproxy(folder, urls) as url:
-            config = messages(app, options={"liveSse": sse}) | {"url": f"{url}/v1/shape"}
+        async with haproxy(folder, urls) as balancer:
+            config = messages(app, options={"liveSse": sse}) | {"url": f"{balancer.url}/v1/shape"}
             async with peer("crowd.mjs", **config, streams=streams) as crowd:
                 await app.until(lambda: opened_live(pair) >= streams)
                 for number in (0, 1, 0):
@@ -130,8 +161,9 @@ async def rolling(app: World, folder: Path, streams: int, *, sse: bool) -> None:
                     await pair.stop(number)
                     await app.message(f"message {written}")
                     written += 1
+                    await balancer.until(number, "DOWN")
                     await pair.start(number)
-                    await asyncio.sleep(0.5)  # until HAProxy has seen it
+                    await balancer.until(number, "UP")
                 await app.message("the end")
                 for _ in range(streams):
                     await crowd.next("finished")

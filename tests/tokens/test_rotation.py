@@ -276,13 +276,44 @@ async def test_a_bad_file_of_issuers_leaves_the_old_ones_in_force(several: Proxy
     assert await status(several, NEW, "a") == 200
 
 
+async def test_a_file_that_the_issuers_name_only_now_is_watched_from_then_on(
+    upstream: Upstream, tmp_path: Path, folder: Path
+) -> None:
+    (folder / "keys.json").write_bytes(jwks(OLD.member()))
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "keys.json").write_bytes(jwks(OLD.member()))
+    said = {"PROXY_ISSUERS": str(issuers_file(folder, a="keys.json")), "PROXY_RELOAD_ON_CHANGE": "true"}
+    async with running(upstream.url, tmp_path, **said, **WITHOUT_ONE) as proxy:
+        issuers_file(folder, a="keys.json", b=f"{elsewhere}/keys.json")
+        await until(lambda: known(proxy) == 2)
+        (elsewhere / "keys.json").write_bytes(jwks(OLD.member(), NEW.member()))
+        await until(lambda: known(proxy) == 3)
+
+
+async def test_a_bad_file_of_issuers_that_is_mended_is_read_without_a_signal(
+    upstream: Upstream, tmp_path: Path, folder: Path
+) -> None:
+    (folder / "keys.json").write_bytes(jwks(OLD.member()))
+    said = {"PROXY_ISSUERS": str(issuers_file(folder, a="keys.json")), "PROXY_RELOAD_ON_CHANGE": "true"}
+    async with running(upstream.url, tmp_path, **said, **WITHOUT_ONE) as proxy:
+        (folder / "issuers.toml").write_text("[[issuer]]\n")
+        await until(lambda: any(isinstance(seen, ReloadRefused) for seen in proxy.seen))
+        before = (await ready(proxy)).json()["reload_faults"]
+        issuers_file(folder, a="keys.json")
+        await until(lambda: sum(isinstance(seen, KeysLoaded) for seen in proxy.seen) == 2)
+        assert len(before) == 2
+        assert (await ready(proxy)).json()["reload_faults"] == []
+
+
 def test_the_files_that_are_to_be_watched_are_named(tmp_path: Path, folder: Path) -> None:
     (folder / "keys.json").write_bytes(jwks(NEW.member()))
     file = issuers_file(folder, a="keys.json", b="https://id.example/jwks")
     said = settings.load({"PROXY_ISSUERS": str(file)})
-    assert configuration.issuer_files(said) == (file, folder / "keys.json")
+    assert configuration.rule_files(said) == (said.policies, file, folder / "keys.json")
+    file.write_text("[[issuer]]")
+    assert configuration.rule_files(said) == (said.policies, file)
     single = {"PROXY_TOKEN_ISSUER": "i", "PROXY_TOKEN_AUDIENCE": "a", "PROXY_TOKEN_KEYS": str(folder / "keys.json")}
-    assert configuration.issuer_files(settings.load(single)) == (folder / "keys.json",)
+    assert configuration.rule_files(settings.load(single)) == (said.policies, folder / "keys.json")
 
 
 async def test_a_key_that_is_withdrawn_ends_its_tokens_though_their_requests_are_known(
