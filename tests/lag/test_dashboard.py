@@ -138,7 +138,7 @@ class Load:
                 await answer.aread()
 
     async def revoked(self) -> None:
-        """Somebody whose poll is open when the revocation arrives: of a session in which nothing changes that ends it."""
+        """Somebody whose poll is open when the revocation arrives, for no row of this session changes."""
         subject = f"acc-{next(self.numbers)}"
         bearer = self._bearer(subject, session_id="s-bob")
         url = self.proxy.shape(**await self._position(bearer), live="true")
