@@ -29,8 +29,8 @@ UNMEASURED = (
     "tests/test_wheel.py",
 )
 """How the ids of tests begin that are not measured. Other tests run the same lines and these repeat them, or what they
-run is in other processes, or in the sandbox and the demo, which no threshold counts. A new test is measured unless it is
-listed here; the thresholds in the Makefile fail if too much is."""
+run is in other processes, or in the sandbox and the demo, which no threshold counts. A new test is measured, unless it
+is listed here; the thresholds in the Makefile fail if too much is."""
 
 
 def is_measured(nodeid: str) -> bool:
