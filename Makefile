@@ -13,6 +13,9 @@ REST   := --omit='proxy/core/*,proxy/sandbox/*,proxy/demo/*' --fail-under=95
 ELECTRIC := $(addprefix tests/, sandbox/test_weaknesses.py sandbox/test_live.py sandbox/test_subqueries.py \
   sandbox/test_facts.py sandbox/test_evaluators.py clients differential)
 
+# Images often set this: then each process of the tests would compile the tests and the proxy once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: venv demo docs lock dist sbom lint types check test test-pythons test-electric test-long bench bench-quick clean
 
 venv: $(STAMP)
@@ -70,10 +73,11 @@ types: venv
 check: venv
 	$(BIN)/pytest -n 2 -q tests/core tests/attacks
 
-# Three processes on two cores: much of the suite waits for sockets and for other processes. The coverage reports speak
-# only when they fail, so that pytest's summary stays the last line.
+# Four processes on two cores: much of the suite waits for sockets and for other processes. The files go out by their
+# names and not by their numbers of tests, which mixes those that wait with those that compute. The coverage reports
+# speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
-	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report $(CORE) >coverage-core.txt || { cat coverage-core.txt; exit 1; }
 	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 

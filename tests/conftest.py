@@ -1,7 +1,7 @@
 """Fixtures that every folder may use."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness.electric import Chosen, Real, databases
+from tests.harness.measured import is_measured, unmeasured
 from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT, SHARED
@@ -47,6 +48,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=out)
     left = set(items) - set(out)
     items[:] = [item for item in items if item in left]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """The process that hands the tests out to others runs none, and has nothing to measure."""
+    if not session.config.getoption("numprocesses", None):
+        return (yield)
+    with unmeasured():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measures coverage only in the tests that it needs."""
+    if is_measured(item.nodeid):
+        return (yield)
+    with unmeasured():
+        return (yield)
 
 
 def _only_the_stand_in_can(item: pytest.Item) -> bool:

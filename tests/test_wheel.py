@@ -33,11 +33,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`shape-proxy` of an environment that has nothing but the wheel and what it asks for."""
     environment = tmp_path_factory.mktemp("environment")
-    venv.create(environment, with_pip=True)
+    venv.create(environment, with_pip=False)
     (wheel,) = built.glob("*.whl")
-    python = str(environment / "bin" / "python")
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*install, f"{wheel}[sandbox]"], check=True, capture_output=True, timeout=SECONDS)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--disable-pip-version-check"]
+    install = [*pip, "install", "-q", "--no-compile", "-c", str(ROOT / "constraints.txt"), f"{wheel}[sandbox]"]
+    subprocess.run(install, check=True, capture_output=True, timeout=SECONDS)
     return environment / "bin" / "shape-proxy"
 
 

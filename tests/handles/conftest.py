@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
@@ -35,7 +36,6 @@ SETTINGS = StandInSettings(
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
 BOUND, UNBOUND, CHECKED = "bound", "unbound", "checked"
 """With the binding; without it; and without it, but with the check of rows behind it."""
-TRIES = 64 * 2**HASH_BITS
 MARK = "candidate"
 Position = dict[str, str]
 
@@ -48,6 +48,8 @@ class Ground:
     stand_in: StandIn
     proxies: dict[tuple[str, str], Proxy]
     database: psycopg.AsyncConnection
+    searched: dict[tuple[object, ...], tuple[dict[int, str], Iterator[int]]] = field(default_factory=dict)
+    """What the search for colliding filters has found, by the rest of the definition, and where it goes on."""
 
     async def message(self, body: str, session: str) -> None:
         """Writes a chat message."""
@@ -66,12 +68,12 @@ class Ground:
         """A filter with which the shape of session s-ada has the hash of this handle."""
         wanted = int(handle.partition("-")[0])
         template = await self._identity(f"mode = '{MARK}'")
-        for candidate in range(TRIES):
-            text = f"m{candidate}"
+        found, tries = self.searched.setdefault(template, ({}, count()))
+        while wanted not in found:
+            text = f"m{next(tries)}"
             identity = tuple(part.replace(MARK, text) if isinstance(part, str) else part for part in template)
-            if number(identity, HASH_BITS) == wanted:
-                return f"mode = '{text}'"
-        raise AssertionError(f"no collision in {TRIES} tries")
+            found.setdefault(number(identity, HASH_BITS), f"mode = '{text}'")
+        return found[wanted]
 
     async def _identity(self, where: str) -> tuple[object, ...]:
         """What Electric's hash is of, for this filter of a client in session s-ada."""

@@ -138,9 +138,9 @@ class Load:
                 await answer.aread()
 
     async def revoked(self) -> None:
-        """Somebody whose poll is open when the revocation arrives."""
+        """Somebody whose poll is open when the revocation arrives, for no row of this session changes."""
         subject = f"acc-{next(self.numbers)}"
-        bearer = self._bearer(subject)
+        bearer = self._bearer(subject, session_id="s-bob")
         url = self.proxy.shape(**await self._position(bearer), live="true")
         poll = asyncio.ensure_future(self.client.get(url, headers=bearer))
         await asyncio.sleep(0.1)
@@ -155,9 +155,9 @@ class Load:
     async def _get(self, **params: str) -> httpx.Response:
         return await self.client.get(self.proxy.shape(**params), headers=self.proxy.bearer())
 
-    def _bearer(self, subject: str) -> dict[str, str]:
+    def _bearer(self, subject: str, **claims: str) -> dict[str, str]:
         """A token of a minute ago, which a revocation of now voids."""
-        return {"authorization": f"Bearer {self.proxy.token(subject, now=time.time() - 60)}"}
+        return {"authorization": f"Bearer {self.proxy.token(subject, now=time.time() - 60, **claims)}"}
 
     async def _position(self, bearer: dict[str, str]) -> dict[str, str]:
         """The end of the log of the shape."""
