@@ -11,7 +11,9 @@
 Its deadlines are those of the request to Electric (`silence`) and of each reader's token.
 
 A boundary has a position if its last message is an `up-to-date`: `<global_last_seen_lsn>_0`, which is where a client
-that has read it asks next. Boundaries are forgotten with the pieces in front of them.
+that has read it asks next. If the message before that is a change, it has a second one, `<lsn>_<op_position>`: the
+offset that the answer to a catch-up request would end with, so that a client that has read that one joins here too.
+Boundaries are forgotten with the pieces in front of them.
 
 Invariants: a position leads to the newest broadcast that came by it, and only while the piece behind it is held; a
 piece ends at an event's boundary, except for one longer than is held.
@@ -19,6 +21,7 @@ piece ends at an event's boundary, except for one longer than is held.
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from proxy.core.errors import Refusal
 from proxy.core.sse import BOUNDARY, Frames
@@ -31,6 +34,8 @@ from proxy.sharing.freshness import ReceivedHead
 Stream = tuple[str, str | None, str | None, str | None]
 
 MOST_CONTROL_BYTES = 1024
+MOST_CHANGE_BYTES = 65_536
+"""A longer change is not read for its position."""
 
 
 def stream_of(request: UpstreamRequest) -> Stream:
@@ -42,12 +47,13 @@ def stream_of(request: UpstreamRequest) -> Stream:
 class Broadcast(Fetch):
     """One upstream stream. `places` are the pieces before which a client at a position may join."""
 
-    __slots__ = ("frames", "places", "stream")
+    __slots__ = ("boundaries", "frames", "places", "stream")
 
     def __init__(self, request: UpstreamRequest, limit: int) -> None:
         super().__init__(request, limit)
         self.stream = stream_of(request)
         self.frames = Frames()
+        self.boundaries = Boundaries()
         self.places = {request.position.offset: 0}
 
     def enter_at(self, reader: Reader, position: str) -> bool:
@@ -68,11 +74,12 @@ class Broadcast(Fetch):
         if not self.streaming:
             self.buffer.add(chunk)
             return
-        for piece, position in cut(self.frames.feed(chunk)):
+        for piece, positions in self.boundaries.cut(self.frames.feed(chunk)):
             self.buffer.add(piece)
-            if position is not None and position not in self.places:
-                self.places[position] = self.buffer.end
-                yield position
+            for position in positions:
+                if position not in self.places:
+                    self.places[position] = self.buffer.end
+                    yield position
 
     def ended(self) -> None:
         """The stream is over; what is not a whole event goes out as it came."""
@@ -160,30 +167,62 @@ def _broadcast(fetch: Fetch) -> Broadcast:
     return fetch
 
 
-def cut(events: bytes) -> Iterator[tuple[bytes, str | None]]:
-    """The events in pieces that end with an `up-to-date`, each with the position behind it; the last may have none."""
-    start = at = 0
-    while (end := events.find(BOUNDARY, at)) >= 0:
-        end += len(BOUNDARY)
-        position = position_after(events[at:end])
-        if position is not None:
-            yield events[start:end], position
-            start = end
-        at = end
-    if start < len(events):
-        yield events[start:], None
+class Boundaries:
+    """Where a stream may be joined."""
+
+    __slots__ = ("_change",)
+
+    def __init__(self) -> None:
+        self._change = b""  # the last message, unless it was an up-to-date
+
+    def cut(self, events: bytes) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        """The events in pieces that end with an `up-to-date`, each with the positions behind it; the last may have
+        none."""
+        start = at = 0
+        while (end := events.find(BOUNDARY, at)) >= 0:
+            end += len(BOUNDARY)
+            event = events[at:end]
+            position = position_after(event)
+            if position is not None:
+                yield events[start:end], self._positions(position)
+                start = end
+            elif event.startswith(b"data:"):
+                self._change = event
+            at = end
+        if start < len(events):
+            yield events[start:], ()
+
+    def _positions(self, position: str) -> tuple[str, ...]:
+        change, self._change = self._change, b""
+        offset = offset_of(change)
+        return (position,) if offset is None else (position, offset)
+
+
+def offset_of(event: bytes) -> str | None:
+    """The position of a change that ends a transaction in its shape, else None."""
+    if len(event) > MOST_CHANGE_BYTES:
+        return None
+    match _message(event):
+        case {"headers": {"lsn": str(lsn), "op_position": int(number), "last": True}} if type(number) is int:
+            return f"{lsn}_{number}" if lsn.isascii() and lsn.isdigit() and number >= 0 else None
+        case _:
+            return None
 
 
 def position_after(event: bytes) -> str | None:
     """The position behind an event that is an `up-to-date`, else None."""
     if len(event) > MOST_CONTROL_BYTES or not event.startswith(b"data:") or b'"up-to-date"' not in event:
         return None
-    try:
-        message = json.loads(event[len(b"data:") :])
-    except ValueError:
-        return None
+    message = _message(event)
     match message:
         case {"headers": {"control": "up-to-date", "global_last_seen_lsn": str(lsn)}} if len(message) == 1:
             return f"{lsn}_0" if lsn.isascii() and lsn.isdigit() else None
         case _:
             return None
+
+
+def _message(event: bytes) -> Any:
+    try:
+        return json.loads(event.removeprefix(b"data:"))
+    except ValueError:
+        return None

@@ -116,12 +116,15 @@ class BroadcastMachine(RuleBasedStateMachine):
     def write(self, streamed: Streamed, size: int, *, up_to_date: bool) -> None:
         quoted = '{"headers":{"control":"up-to-date","global_last_seen_lsn":"999"}}'.replace('"', '\\"')
         text = f"{streamed.number}:{streamed.broadcast.stream[0]}:{len(streamed.written)}:{quoted if size % 2 else ''}"
-        streamed.written += b'data: {"value":"%b%b","headers":{}}\n\n' % (text.encode(), b"x" * size)
+        offset = b'"last":true,"lsn":"%d","op_position":2' % (streamed.lsn + 5) if size % 3 else b""
+        streamed.written += b'data: {"value":"%b%b","headers":{%b}}\n\n' % (text.encode(), b"x" * size, offset)
         if up_to_date:
-            streamed.lsn += 10
+            change, streamed.lsn = streamed.lsn + 5, streamed.lsn + 10
             control = b'{"headers":{"control":"up-to-date","global_last_seen_lsn":"%d"}}' % streamed.lsn
             streamed.written += b"data: " + control + b"\n\n"
             streamed.places.setdefault(f"{streamed.lsn}_0", len(streamed.written))
+            if offset:
+                streamed.places.setdefault(f"{change}_2", len(streamed.written))
 
     @precondition(lambda self: any(s.arrived < len(s.written) for s in self.open()))
     @rule(data=st.data(), size=st.integers(1, 700))

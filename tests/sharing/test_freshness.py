@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.core.request import Kind
-from proxy.sharing.broadcast import cut, position_after
+from proxy.sharing.broadcast import MOST_CHANGE_BYTES, Boundaries, offset_of, position_after
 from proxy.sharing.freshness import ReceivedHead, joined, not_modified, read
 from tests.sharing.asking import asking
 
@@ -170,12 +170,59 @@ def test_only_an_up_to_date_has_a_position(event, position):
     assert position_after(event) == position
 
 
+CHANGE = (
+    b'data: {"key":"k","value":{"id":"1"},"headers":{"last":true,"operation":"insert","lsn":"7","op_position":3}}\n\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "offset"),
+    [
+        (CHANGE, "7_3"),
+        (CHANGE.replace(b":3", b":0"), "7_0"),
+        (CHANGE.replace(b'"last":true,', b""), None),
+        (CHANGE.replace(b'"last":true', b'"last":false'), None),
+        (CHANGE.replace(b'"7"', b"7"), None),
+        (CHANGE.replace(b'"7"', b'"seven"'), None),
+        (CHANGE.replace(b'"7"', '"٧"'.encode()), None),
+        (CHANGE.replace(b":3", b":true"), None),
+        (CHANGE.replace(b":3", b":-3"), None),
+        (CHANGE.replace(b":3", b':"3"'), None),
+        (CHANGE.replace(b',"op_position":3', b""), None),
+        (CHANGE.replace(b"}}", b"}"), None),
+        (CHANGE.replace(b'"headers"', b'"value"'), None),
+        (CHANGE.replace(b'"1"', b'"' + b"1" * MOST_CHANGE_BYTES + b'"'), None),
+        (b'data: ["last"]\n\n', None),
+        (UP_TO_DATE, None),
+        (b"", None),
+    ],
+)
+def test_a_change_that_ends_a_transaction_has_a_position(event, offset):
+    assert offset_of(event) == offset
+
+
+def cut(*chunks):
+    boundaries = Boundaries()
+    return [piece for events in chunks for piece in boundaries.cut(events)]
+
+
 def test_events_are_cut_behind_each_up_to_date():
     row, alive = b'data: {"value":{}}\n\n', b": keep-alive\n\n"
-    assert list(cut(row + UP_TO_DATE + UP_TO_DATE + alive + row)) == [
-        (row + UP_TO_DATE, "7_0"),
-        (UP_TO_DATE, "7_0"),
-        (alive + row, None),
+    assert cut(row + UP_TO_DATE + UP_TO_DATE + alive + row) == [
+        (row + UP_TO_DATE, ("7_0",)),
+        (UP_TO_DATE, ("7_0",)),
+        (alive + row, ()),
     ]
-    assert list(cut(b"")) == []
-    assert list(cut(b"a piece of a long event")) == [(b"a piece of a long event", None)]
+    assert cut(b"") == []
+    assert cut(b"a piece of a long event") == [(b"a piece of a long event", ())]
+
+
+def test_a_boundary_behind_a_change_has_the_position_of_the_change_too():
+    alive = b": keep-alive\n\n"
+    earlier = CHANGE.replace(b":3", b":1").replace(b'"last":true,', b"")
+    assert cut(earlier + CHANGE + UP_TO_DATE + UP_TO_DATE) == [
+        (earlier + CHANGE + UP_TO_DATE, ("7_0", "7_3")),
+        (UP_TO_DATE, ("7_0",)),
+    ]
+    assert cut(CHANGE, alive, UP_TO_DATE) == [(CHANGE, ()), (alive, ()), (UP_TO_DATE, ("7_0", "7_3"))]
+    assert cut(CHANGE + earlier + UP_TO_DATE) == [(CHANGE + earlier + UP_TO_DATE, ("7_0",))]

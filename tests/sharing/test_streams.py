@@ -112,6 +112,20 @@ async def test_who_joins_at_a_boundary_gets_what_is_behind_it(proxy, upstream, s
     assert len(upstream.asked) == 1
 
 
+async def test_who_has_read_the_same_changes_without_a_stream_joins_it(proxy, upstream, stream):
+    last = b'data: {"key":"k","value":{"id":"1"},"headers":{"last":true,"lsn":"4","op_position":2}}\n\n'
+    async with clients(proxy, 2) as (first, late):
+        await opened(proxy, first)
+        source = await stream.number(1)
+        await source.chunk(last + up_to_date(5))
+        await events(first, len(last + up_to_date(5)))
+        assert (await opened(proxy, late, SSE.replace("0_0", "4_2")))["electric-offset"] == "4_2"
+        await source.chunk(change(b"two") + up_to_date(9))
+        for subscriber in (first, late):
+            assert await events(subscriber, len(change(b"two") + up_to_date(9))) == change(b"two") + up_to_date(9)
+    assert len(upstream.asked) == 1
+
+
 @pytest.mark.parametrize(
     "target",
     [
