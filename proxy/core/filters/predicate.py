@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from proxy.core.filters.ast import TESTS, Claim, Column, Node, Parameter, Source, joined, walk
+from proxy.core.filters.ast import TESTS, Call, Claim, Column, Node, Parameter, Source, joined, walk
 from proxy.core.filters.columns import NOTHING_DECLARED, Columns, Declared
-from proxy.core.filters.errors import DEFAULT_LIMITS, FilterLimits
+from proxy.core.filters.errors import DEFAULT_LIMITS, FilterFault, FilterLimits
 from proxy.core.filters.lexer import lex
 from proxy.core.filters.parser import Parser
 from proxy.core.filters.ranges import as_ranges, unlike_number
 from proxy.core.filters.rewriting import rewritten
 from proxy.core.filters.sql import Writer
+from proxy.core.filters.values import FOLDS, MOST_FOLDS
 
 _CACHED: Final = 1024
 """Filters that are cached."""
@@ -75,7 +76,16 @@ def read(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> 
     root = parser.filter()
     if parser.rewrites:
         root = as_ranges(rewritten(root), unlike_number)
+        if parser.folds:
+            _check_folds(root)
     return Condition.of(root, limits, columns.names)
+
+
+def _check_folds(root: Node) -> None:
+    """Raises FilterFault for too many calls in what is sent: a condition beside `<>` is written out twice."""
+    if sum(isinstance(node, Call) and node.function in FOLDS for node in walk(root)) > MOST_FOLDS:
+        sentence = f"a condition beside = or <> is sent twice: so the filter has more than {MOST_FOLDS} calls"
+        raise FilterFault(0, f"{sentence} of lower and upper")
 
 
 def as_written(text: str, columns: Columns, limits: FilterLimits = DEFAULT_LIMITS) -> Node:

@@ -31,7 +31,8 @@ from proxy.core.filters.types import SPELLINGS, is_enum
 from proxy.core.suggestions import did_you_mean
 
 _PARAMETER_DIGITS: Final = 5
-_MOST_FOLDS: Final = 4
+FOLDS: Final = frozenset(("lower", "upper"))
+MOST_FOLDS: Final = 4
 """`lower` and `upper` in one filter: Electric's evaluator copies and folds the whole text of every changed row."""
 
 _AFTER_VALUE: Final = frozenset(
@@ -49,7 +50,7 @@ class Values(Cursor):
     `columns` are those that may be used, or None for any, with the types that are `declared`.
     """
 
-    __slots__ = ("_claims", "_columns", "_folds", "_lists", "_types", "rewrites")
+    __slots__ = ("_claims", "_columns", "_lists", "_types", "folds", "rewrites")
 
     def __init__(
         self,
@@ -64,7 +65,8 @@ class Values(Cursor):
         self._claims = claims
         self._lists = declared.lists
         self._types = declared.types
-        self._folds = 0
+        self.folds = 0
+        """How many calls of `lower` and `upper` were read."""
         self.rewrites = False
         """Whether a client's text holds what is sent in another form."""
 
@@ -147,7 +149,7 @@ class Values(Cursor):
             lambda: self.separated(lambda: self._argument(name)), "a call ends with a bracket here"
         )
         call = operands.call(name, tuple(arguments), start)
-        if name in ("lower", "upper"):
+        if name in FOLDS:
             self._fold(name, arguments[0], start)
         elif name == "concat" and any(isinstance(argument, Number | Constant) for argument in arguments):
             self.rewrites = True
@@ -160,9 +162,9 @@ class Values(Cursor):
 
     def _fold(self, function: str, value: Value, start: int) -> None:
         """Count one `lower` or `upper`."""
-        self._folds += 1
-        if self._folds > _MOST_FOLDS:
-            raise self.fault(f"a filter has at most {_MOST_FOLDS} calls of lower and upper", start)
+        self.folds += 1
+        if self.folds > MOST_FOLDS:
+            raise self.fault(f"a filter has at most {MOST_FOLDS} calls of lower and upper", start)
         if self._columns is not None and isinstance(value, Column) and value.name in self._columns.large:
             raise self.fault(f"{function} does not read this column: its values are large", start)
 

@@ -537,6 +537,12 @@ REFUSED = (
     Refused(
         "five folds", " OR ".join(["lower(role) = 'x'"] * 4) + " OR upper(role) = 'x'", 84, "at most 4 calls of lower"
     ),
+    Refused(
+        "three folds that are sent as six",
+        "is_final <> ((lower(role) = 'x' OR lower(role) = 'y' OR upper(role) = 'Z'))",
+        0,
+        "more than 4 calls of lower",
+    ),
     Refused("lower of a number", "lower(1) = 'x'", 0, "reads a text"),
     Refused("coalesce of two types", "coalesce(1, true) = 1", 0, "one type"),
     Refused("an open call", "lower(role = 'x'", 11, "call ends"),
