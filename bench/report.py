@@ -55,7 +55,7 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "kernel": platform.release(),
-        "python": f"{sys.version.split()[0]} (built {built} profile-guided optimization)",
+        "python": f"{sys.version.split()[0]} (configured {built} --enable-optimizations)",
     }
 
 
