@@ -137,7 +137,7 @@ def _inputs(inbound: Inbound, trail: Trail) -> dict[str, Any]:
 
 
 def _sent(trail: Trail) -> dict[str, Any] | None:
-    """The rows that were permitted, so that other policies can be compared with them."""
+    """What was let through, so that it can be compared with what other policies would let through."""
     decision = trail.decision
     return None if decision is None or decision.shape is None else Sent.of(decision.shape).members()
 

@@ -35,8 +35,8 @@ reads is recorded."""
 
 
 class Authorizer:
-    """Judges requests by the authority in force, within `limits`. `handles` know the handles that the proxy gave out
-    from all others."""
+    """Judges requests by the authority in force, within `limits`. `handles` distinguish the handles that the proxy
+    gave out from all others."""
 
     def __init__(self, authority: Authority, limits: RuleLimits, handles: Handles) -> None:
         self.authority = authority

@@ -93,7 +93,7 @@ class _Read(NamedTuple):
     listed: tuple[Path, ...] = ()
 
     def with_more(self, claims: ReadClaims) -> "_Read":
-        """The decision with these claims added to those that it read: reading more claims does not change it."""
+        """With what was read of these claims as well: a decision that more was read for is still the same."""
         return _Read(tuple(sorted(claims.paths.union(self.paths))), tuple(sorted(claims.listed.union(self.listed))))
 
 

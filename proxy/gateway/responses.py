@@ -62,8 +62,8 @@ class Responses:
     def unchanged(self, position: Position, handle: str) -> tuple[ResponseHead, bytes]:
         """The answer to a poll that nothing new is there: the client stays where it is, and asks again.
 
-        It is up to date as far as the change that its offset names, if no further; a cursor only serves to distinguish
-        caches one poll from the next.
+        It is up to date as far as the change that its offset names, if no further; a cursor only lets caches
+        distinguish one poll from the next.
         """
         body = _UNCHANGED % position.offset.partition("_")[0].encode()
         received = [
