@@ -114,7 +114,7 @@ class Call:
             self._connecting.cancel()
             self._connecting = None
         if connection is not None:
-            connection.abandon()
+            self._client.pool.drop(connection)
 
     # What the client and the connection do.
 
