@@ -13,6 +13,7 @@ no more than `most` under way; a ticket gets one place at most.
 """
 
 from collections import OrderedDict, deque
+from itertools import islice
 from typing import Generic, TypeVar
 
 Ticket = TypeVar("Ticket")
@@ -95,5 +96,5 @@ class Places(Generic[Ticket]):
 
     def _sweep(self, now: float) -> None:
         """Forgets what is over of up to two subjects, those whose first dropped request is the oldest."""
-        for subject, lingering in [entry for entry, _ in zip(self._lingering.items(), range(2), strict=False)]:
+        for subject, lingering in list(islice(self._lingering.items(), 2)):
             self._expire(subject, lingering, now)
