@@ -118,7 +118,7 @@ def subjects(revoked: Revoked) -> set[str]:
 
 
 def test_what_the_file_no_longer_says_holds_until_the_longest_token_of_then_is_over() -> None:
-    kept = Revocations(920)
+    kept = Revocations(lambda: 920)
     assert subjects(kept.read(entries("a"), 100)) == {"a"}
     assert subjects(kept.read(entries("a", "b"), 500)) == {"a", "b"}
     assert subjects(kept.read(entries(), 600)) == {"a", "b"}
@@ -128,20 +128,30 @@ def test_what_the_file_no_longer_says_holds_until_the_longest_token_of_then_is_o
 
 
 def test_what_the_file_says_holds_for_as_long_as_it_says_so() -> None:
-    kept = Revocations(920)
+    kept = Revocations(lambda: 920)
     kept.read(entries("a"), 0)
     assert subjects(kept.in_force(1e9)) == {"a"}
     assert subjects(kept.read(entries(), 1e9)) == set()
 
 
 def test_what_the_file_says_again_is_revoked_anew() -> None:
-    kept = Revocations(920)
+    kept = Revocations(lambda: 920)
     kept.read(entries("a"), 0)
     kept.read(entries(), 100)
     kept.read(entries("a"), 800)
     kept.read(entries(), 900)
     assert subjects(kept.in_force(1719)) == {"a"}
     assert subjects(kept.in_force(1720)) == set()
+
+
+def test_what_the_file_no_longer_says_holds_as_long_as_the_issuers_of_now_let_a_token_be_valid() -> None:
+    longest = 920.0
+    kept = Revocations(lambda: longest)
+    kept.read(entries("a"), 0)
+    kept.read(entries(), 100)
+    longest = 2000.0
+    assert subjects(kept.in_force(1999)) == {"a"}
+    assert subjects(kept.in_force(2000)) == set()
 
 
 # What is in it.

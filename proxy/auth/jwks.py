@@ -66,10 +66,11 @@ class FetchFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A key set, and for how long its source lets it be used, if that is given."""
+    """A key set, the bytes that it was read from, and for how long its source lets it be used, if that is given."""
 
     ring: KeyRing
     max_age: float | None
+    raw: bytes
 
 
 async def fetch(issuer: Issuer) -> Fetched:
@@ -87,7 +88,7 @@ async def fetch(issuer: Issuer) -> Fetched:
         raise FetchFault(type(fault).__name__) from None
     except KeysFault as fault:
         raise FetchFault(str(fault)) from None
-    return Fetched(ring, max_age(caching))
+    return Fetched(ring, max_age(caching), raw)
 
 
 async def fetched(trust: Trust) -> Trust:
@@ -146,6 +147,7 @@ class KeySource:
         self.fetched_at: float | None = None
         self.fault = "not fetched yet"
         self.failures = 0
+        self._raw = b""
         self._changed = changed
         self._ended = ended
         self._pace = pace
@@ -166,9 +168,18 @@ class KeySource:
         """Whether its keys are needed, and not known."""
         return self.ring is None and self._needed
 
-    def serves(self, issuer: Issuer) -> bool:
-        """Whether the keys of this issuer are these, whatever else it demands of its tokens."""
-        return (self.issuer.keys, self.issuer.algorithms) == (issuer.keys, issuer.algorithms)
+    def serve(self, issuer: Issuer) -> bool:
+        """Takes the definition of a reload, unless its keys are elsewhere. Other algorithms choose other keys of the
+        set that was fetched last; False if there is none of them."""
+        if self.issuer.keys != issuer.keys:
+            return False
+        if self.issuer.algorithms != issuer.algorithms:
+            try:
+                self.ring = KeyRing.parse(self._raw, issuer.algorithms, published=True)
+            except KeysFault:
+                return False
+        self.issuer = issuer
+        return True
 
     def wait(self, kid: str | None, resume: Resume) -> bool:
         """Whether the next fetch may bring a key of this kid; then `resume` is called when it is over."""
@@ -205,7 +216,7 @@ class KeySource:
         if waiting:
             self._unknown_at = _now() + self._pace.unknown
         try:
-            fetched = await fetch(self.issuer)
+            fetched = await self._fetched()
         except FetchFault as fault:
             seconds = self._failed(str(fault))
         else:
@@ -214,8 +225,17 @@ class KeySource:
         self._resume(waiting)
         return seconds
 
+    async def _fetched(self) -> Fetched:
+        """The set by the definition that is in force when it is here. Raises FetchFault."""
+        while True:
+            issuer = self.issuer
+            fetched = await fetch(issuer)
+            if self.issuer.algorithms == issuer.algorithms:
+                return fetched
+
     def _succeeded(self, fetched: Fetched) -> float:
         before, self.ring, self.fault, self.failures = self.ring, fetched.ring, "", 0
+        self._raw = fetched.raw
         seconds = refresh_after(fetched.max_age, self._pace, _RANDOM.random())
         self.fetched_at, self._needed = _now(), True
         self._keep_until = self.fetched_at + seconds + self._pace.keep
@@ -271,7 +291,7 @@ class KeySources:
         """Takes these issuers in place of those before. The keys of one that has the same address stay known."""
         wanted = {issuer.name: issuer for issuer in issuers if isinstance(issuer.keys, str)}
         for name, source in list(self._sources.items()):
-            if name not in wanted or not source.serves(wanted[name]):
+            if name not in wanted or not source.serve(wanted[name]):
                 self._drop(name)
         for name, issuer in wanted.items():
             if name not in self._sources:

@@ -14,7 +14,7 @@ file holds meanwhile: a file that is cut short gives no access back.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,11 @@ class InForce:
 class Revocations:
     """What the file holds and what it held. Times are seconds of one clock, given by the caller.
 
-    An entry that the file no longer has is kept for `longest_seconds` after it was first read: the longest time that
-    a token of then can be valid.
+    An entry that the file no longer has is kept for `longest_seconds()` after it was first read: the longest time that
+    a token of then can be valid, by the issuers that are in force now.
     """
 
-    def __init__(self, longest_seconds: float) -> None:
+    def __init__(self, longest_seconds: Callable[[], float]) -> None:
         self._longest = longest_seconds
         self._said: frozenset[Mark] = frozenset()
         self._first_read: dict[Mark, float] = {}
@@ -66,10 +66,9 @@ class Revocations:
 
     def in_force(self, now: float) -> Revoked:
         """What is revoked at this time."""
+        longest = self._longest()
         over = [
-            entry
-            for entry, since in self._first_read.items()
-            if entry not in self._said and since + self._longest <= now
+            entry for entry, since in self._first_read.items() if entry not in self._said and since + longest <= now
         ]
         for entry in over:
             del self._first_read[entry]
@@ -92,7 +91,7 @@ def read(path: Path) -> Reading:
     return Reading(frozenset(entries), tuple(faults))
 
 
-async def watched(path: Path, longest_seconds: float) -> AsyncIterator[InForce]:
+async def watched(path: Path, longest_seconds: Callable[[], float]) -> AsyncIterator[InForce]:
     """What is revoked now, and again whenever the file has changed or something is over. While the file cannot be
     read, it is what it was, and that is the fault."""
     kept = Revocations(longest_seconds)

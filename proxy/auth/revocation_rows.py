@@ -15,7 +15,7 @@ come, those of before stay in force, so nobody gets access back in between.
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -67,8 +67,8 @@ class RevocationRows:
     """The rows that have come, by their key. `before` is what they revoke, for each mark; `changed` holds the marks
     whose reach is another than when it was last cleared, and `faults` why rows are not used, by their key."""
 
-    def __init__(self, leeway_seconds: float) -> None:
-        """A row is held for so much longer than its `expires_at`, for tokens are."""
+    def __init__(self, leeway_seconds: Callable[[], float]) -> None:
+        """A row is held for so much longer than its `expires_at`, for tokens are; a reload may change how much."""
         self._leeway = leeway_seconds
         self._columns: dict[str, dict[str, str | None]] = {}
         self._rows: dict[str, Row] = {}
@@ -92,11 +92,11 @@ class RevocationRows:
         except RowFault as fault:
             self.faults[key] = str(fault)
             return
-        if row.until + self._leeway > now:
+        if row.until + self._leeway() > now:
             self._rows[key] = row
             self._by_mark.setdefault(row.mark, {})[key] = row
             if row.until < math.inf:
-                heapq.heappush(self._ends, (row.until + self._leeway, key))
+                heapq.heappush(self._ends, (row.until, key))
             self._judge(row.mark)
 
     def remove(self, key: str) -> None:
@@ -116,10 +116,11 @@ class RevocationRows:
 
     def expire(self, now: float) -> None:
         """Takes what is over out of force."""
-        while self._ends and self._ends[0][0] <= now:
+        leeway = self._leeway()
+        while self._ends and self._ends[0][0] + leeway <= now:
             _, key = heapq.heappop(self._ends)
             row = self._rows.get(key)
-            if row is not None and row.until + self._leeway <= now:
+            if row is not None and row.until + leeway <= now:
                 self._forget(key)
 
     def _forget(self, key: str) -> None:

@@ -235,14 +235,14 @@ async def _running(watchers: Iterable[Coroutine[None, None, None]]) -> AsyncIter
 def _revoking(settings: Settings, judges: Judges, source: Source) -> list[Coroutine[None, None, None]]:
     """What keeps the revocations, if there is a file or a table of them."""
     authorizer, open_requests, readiness, observe = judges
-    revoking, trust = Revoking(authorizer, open_requests, observe), authorizer.authority.trust
-    watchers = []
+    revoking, watchers = Revoking(authorizer, open_requests, observe), []
     if settings.revocations_table is not None:
-        feed = RevocationFeed(revoking, settings.revocations_table, trust.longest_leeway, readiness)
-        follower = Follower(source, followed(settings.revocations_table), feed, observe)
+        table, leeway = settings.revocations_table, lambda: authorizer.authority.trust.longest_leeway
+        feed = RevocationFeed(revoking, table, leeway, readiness)
+        follower = Follower(source, followed(table), feed, observe)
         watchers += [follower.run(), feed.expire()]
     if settings.revocations is not None:
-        watchers.append(revoking.watch(settings.revocations, trust.longest_seconds))
+        watchers.append(revoking.watch(settings.revocations, lambda: authorizer.authority.trust.longest_seconds))
     return watchers
 
 

@@ -8,7 +8,7 @@ on with what it knows, or, if revocations are required, refuses until it knows a
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Revoking:
         self._file_faults = self._row_faults = 0
         self._reported: frozenset[str] = frozenset()
 
-    async def watch(self, path: Path, longest_seconds: float) -> None:
+    async def watch(self, path: Path, longest_seconds: Callable[[], float]) -> None:
         """Keeps what the file revokes, forever."""
         async for found in revocation.watched(path, longest_seconds):
             self.file_read(found.revoked, found.faults)
@@ -96,7 +96,9 @@ class Revoking:
 class RevocationFeed:
     """The reader of the table: what its follower reports goes to `revoking`, whose state stands in `readiness`."""
 
-    def __init__(self, revoking: Revoking, table: Table, leeway_seconds: float, readiness: Readiness) -> None:
+    def __init__(
+        self, revoking: Revoking, table: Table, leeway_seconds: Callable[[], float], readiness: Readiness
+    ) -> None:
         self._revoking = revoking
         self._name = f"{table.schema}.{table.name}"
         self._readiness = readiness

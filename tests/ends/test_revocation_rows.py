@@ -68,7 +68,7 @@ def at(seconds: float) -> str:
 
 
 def test_rows_come_and_go() -> None:
-    rows = RevocationRows(0)
+    rows = RevocationRows(lambda: 0)
     rows.put("1", row(before=at(0)), NOON)
     rows.put("2", row(before=at(30)), NOON)
     rows.put("3", row("jti", "x"), NOON)
@@ -84,7 +84,7 @@ def test_rows_come_and_go() -> None:
 
 
 def test_an_update_says_only_what_changed() -> None:
-    rows = RevocationRows(0)
+    rows = RevocationRows(lambda: 0)
     rows.put("1", row(before=at(0)), NOON)
     rows.put("1", {"id": "1", "not_before": at(9)}, NOON)
     assert rows.before == {ADA: NOON + 9}
@@ -95,7 +95,7 @@ def test_an_update_says_only_what_changed() -> None:
 
 
 def test_a_row_is_over_at_its_time_and_the_leeway_behind_it() -> None:
-    rows = RevocationRows(10)
+    rows = RevocationRows(lambda: 10)
     rows.put("1", row(until=at(5)), NOON)
     rows.put("2", row("jti", "x", until=at(90)), NOON)
     rows.put("3", row("jti", "y", until=at(5)), NOON + 15)  # over already
@@ -108,8 +108,19 @@ def test_a_row_is_over_at_its_time_and_the_leeway_behind_it() -> None:
     assert rows.before.keys() == {("jti", "x")}
 
 
+def test_a_longer_leeway_holds_the_rows_of_before_as_well() -> None:
+    leeway = 10.0
+    rows = RevocationRows(lambda: leeway)
+    rows.put("1", row(until=at(5)), NOON)
+    leeway = 60.0
+    rows.expire(NOON + 64)
+    assert rows.before.keys() == {ADA}
+    rows.expire(NOON + 65)
+    assert not rows.before
+
+
 def test_rows_that_come_again_stay_and_those_that_do_not_are_gone_only_when_all_have_come() -> None:
-    rows = RevocationRows(0)
+    rows = RevocationRows(lambda: 0)
     rows.put("1", row(), NOON)
     rows.put("2", row("jti", "x"), NOON)
     rows.restart()
@@ -124,7 +135,7 @@ def test_rows_that_come_again_stay_and_those_that_do_not_are_gone_only_when_all_
 
 
 def test_a_faulty_row_is_told_until_it_is_mended_or_gone_and_the_others_hold() -> None:
-    rows = RevocationRows(0)
+    rows = RevocationRows(lambda: 0)
     rows.put("1", row(), NOON)
     rows.put("2", row("iss"), NOON)
     rows.put("3", row(value=""), NOON)

@@ -483,3 +483,49 @@ async def test_keys_stay_known_whatever_else_of_their_issuer_changes(published: 
         watching.sources.follow([changed])
         assert kids(watching.sources.completed(Trust.read([changed])).rings[0]) == ["first"]
         assert published.fetches == 1
+
+
+async def test_other_algorithms_choose_other_keys_of_the_set_that_is_known(published: Issuing) -> None:
+    published.publish(FIRST, SECOND)
+    async with following(published) as watching:
+        await watching.fetched(1)
+        for algorithms, chosen in [
+            ({"RS256"}, ["second"]),
+            ({"ES256"}, ["first"]),
+            ({"ES256", "RS256"}, ["first", "second"]),
+        ]:
+            changed = issuer_of(published, algorithms=frozenset(algorithms))
+            watching.sources.follow([changed])
+            assert kids(watching.sources.completed(Trust.read([changed])).rings[0]) == chosen
+        assert published.fetches == 1
+
+
+async def test_algorithms_that_no_known_key_is_for_make_the_set_be_fetched_again(published: Issuing) -> None:
+    async with following(published) as watching:
+        await watching.fetched(1)
+        changed = issuer_of(published, algorithms=frozenset({"RS256"}))
+        published.publish(SECOND)
+        watching.sources.follow([changed])
+        assert watching.sources.completed(Trust.read([changed])).rings == ()
+        await until(lambda: ["second"] in watching.changes)
+        assert kids(watching.sources.completed(Trust.read([changed])).rings[0]) == ["second"]
+
+
+async def test_a_set_that_was_asked_for_by_other_algorithms_is_asked_for_again(published: Issuing) -> None:
+    go = asyncio.Event()
+
+    async def held(connection: Connection, asked: Asked) -> None:
+        await go.wait()
+        await published.answer(connection, asked)
+
+    async with following(published) as watching:
+        await watching.fetched(1)
+        published.publish(FIRST, SECOND)
+        published.then(held)
+        watching.wait("second")
+        await until(lambda: published.fetches == 2)
+        watching.sources.follow([issuer_of(published, algorithms=frozenset({"ES256"}))])
+        go.set()
+        await watching.fetched(2)
+        assert ["first", "second"] not in watching.changes  # the second is for RS256
+        assert published.fetches == 3
