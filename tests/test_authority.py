@@ -415,7 +415,35 @@ def test_callers_that_gave_way_leave_nothing_behind() -> None:
     callers = Callers(2 * (1536 + 2))
     for number in range(9):
         callers.store(str(number).encode() + b"x", caller(f"of {number}"))
-    assert [len(table) for table in (callers._callers, callers._by_subject, callers._used_by)] == [1, 1, 1]
+    assert [len(table) for table in (callers._callers, callers._only, callers._several, callers._used_by)] == [
+        1,
+        1,
+        0,
+        1,
+    ]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 3)), max_size=60))
+def test_whoever_gives_way_is_the_least_recently_used_of_its_subject_and_then_of_all(
+    steps: list[tuple[bool, str, int]],
+) -> None:
+    size = 1536 + 2 * len(b"a0")
+    callers = Callers(5 * size, 2)  # two of a subject, five in all
+    recent: list[tuple[str, int]] = []
+    for stores, subject, number in steps:
+        block, known = f"{subject}{number}".encode(), (subject, number) in recent
+        if stores:
+            callers.store(block, caller(subject))
+        else:
+            assert (callers.find(block) is not None) is known
+        if known and not stores:
+            recent.remove((subject, number))
+        if stores != known:
+            recent.append((subject, number))
+        own = [each for each in recent if each[0] == subject]
+        for given_up in [own[0]] if len(own) > 2 else recent[:-5]:
+            recent.remove(given_up)
+        assert (len(callers), callers.used) == (len(recent), len(recent) * size)
 
 
 @pytest.mark.parametrize("other", [b"", b"bloc", b"block ", b"Block"])

@@ -49,7 +49,8 @@ class Callers:
         self._most = most
         self._most_each = most // share if share else most
         self._callers: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._by_subject: dict[str, OrderedDict[bytes, None]] = {}
+        self._only: dict[str, bytes] = {}  # the digest of a subject that has one: most do, and their number is large
+        self._several: dict[str, OrderedDict[bytes, None]] = {}
         self._used_by: dict[str, int] = {}
         self.used = 0
         self.hits = 0
@@ -64,7 +65,8 @@ class Callers:
         if found is None:
             return None
         self._callers.move_to_end(digest)
-        self._by_subject[found.subject].move_to_end(digest)
+        if (own := self._several.get(found.subject)) is not None:
+            own.move_to_end(digest)
         self.hits += 1
         return found.caller
 
@@ -75,20 +77,34 @@ class Callers:
         if size > self._most_each or digest in self._callers:
             return
         self._callers[digest] = _Entry(caller, subject, size)
-        own = self._by_subject.setdefault(subject, OrderedDict())
-        own[digest] = None
+        self._add(subject, digest)
         self._used_by[subject] = self._used_by.get(subject, 0) + size
         self.used += size
         while self._used_by[subject] > self._most_each:
-            self._forget(next(iter(own)))
+            self._forget(self._oldest(subject))
         while self.used > self._most:
             self._forget(next(iter(self._callers)))
 
+    def _add(self, subject: str, digest: bytes) -> None:
+        if subject in self._several:
+            self._several[subject][digest] = None
+        elif subject in self._only:
+            self._several[subject] = OrderedDict.fromkeys((self._only.pop(subject), digest))
+        else:
+            self._only[subject] = digest
+
+    def _oldest(self, subject: str) -> bytes:
+        own = self._several.get(subject)
+        return self._only[subject] if own is None else next(iter(own))
+
     def _forget(self, digest: bytes) -> None:
         entry = self._callers.pop(digest)
-        own = self._by_subject[entry.subject]
-        del own[digest]
-        self._used_by[entry.subject] -= entry.size
-        self.used -= entry.size
+        subject, size = entry.subject, entry.size
+        self._used_by[subject] -= size
+        self.used -= size
+        own = self._several.get(subject)
+        if own is not None:
+            del own[digest]
         if not own:
-            del self._by_subject[entry.subject], self._used_by[entry.subject]
+            (self._only if own is None else self._several).pop(subject)
+            del self._used_by[subject]
