@@ -1,24 +1,26 @@
 # Two stages: the first builds a virtual environment from locked packages, the second holds only that and a user.
-# The policies of the image are the demo's; mount your own at PROXY_POLICIES.
+# The image has no policies at PROXY_POLICIES (the demo has its own, in the package); mount yours there.
 # For reproducible images give a digest: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 COPY requirements.txt requirements-build.txt ./
-RUN python -m venv /opt/shape-proxy \
- && /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+# Nothing is installed in the environment later, so that it needs no pip of its own.
+RUN python -m venv --without-pip /opt/shape-proxy \
+ && pip --python /opt/shape-proxy install --no-cache-dir --disable-pip-version-check --require-hashes \
       -r requirements.txt -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy ./proxy
 COPY policies ./policies
-RUN /opt/shape-proxy/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
- && /opt/shape-proxy/bin/pip uninstall --yes --quiet -r requirements-build.txt
+RUN pip --python /opt/shape-proxy install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+ && pip --python /opt/shape-proxy uninstall --yes --quiet -r requirements-build.txt
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="shape-proxy" \
       org.opencontainers.image.description="The authorizing reverse proxy for Electric shapes" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin shape-proxy
+# The group has the user's number too: what is mounted for the proxy alone can be given to 10001:10001.
+RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --shell /usr/sbin/nologin shape-proxy
 COPY --from=build /opt/shape-proxy /opt/shape-proxy
 ENV PATH=/opt/shape-proxy/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -144,7 +144,9 @@ def test_electric_has_a_role_of_least_rights() -> None:
     assert environment["ELECTRIC_MANUAL_TABLE_PUBLISHING"] == "true"
 
 
-@pytest.mark.parametrize(("path", "name"), [(COMPOSE, "proxy"), (COMPOSE, "mint"), (SCALE, "proxy1")])
+@pytest.mark.parametrize(
+    ("path", "name"), [(COMPOSE, "proxy"), (COMPOSE, "keys"), (COMPOSE, "mint"), (SCALE, "proxy1")]
+)
 def test_compose_locks_the_proxy_in(path: Path, name: str) -> None:
     service = compose(path)["services"][name]
     assert service["read_only"] is True

@@ -70,6 +70,24 @@ def test_the_image_holds_neither_secrets_nor_tests() -> None:
     assert "COPY policies" not in "\n".join(last_stage())
 
 
+def test_no_file_whose_name_starts_with_a_dot_is_built_into_the_image() -> None:
+    lines = (ROOT / ".dockerignore").read_text().split()
+    assert lines[0] == "*"
+    admitted = [number for number, line in enumerate(lines) if line.startswith("!")]
+    assert lines.index("**/.*") > max(admitted)  # the last line that matches counts
+
+
+def test_the_environment_of_the_image_has_no_installer() -> None:
+    text = DOCKERFILE.read_text()
+    assert "-m venv --without-pip" in text
+    assert "uninstall --yes --quiet -r requirements-build.txt" in text
+
+
+def test_the_user_and_the_group_of_the_image_have_one_number() -> None:
+    (made,) = (line for line in last_stage() if "useradd" in line)
+    assert f"--uid {instruction('USER')} --user-group" in made
+
+
 def test_the_image_starts_from_a_version_and_may_start_from_a_digest() -> None:
     text = DOCKERFILE.read_text()
     assert re.search(r"(?m)^ARG PYTHON_IMAGE=python:3\.\d+-slim-\w+$", text)
