@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL: what Electric replicates by, and rows that Electric cannot follow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from proxy.core.identifiers import Table, quote
@@ -49,8 +49,7 @@ def database_findings(dsn: str, slot: str, tested: Iterable[tuple[Table, frozens
         with psycopg.connect(dsn, autocommit=True, connect_timeout=ANSWER_SECONDS, options=options) as connection:
             yield from _level(connection)
             yield _slot(connection, slot)
-            for table, columns in tested:
-                yield from _table(connection, table, slot.replace("_slot_", "_publication_", 1), columns)
+            yield from _tables(connection, slot.replace("_slot_", "_publication_", 1), tested)
     except psycopg.Error as fault:  # its text may hold the address and the user
         state = f" {fault.sqlstate}" if fault.sqlstate else ""
         message = f"the database cannot be asked ({type(fault).__name__}{state})"
@@ -79,17 +78,24 @@ def _slot(connection: "Connection[Any]", slot: str) -> Finding:
     return ok(check, f"Electric reads the slot {slot}")
 
 
-def _table(connection: "Connection[Any]", table: Table, publication: str, columns: frozenset[str]) -> Iterator[Finding]:
-    found = connection.execute(_TABLE.encode(), (publication, table.schema, table.name)).fetchone()
-    if found is None:
-        return  # the policy's own check reports it
-    oid, identity, published, readable = found
-    yield _replicated(table, publication, published=published, full=identity == "f")
-    if readable:
-        yield from _frozen(connection, table, oid, columns)
-    else:
-        action = f"GRANT SELECT ON {table.quoted} to the role of DATABASE_URL, or pass over it"
-        yield warning("frozen_rows", f"{table.quoted} cannot be read", action)
+def _tables(
+    connection: "Connection[Any]", publication: str, tested: Iterable[tuple[Table, frozenset[str]]]
+) -> Iterator[Finding]:
+    unread: list[str] = []
+    for table, columns in tested:
+        found = connection.execute(_TABLE.encode(), (publication, table.schema, table.name)).fetchone()
+        if found is None:
+            continue  # the policy's own check reports it
+        oid, identity, published, readable = found
+        yield _replicated(table, publication, published=published, full=identity == "f")
+        conditions = _conditions(connection, oid, columns)
+        if readable:
+            yield from _frozen(connection, table, conditions)
+        elif conditions:
+            unread.append(table.quoted)
+    if unread:
+        message = f"not looked at, because the role of DATABASE_URL cannot read them: {', '.join(unread)}"
+        yield warning("frozen_rows", message, "run doctor once as a role that can; serve needs no right to read them")
 
 
 def _replicated(table: Table, publication: str, *, published: bool, full: bool) -> Finding:
@@ -104,13 +110,15 @@ def _replicated(table: Table, publication: str, *, published: bool, full: bool) 
     return warning(check, message, action)
 
 
-def _frozen(connection: "Connection[Any]", table: Table, oid: int, columns: frozenset[str]) -> Iterator[Finding]:
-    check = "frozen_rows"
+def _conditions(connection: "Connection[Any]", oid: int, columns: frozenset[str]) -> dict[str, str]:
+    """The columns that may hold such values, each with the condition that a row with one fulfils."""
     types = {name: type_ for name, type_ in connection.execute(_TYPES.encode(), (oid,)) if name in columns}
-    for column, type_ in sorted(types.items()):
-        if type_ not in _FROZEN:
-            continue
-        condition = _FROZEN[type_].format(quote(column))
+    return {name: _FROZEN[types[name]].format(quote(name)) for name in sorted(types) if types[name] in _FROZEN}
+
+
+def _frozen(connection: "Connection[Any]", table: Table, conditions: Mapping[str, str]) -> Iterator[Finding]:
+    check = "frozen_rows"
+    for column, condition in conditions.items():
         where = f"{table.quoted}.{quote(column)}"
         found = _first(connection, f"SELECT 1 FROM {table.quoted} WHERE {condition} LIMIT 1")  # noqa: S608 - quoted
         if found is None:

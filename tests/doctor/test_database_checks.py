@@ -139,13 +139,18 @@ def test_columns_that_no_filter_tests_are_not_looked_at(database: str, sql: Sql)
     assert of(look(database, (ODD, frozenset({"d"}))), "frozen_rows")[0].level is Level.ok
 
 
-def test_a_table_that_may_not_be_read_is_a_warning(database: str, sql: Sql) -> None:
-    sql("CREATE ROLE doctor_blind LOGIN")
+def test_tables_that_may_not_be_read_are_one_warning_unless_no_column_can_hold_such_a_value(
+    database: str, sql: Sql
+) -> None:
+    odd(sql)
+    sql("CREATE TABLE other (LIKE odd); CREATE ROLE doctor_blind LOGIN")
+    tested = (ODD, frozenset({"d"})), (TODOS, frozenset({"done"})), (Table("public", "other"), frozenset({"d", "f"}))
     try:
-        (found,) = of(look(as_role(database, "doctor_blind"), (TODOS, frozenset({"done"}))), "frozen_rows")
+        (found,) = of(look(as_role(database, "doctor_blind"), *tested), "frozen_rows")
     finally:
         sql("DROP ROLE doctor_blind")
-    assert (found.level, found.message) == (Level.warning, '"public"."todos" cannot be read')
+    assert found.level is Level.warning
+    assert found.message.endswith(' cannot read them: "public"."odd", "public"."other"')
 
 
 def as_role(dsn: str, role: str) -> str:
