@@ -5,8 +5,7 @@
         │                       ▲       ├─ pieces dropped ─▶ the positions before ───┤
         │                       │       │                    them are forgotten      │
         │                       └───────┼────────────────────────────────────────────┘
-        │                               ├─ end at a boundary ─▶ off, its end remembered ─▶ a successor starts there
-        │                               └─ other end, fault, or last reader gone ─▶ off: joined no more
+        │                               └─ last event, fault, or last reader gone ─▶ off: joined no more
         └──another status──▶ a fetch like any other ──▶ off
 
 Its deadlines are those of the request to Electric (`silence`) and of each reader's token.
@@ -16,17 +15,16 @@ that has read it asks next. If the message before that is a change, it has a sec
 offset that the answer to a catch-up request would end with, so that a client that has read that one joins here too.
 Boundaries are forgotten with the pieces in front of them.
 
-Both positions mean the same: everything up to that change has been read. Electric does not know that. From
-`<lsn>_0` on it sends the later changes of the same transaction again and ends the stream, so clients that ask with one
-position would share no stream with those that ask with the other. Therefore the end of a stream is remembered: its
-positions, and among them the offset of its last change. The next stream for any of them is requested from that offset,
-and is a stream for all of them: what comes on it is what follows the change that they all have read.
+Both positions mean that everything up to that change has been read, and nothing behind it. Electric does not know
+that: from `<lsn>_0` on it sends the later changes of the same transaction again and ends the stream, so clients that
+ask with one position would share no stream with those that ask with the other. Therefore the latest boundary of a
+stream that is over is remembered by both. A new stream for one of them is requested from the offset of the change, and
+starts for both: what comes on it is what follows the change that they all have read.
 
 Invariants: a position is joined only while the piece behind it is held; a piece ends at an event's boundary, except for
-one longer than is held; positions of one end have no message between them, whichever streams they were read from; an
-end is remembered only of a stream that Electric ended by itself, whole events and comments behind its last
-`up-to-date` or start. At most `MOST_ENDS` ends are remembered, with two positions each; they are knowledge about the
-log of one handle, so they may be forgotten, but not become wrong.
+one longer than is held; two positions of one boundary have nothing between them in the log of their handle, however
+the stream went on, so that what is remembered may be forgotten but cannot become wrong; at most `MOST_REMEMBERED`
+boundaries are, one of each stream.
 """
 
 import json
@@ -51,8 +49,8 @@ MOST_CONTROL_BYTES = 1024
 MOST_CHANGE_BYTES = 65_536
 """A longer change is not read for its position."""
 
-MOST_ENDS = 1024
-"""The ends of so many streams are remembered. Clients ask again within a second, and each stream lasts a minute."""
+MOST_REMEMBERED = 1024
+"""The latest boundaries of so many streams. Clients ask again within a second, and a stream lasts up to a minute."""
 
 
 def stream_of(request: UpstreamRequest) -> Stream:
@@ -62,11 +60,10 @@ def stream_of(request: UpstreamRequest) -> Stream:
 
 
 class Broadcast(Fetch):
-    """One upstream stream. `places` are the pieces before which a client at a position may join; `end` are the
-    positions of those who have read all that has come, the last being Electric's own offset: none after a message
-    that is not up to date. It starts for all the positions in `start`."""
+    """One upstream stream. `places` are the pieces before which a client at a position may join; `latest` are the
+    positions of its latest boundary, the last being an offset of Electric's log. It begins at the boundary `start`."""
 
-    __slots__ = ("boundaries", "end", "frames", "places", "stream")
+    __slots__ = ("boundaries", "frames", "latest", "places", "stream")
 
     def __init__(self, request: UpstreamRequest, limit: int, start: tuple[str, ...]) -> None:
         super().__init__(request, limit)
@@ -74,7 +71,7 @@ class Broadcast(Fetch):
         self.frames = Frames()
         self.boundaries = Boundaries()
         self.places = dict.fromkeys(start, 0)
-        self.end = start
+        self.latest = start
 
     def enter_at(self, reader: Reader, position: str) -> bool:
         """Lets a reader in from this position on; False if the broadcast has nothing for it."""
@@ -98,16 +95,13 @@ class Broadcast(Fetch):
             self.buffer.add(piece)
             for position in positions:
                 self.places.setdefault(position, self.buffer.end)
-            self.end = positions or self.end
-        if self.boundaries.within:
-            self.end = ()
+            self.latest = positions or self.latest
         self._forget()
 
     def ended(self) -> None:
         """The stream is over; what is not a whole event goes out as it came."""
         if rest := self.frames.rest():
             self.buffer.add(rest)
-            self.end = ()
         self.complete = True
 
     def _forget(self) -> None:
@@ -120,13 +114,13 @@ class Broadcast(Fetch):
 
 
 class Broadcasts:
-    """The open broadcasts of each stream, and how those ended that are over."""
+    """The open broadcasts of each stream, and the latest boundary of those that are over."""
 
     def __init__(self, limit: int, cache: Cache) -> None:
         self._limit = limit
         self._cache = cache
         self._of: dict[Stream, list[Broadcast]] = {}
-        self._ends: OrderedDict[Stream, tuple[str, ...]] = OrderedDict()
+        self._latest: OrderedDict[Stream, tuple[str, ...]] = OrderedDict()
         self.open: set[Broadcast] = set()
 
     def enter(self, reader: Reader, request: UpstreamRequest) -> tuple[Broadcast, bool]:
@@ -141,7 +135,7 @@ class Broadcasts:
         return broadcast, True
 
     def _start(self, stream: Stream, request: UpstreamRequest) -> Broadcast:
-        start = self._ends.get(stream, ())
+        start = self._latest.get(stream, ())
         if request.position.offset in start:
             request = moved(request, start[-1])
         else:
@@ -166,10 +160,8 @@ class Broadcasts:
         broadcast = _broadcast(fetch)
         if broadcast.streaming:
             broadcast.ended()
-            self._remember(broadcast)
         else:
             broadcast.finish()
-            self._ends.pop(broadcast.stream, None)
         self._off(broadcast)
 
     def failed(self, fetch: Fetch, fault: Refusal | str) -> None:
@@ -184,20 +176,26 @@ class Broadcasts:
             self._off(_broadcast(fetch))
         return deserted
 
-    def _remember(self, broadcast: Broadcast) -> None:
-        if len(broadcast.end) > 1:
-            self._ends[broadcast.stream] = broadcast.end
-            self._ends.move_to_end(broadcast.stream)
-            if len(self._ends) > MOST_ENDS:
-                self._ends.popitem(last=False)
-
     def _off(self, broadcast: Broadcast) -> None:
-        if broadcast in self.open:
-            self.open.remove(broadcast)
-            others = self._of[broadcast.stream]
-            others.remove(broadcast)
-            if not others:
-                del self._of[broadcast.stream]
+        if broadcast not in self.open:
+            return
+        self.open.remove(broadcast)
+        others = self._of[broadcast.stream]
+        others.remove(broadcast)
+        if not others:
+            del self._of[broadcast.stream]
+        self._remember(broadcast)
+
+    def _remember(self, broadcast: Broadcast) -> None:
+        """A boundary that has two positions; none of a stream that Electric refused."""
+        latest, stream = self._latest, broadcast.stream
+        if broadcast.head is not None and not broadcast.streaming:
+            latest.pop(stream, None)
+        elif len(broadcast.latest) > 1:
+            latest[stream] = broadcast.latest
+            latest.move_to_end(stream)
+            if len(latest) > MOST_REMEMBERED:
+                latest.popitem(last=False)
 
 
 def _broadcast(fetch: Fetch) -> Broadcast:
@@ -212,11 +210,6 @@ class Boundaries:
 
     def __init__(self) -> None:
         self._last = b""  # the last message, or the part of one, unless it was an up-to-date
-
-    @property
-    def within(self) -> bool:
-        """Whether what has been cut goes on behind the last up-to-date, with more than comments."""
-        return bool(self._last)
 
     def cut(self, events: bytes) -> Iterator[tuple[bytes, tuple[str, ...]]]:
         """The events in pieces that end with an `up-to-date`, each with the positions behind it; the last may have
