@@ -70,10 +70,10 @@ class BroadcastMachine(RuleBasedStateMachine):
     def arrive(self, shape: str, position: str) -> Subscription:
         request = asking(shape, Kind.sse, offset=position)
         reader = Place()
-        missed = [s for s in self.streamed.values() if self.is_joinable(s, request.shape, position)]
+        joinable = [s for s in self.streamed.values() if self.is_joinable(s, request.shape, position)]
         broadcast, started = self.broadcasts.enter(reader, request)
         assert broadcast.request.shape == request.shape
-        assert started == (not missed), "who can join does"
+        assert started == (not joinable), "who can join does"
         if started:
             places = dict.fromkeys(broadcast.places, 0)
             assert position in places
