@@ -78,18 +78,7 @@ class Target:
 
     def base(self, position: TrustedPosition) -> str:
         """The target at a position, without its cursor."""
-        offset, handle, live, sse, _, expired, buster = position
-        return "".join(
-            (
-                self.written,
-                "&offset=" + _escaped(offset),
-                "&handle=" + _escaped(handle) if handle else "",
-                "&live=true" if live else "",
-                "&live_sse=true" if sse else "",
-                "&expired_handle=" + _escaped(expired) if expired else "",
-                "&cache-buster=" + _escaped(buster) if buster else "",
-            )
-        )
+        return _base(self.written, position)
 
     def request(
         self, kind: Kind, base: str, cursor: str, body: bytes | None, position: TrustedPosition, most: int
@@ -134,6 +123,13 @@ def build(shape: AuthorizedShape, request: ShapeRequest, position: TrustedPositi
     else:
         base = long
     return target.request(request.kind, base, cursor, body, position, most)
+
+
+def moved(request: UpstreamRequest, offset: str) -> UpstreamRequest:
+    """The same request from another offset of the log on."""
+    position = TrustedPosition(request.position._replace(offset=offset))
+    base = _base(request.shape, position)
+    return request._replace(target=base + _cursor(position), key=(base, request.body), position=position)
 
 
 def schema_request(policy: str, table: Table, columns: tuple[str, ...] | None) -> UpstreamRequest:
@@ -194,6 +190,21 @@ def _shape(shape: AuthorizedShape) -> Iterator[tuple[str, str]]:
     yield "queryable_columns", ",".join(map(quote_name, shape.queryable))
     yield "replica", shape.replica
     yield "log", shape.log
+
+
+def _base(written: str, position: TrustedPosition) -> str:
+    offset, handle, live, sse, _, expired, buster = position
+    return "".join(
+        (
+            written,
+            "&offset=" + _escaped(offset),
+            "&handle=" + _escaped(handle) if handle else "",
+            "&live=true" if live else "",
+            "&live_sse=true" if sse else "",
+            "&expired_handle=" + _escaped(expired) if expired else "",
+            "&cache-buster=" + _escaped(buster) if buster else "",
+        )
+    )
 
 
 def _cursor(position: Position) -> str:

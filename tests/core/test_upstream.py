@@ -15,7 +15,7 @@ from proxy.core.errors import Code
 from proxy.core.filters import array_literal
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import Kind, ShapeRequest, parse
-from proxy.core.upstream import UpstreamRequest, build, definition
+from proxy.core.upstream import UpstreamRequest, build, definition, moved
 from tests.core.samples import DOCUMENT, asked, claims, policy, policy_set, query, refused
 
 HANDLE = "38083685-1729874417404867"
@@ -86,6 +86,13 @@ def test_a_request_is_these_bytes_and_no_others(params: dict[str, object], posit
     assert request.target == BASE + position
     assert (request.kind, request.method, request.body, request.policy) == (kind, "GET", None, "notes")
     assert request.columns == frozenset(DOCUMENT["columns"])
+
+
+@pytest.mark.parametrize("params", [params for params, _, _ in TARGETS.values()], ids=TARGETS)
+def test_a_request_that_is_moved_is_the_request_at_that_offset(params: dict[str, object]) -> None:
+    there, further = (built(**params | {"offset": offset, "handle": HANDLE}) for offset in ("7_2", "8_4"))
+    assert moved(there, "8_4")[:-1] == further[:-1]  # but for the guard, which each policy set has of its own
+    assert moved(there, "7_2") == there
 
 
 def test_the_order_of_the_clients_query_does_not_matter() -> None:

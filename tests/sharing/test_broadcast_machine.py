@@ -70,15 +70,27 @@ class BroadcastMachine(RuleBasedStateMachine):
     def arrive(self, shape: str, position: str) -> Subscription:
         request = asking(shape, Kind.sse, offset=position)
         reader = Place()
+        joinable = [s for s in self.streamed.values() if self.is_joinable(s, request.shape, position)]
         broadcast, started = self.broadcasts.enter(reader, request)
         assert broadcast.request.shape == request.shape
+        assert started == (not joinable), "who can join does"
         if started:
-            lsn = int(position.removesuffix("_0"))
-            self.streamed[broadcast] = Streamed(broadcast, len(self.streamed), position, lsn=lsn, places={position: 0})
+            places = dict.fromkeys(broadcast.places, 0)
+            assert position in places
+            lsn = max(int(place.partition("_")[0]) for place in places)
+            self.streamed[broadcast] = Streamed(broadcast, len(self.streamed), position, lsn=lsn, places=places)
         streamed = self.streamed[broadcast]
         subscription = Subscription(streamed, reader, streamed.places[position])
         self.entered.append(subscription)
         return subscription
+
+    def is_joinable(self, streamed: Streamed, shape: str, position: str) -> bool:
+        broadcast = streamed.broadcast
+        if broadcast not in self.broadcasts.open or broadcast.stream[0] != shape or position not in streamed.places:
+            return False
+        held = streamed.arrived - sum(map(len, broadcast.buffer.pieces))
+        held -= len(broadcast.frames.rest())
+        return streamed.arrived >= streamed.places[position] >= held
 
     @precondition(lambda self: any(len(s.broadcast.places) > 1 for s in self.open()))
     @rule(target=subscriptions, data=st.data())
@@ -212,11 +224,11 @@ class BroadcastMachine(RuleBasedStateMachine):
             assert streamed.broadcast.buffer.readers == len(self.subscribed(streamed))
 
     @invariant()
-    def only_open_broadcasts_are_found(self):
-        assert set(self.broadcasts._at.values()) <= self.broadcasts.open
-        for (stream, position), broadcast in self.broadcasts._at.items():
-            assert broadcast.stream == stream
-            assert position in broadcast.places
+    def the_open_broadcasts_are_found_and_no_others(self):
+        found = [broadcast for broadcasts in self.broadcasts._of.values() for broadcast in broadcasts]
+        assert len(found) == len(self.broadcasts.open)
+        assert set(found) == self.broadcasts.open
+        assert all(broadcast in self.broadcasts._of[broadcast.stream] for broadcast in found)
 
 
 TestBroadcast = BroadcastMachine.TestCase

@@ -80,7 +80,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         figures = self.sharing.figures()
         assert not any(figures[name] for name in ("open_fetches", "open_broadcasts", "open_subscribers"))
         assert not self.sharing._deliveries
-        assert not self.sharing._broadcasts._at
+        assert not self.sharing._broadcasts._of
         assert not self.sharing._coalescer._joinable
         assert all(handle.cancelled() or handle.when() <= self.loop.now for handle in self.loop.timers)
         cache = self.sharing._coalescer.cache

@@ -126,6 +126,25 @@ async def test_who_has_read_the_same_changes_without_a_stream_joins_it(proxy, up
     assert len(upstream.asked) == 1
 
 
+async def test_when_a_stream_has_ended_who_read_it_and_who_caught_up_share_the_next(proxy, upstream, stream):
+    last = b'data: {"key":"k","value":{"id":"1"},"headers":{"last":true,"lsn":"4","op_position":2}}\n\n'
+    async with clients(proxy, 3) as (first, second, late):
+        for subscriber in (first, second):
+            await opened(proxy, subscriber)
+        source = await stream.number(1)
+        await source.chunk(last + up_to_date(4))
+        await source.end()
+        for subscriber in (first, second):
+            assert await events(subscriber, len(last + up_to_date(4))) == last + up_to_date(4)
+            assert await subscriber.piece() == b""
+        for subscriber, offset in ((first, "4_0"), (late, "4_2"), (second, "4_0")):
+            await opened(proxy, subscriber, SSE.replace("0_0", offset))
+        await (await stream.number(2)).chunk(change(b"two") + up_to_date(9))
+        for subscriber in (first, second, late):
+            assert await events(subscriber, len(change(b"two") + up_to_date(9))) == change(b"two") + up_to_date(9)
+    assert [asked.params["offset"] for asked in upstream.asked] == ["0_0", "4_2"]
+
+
 @pytest.mark.parametrize(
     "target",
     [
