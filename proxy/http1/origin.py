@@ -12,6 +12,11 @@ LOOKUP_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
 
 
+def trust(url: str) -> ssl.SSLContext:
+    """The system's authorities; none for a URL without TLS, because reading the file of them takes a while."""
+    return ssl.create_default_context() if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 class Origin:
     """An http or https address, taken apart. `authority` is the value of the host header (RFC 9112 3.2)."""
 

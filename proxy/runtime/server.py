@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from select import PIPE_BUF
 from typing import Any
@@ -22,6 +22,7 @@ from proxy.runtime import configuration, workers
 from proxy.runtime.compose import Parts, Served, create_app
 from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.runtime.file_changes import fingerprint
+from proxy.runtime.watchers import Rules
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
 from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, LogWriter, unbuffered
@@ -33,7 +34,21 @@ CLOSING_SECONDS = 1.0
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the signals to us."""
+    """A uvicorn server that leaves the signals to us, and ends at once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Wakes up once in a second, for the date in its answers; uvicorn's own loop does so ten times."""
+        while not await self.on_tick(0):
+            await _within(1, self._stopped.wait())
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -113,7 +128,7 @@ async def _listen(
     listener.close()
     await _within(CLOSING_SECONDS, listener.closed())
     listener.abort()
-    admin.should_exit = True
+    admin.stop()
     await running
 
 
@@ -125,7 +140,7 @@ async def drain(parts: Parts, seconds: float) -> None:
     await parts.open_requests.drain(seconds)
 
 
-async def _within(seconds: float, condition: Awaitable[None]) -> None:
+async def _within(seconds: float, condition: Awaitable[object]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await condition
@@ -137,13 +152,13 @@ def _shown(bound: socket.socket) -> str:
     return str(Address(*bound.getsockname()[:2]))
 
 
-def load(settings: Settings) -> Served:
+def load(settings: Settings, read: Callable[[Settings], Rules] = configuration.read_rules) -> Served:
     """What is served, by which keys. Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
     handles = BoundHandles(configuration.key_of_handles(settings))
     before = fingerprint(configuration.rule_files(settings))  # what changes from here on is read again
-    return Served(*configuration.read_rules(settings), handles, configuration.access(settings), before)
+    return Served(*read(settings), handles, configuration.access(settings), before)
 
 
 def run(settings: Settings) -> int:
