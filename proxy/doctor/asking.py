@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from proxy.http1.origin import trust
+from proxy.http1.origin import authorities
 
 MOST_BYTES = 1_048_576
 
@@ -32,7 +32,7 @@ class Asker:
 
     def __init__(self, url: str, seconds: float) -> None:
         self.url = url
-        self._client = httpx.Client(timeout=seconds, trust_env=False, verify=trust(url))
+        self._client = httpx.Client(timeout=seconds, trust_env=False, verify=authorities(url))
 
     def __enter__(self) -> "Asker":
         return self

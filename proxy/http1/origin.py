@@ -12,9 +12,9 @@ LOOKUP_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
 
 
-def trust(url: str) -> ssl.SSLContext:
-    """The system's authorities; none for a URL without TLS, because reading the file of them takes a while."""
-    return ssl.create_default_context() if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def authorities(url: str) -> ssl.SSLContext:
+    """The authorities to trust at an address; none without TLS, since reading the file of them takes a while."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else ssl.create_default_context()
 
 
 class Origin:

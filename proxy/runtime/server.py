@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from select import PIPE_BUF
 from typing import Any
@@ -22,7 +22,6 @@ from proxy.runtime import configuration, workers
 from proxy.runtime.compose import Parts, Served, create_app
 from proxy.runtime.descriptors import backlog, raise_limit
 from proxy.runtime.file_changes import fingerprint
-from proxy.runtime.watchers import Rules
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
 from proxy.telemetry.log_writer import ALONE_PIECE_BYTES, LogWriter, unbuffered
@@ -152,13 +151,13 @@ def _shown(bound: socket.socket) -> str:
     return str(Address(*bound.getsockname()[:2]))
 
 
-def load(settings: Settings, read: Callable[[Settings], Rules] = configuration.read_rules) -> Served:
+def load(settings: Settings) -> Served:
     """What is served, by which keys. Raises SettingsFault, PoliciesFault, KeysFault, RevocationFault."""
     if settings.revocations is not None:
         revocation.read(settings.revocations)
     handles = BoundHandles(configuration.key_of_handles(settings))
     before = fingerprint(configuration.rule_files(settings))  # what changes from here on is read again
-    return Served(*read(settings), handles, configuration.access(settings), before)
+    return Served(*configuration.read_rules(settings), handles, configuration.access(settings), before)
 
 
 def run(settings: Settings) -> int:

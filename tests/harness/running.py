@@ -9,29 +9,25 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
 from proxy import settings
-from proxy.auth import policy_loader, tokens
+from proxy.auth import tokens
 from proxy.auth.keys import KeyRing, new_keys
-from proxy.auth.policy_loader import LoadedPolicies
-from proxy.auth.trust import Trust
 from proxy.core import upstream
 from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.errors import Refusal
 from proxy.core.handles import Handles
 from proxy.core.request import parse
-from proxy.core.rule_limits import RuleLimits
 from proxy.runtime import server as serve
 from proxy.runtime.compose import Served
-from proxy.runtime.configuration import issuers, own_issuer, read_rules
+from proxy.runtime.configuration import own_issuer
 from proxy.runtime.embedded import composed
-from proxy.runtime.watchers import Rules
 from proxy.settings import Settings
 from proxy.telemetry.events import Observation, RequestEnded, RequestOpened
 from tests.harness.plain import plain
@@ -126,19 +122,6 @@ UNLIMITED = dict.fromkeys(
 """Tests ask more, and drop more, for one subject than clients do; the limits have tests of their own."""
 
 
-@cache
-def shipped(limits: RuleLimits) -> LoadedPolicies:
-    """The policies of this repository, which most proxies have: read once for all tests of a process."""
-    return policy_loader.load(POLICIES, limits)
-
-
-def rules(said: Settings) -> Rules:
-    """The policies and the issuers that the settings name."""
-    if said.policies != POLICIES or said.database_url is not None:
-        return read_rules(said)
-    return shipped(said.rule_limits), Trust.read(issuers(said))
-
-
 def environment(upstream_url: str, keys: Path) -> dict[str, str]:
     """The settings of a proxy under test, by their names in the environment."""
     return {
@@ -166,7 +149,7 @@ async def running(
     keys = folder / "keys.json"
     keys.write_text(json.dumps(new_keys()))
     said = settings.load(environment(upstream_url, keys) | variables)
-    what = serve.load(said, rules)
+    what = serve.load(said)
     sockets = public, private = serve.listening(said.listen), serve.listening(said.admin_listen)
     what = what if handles is None else what._replace(handles=handles)
     proxy = Proxy(_url(public) + PREFIX[way], _url(private), said, what, asyncio.Event())
