@@ -32,7 +32,7 @@ CLOSING_SECONDS = 1.0
 """What the last answers get to reach their clients once nothing is open any more."""
 
 
-class _Server(uvicorn.Server):
+class PrivateServer(uvicorn.Server):
     """A uvicorn server that leaves the signals to us, and ends at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -118,7 +118,7 @@ async def _listen(
 ) -> None:
     listener = parts.listener
     server = await asyncio.get_running_loop().create_server(listener.accept, sock=public, backlog=backlog())
-    admin = _Server(_config(parts.admin))
+    admin = PrivateServer(_config(parts.admin))
     running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
     await stop.wait()
