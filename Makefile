@@ -93,7 +93,7 @@ test-electric: venv
 
 test-long: venv
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 --timeout 900 tests/core tests/sharing
-	$(BIN)/pytest -n 2 --timeout 1800 -m long tests/differential tests/proof tests/clients
+	$(BIN)/pytest -n 2 --timeout 1800 -m long tests/attacks tests/differential tests/proof tests/clients
 	SOAK_SECONDS=1200 $(BIN)/pytest -s -m long tests/soak
 	$(PIP) -e '.[fuzz]'
 	$(BIN)/python -m tests.core.filters.fuzz_atheris

@@ -122,6 +122,16 @@ async def test_what_comes_while_a_batch_is_written_goes_with_the_next(pipe: Pipe
     assert bytes(collected) == (LINE + b"\n") * count + b"later\n"
 
 
+async def test_a_loop_that_has_no_threads_any_more_loses_no_line() -> None:
+    stream = Writes()
+    log_writer = LogWriter(stream)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    for line in (b"last", b"words"):
+        log_writer.write(line)
+        await until_idle(log_writer)
+    assert stream.pieces == [b"last\n", b"words\n"]
+
+
 def test_a_flush_takes_what_a_loop_left_behind() -> None:
     stream = Writes()
     log_writer = LogWriter(stream)

@@ -40,7 +40,7 @@ class Module:
     @property
     def text(self) -> str:
         """What it holds."""
-        return self.path.read_text("utf-8")
+        return _text(self.path)
 
     @property
     def tree(self) -> ast.Module:
@@ -49,8 +49,13 @@ class Module:
 
 
 @cache
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+@cache
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
+    return ast.parse(_text(path))
 
 
 @cache
@@ -63,8 +68,13 @@ def modules() -> tuple[Module, ...]:
     return tuple(found)
 
 
-def imports(module: Module) -> Iterator[tuple[int, str]]:
+@cache
+def imports(module: Module) -> tuple[tuple[int, str], ...]:
     """The line and the full name of everything imported, function bodies included; what only types need is not."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Module) -> Iterator[tuple[int, str]]:
     names = {module.name for module in modules()}
     for node in _running(module.tree):
         if isinstance(node, ast.Import):

@@ -32,8 +32,22 @@ CLOSING_SECONDS = 1.0
 """What the last answers get to reach their clients once nothing is open any more."""
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the signals to us."""
+class PrivateServer(uvicorn.Server):
+    """A uvicorn server that leaves the signals to us, and ends at once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Wakes up once in a second, for the date in its answers; uvicorn's own loop does so ten times."""
+        while not await self.on_tick(0):
+            await _within(1, self._stopped.wait())
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,7 +118,7 @@ async def _listen(
 ) -> None:
     listener = parts.listener
     server = await asyncio.get_running_loop().create_server(listener.accept, sock=public, backlog=backlog())
-    admin = _Server(_config(parts.admin))
+    admin = PrivateServer(_config(parts.admin))
     running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
     await stop.wait()
@@ -113,7 +127,7 @@ async def _listen(
     listener.close()
     await _within(CLOSING_SECONDS, listener.closed())
     listener.abort()
-    admin.should_exit = True
+    admin.stop()
     await running
 
 
@@ -125,7 +139,7 @@ async def drain(parts: Parts, seconds: float) -> None:
     await parts.open_requests.drain(seconds)
 
 
-async def _within(seconds: float, condition: Awaitable[None]) -> None:
+async def _within(seconds: float, condition: Awaitable[object]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await condition

@@ -87,8 +87,12 @@ class LogWriter:
 
     def _start(self) -> None:
         """On the loop: what the thread writes is taken here, so that no line is lost between the two."""
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, self._put, self._taken()).add_done_callback(lambda _: self._done(loop))
+        loop, text = asyncio.get_running_loop(), self._taken()
+        try:
+            loop.run_in_executor(None, self._put, text).add_done_callback(lambda _: self._done(loop))
+        except RuntimeError:  # the loop ends, and has no threads any more
+            self._put(text)
+            self._scheduled = False
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = bool(self._waiting)

@@ -17,6 +17,26 @@ from tests.harness.ways import Way
 __all__ = ["way"]
 
 
+LONG = {
+    ("test_a_request_is_judged_rightly", Way.asgi),
+    ("test_a_request_by_the_name_of_the_shape_is_judged_likewise", Way.mounted),
+}
+"""Behind an ASGI server, a quick run has each form of a request in one way: the same code judges it in all of them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what only a long run has, before it is left out by its mark."""
+    for item in items:
+        if isinstance(item, pytest.Function) and (item.originalname, _way(item)) in LONG:
+            item.add_marker(pytest.mark.long)
+
+
+def _way(item: pytest.Function) -> object:
+    """How its requests reach the proxy, if that is a parameter of it."""
+    return item.callspec.params.get("way") if hasattr(item, "callspec") else None
+
+
 @dataclass
 class Ground:
     """One policy's proxy, and the Electric behind it."""

@@ -45,6 +45,7 @@ async def catch_up(pair: Pair, position: Position) -> httpx.Response:
 
 async def later_chunk(pair: Pair, position: Position) -> httpx.Response:
     """The second piece of the rows that were there first."""
+    assert "electric-up-to-date" not in (await pair.victim.ask(offset="-1")).headers
     return await pair.other.ask(**position | {"offset": "0_0"})
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Mapping
-from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from proxy.gateway.asgi_application import Admin, Compose, Gateway
+from proxy.runtime.server import PrivateServer
 
 
 class Way(Enum):
@@ -29,13 +29,6 @@ PREFIX: Final[Mapping[Way, str]] = {Way.serve: "", Way.asgi: "", Way.mounted: "/
 ALL_WAYS: Final = [pytest.param(way, id=way.value) for way in Way]
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Any:
-        """Signals are the tests'."""
-        yield
-
-
 async def behind_uvicorn(
     compose: Compose, prefix: str, sockets: tuple[socket.socket, socket.socket], stop: asyncio.Event, seconds: float
 ) -> None:
@@ -47,14 +40,14 @@ async def behind_uvicorn(
     with public, private:
         serving, observing = asyncio.create_task(server.serve([public])), asyncio.create_task(admin.serve([private]))
         await asyncio.wait({asyncio.create_task(stop.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
+        server.stop()
         await serving
-        admin.should_exit = True
+        admin.stop()
         await observing
 
 
-def _server(app: Any, lifespan: Any, seconds: float) -> uvicorn.Server:
-    return _Server(
+def _server(app: Any, lifespan: Any, seconds: float) -> PrivateServer:
+    return PrivateServer(
         uvicorn.Config(
             app,
             http="httptools",

@@ -232,4 +232,4 @@ class BroadcastMachine(RuleBasedStateMachine):
 
 
 TestBroadcast = BroadcastMachine.TestCase
-TestBroadcast.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestBroadcast.settings = settings(stateful_step_count=60, deadline=None)

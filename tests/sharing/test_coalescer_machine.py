@@ -204,4 +204,4 @@ class CoalescerMachine(RuleBasedStateMachine):
 
 
 TestCoalescer = CoalescerMachine.TestCase
-TestCoalescer.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestCoalescer.settings = settings(stateful_step_count=60, deadline=None)

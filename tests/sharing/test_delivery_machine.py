@@ -283,5 +283,5 @@ def text_of(asked: Asked, size: int) -> bytes:
 
 
 TestDelivery = DeliveryMachine.TestCase
-TestDelivery.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestDelivery.settings = settings(stateful_step_count=50, deadline=None)
 TestDelivery = pytest.mark.filterwarnings("error")(TestDelivery)
