@@ -18,7 +18,6 @@ until the next one may be made; no more than `most_waiting` requests are held, i
 
 import asyncio
 import math
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from proxy.auth.issuers import Issuer
 from proxy.auth.keys import KeyRing, KeysFault
 from proxy.auth.trust import Trust
 from proxy.core.errors import Code, Refusal
+from proxy.http1.origin import authorities
 
 FETCH_SECONDS: Final = 5.0
 MOST_BYTES: Final = 65_536
@@ -102,7 +102,7 @@ async def fetched(trust: Trust) -> Trust:
 
 
 async def _download(url: str) -> tuple[bytes, str]:
-    tls = await asyncio.to_thread(ssl.create_default_context)  # it reads the file of all authorities
+    tls = await asyncio.to_thread(authorities, url)  # with TLS it reads the file of all authorities
     async with (
         httpx.AsyncClient(verify=tls, trust_env=False, follow_redirects=False, headers=HEADERS) as client,
         client.stream("GET", url) as response,

@@ -7,6 +7,7 @@ import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -62,19 +63,34 @@ class LoadedPolicies:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is in a file, or why it could not be read."""
+
+    path: Path
+    text: bytes
+    fault: str | None = None
+
+
 def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterable[Check] = CHECKS) -> LoadedPolicies:
     """The policies of a folder, its cases judged by these limits. Raises PoliciesFault with every reason against it."""
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise PoliciesFault([f"{folder}: there are no policies here"])
+    return _judged(folder, tuple(map(_content, files)), limits, tuple(checks))
+
+
+@lru_cache(maxsize=4)
+def _judged(folder: Path, files: tuple[_Content, ...], limits: RuleLimits, checks: tuple[Check, ...]) -> LoadedPolicies:
+    """The same of files that were read. Where they have not changed since, as in a reload of keys, nothing is judged
+    again."""
     found: list[Policy] = []
     lines: list[str] = []
-    digest = hashlib.sha256()
     for file in files:
         try:
-            found.append(_read(file, digest, checks))
+            found.append(_read(file, checks))
         except PolicyFault as fault:
-            lines += [_placed(file, sentence) for sentence in fault.sentences]
+            lines += [_placed(file.path, sentence) for sentence in fault.sentences]
     lines += _shadowed(found, folder)
     policies = PolicySet.of(found)
     results = tuple(_results(found, policies, limits))
@@ -86,7 +102,7 @@ def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterabl
     if lines:
         raise PoliciesFault(lines)
     warnings = tuple(_line(folder, policy.name, warning) for policy in found for warning in policy.warnings)
-    return LoadedPolicies(policies, results, digest.hexdigest()[:12], warnings)
+    return LoadedPolicies(policies, results, _digest(files), warnings)
 
 
 def differences(
@@ -123,14 +139,28 @@ def _line(folder: Path, policy: str, sentence: str) -> str:
     return f"{folder / policy}.toml: {sentence}"
 
 
-def _read(file: Path, digest: "hashlib._Hash", checks: Iterable[Check]) -> Policy:
+def _content(file: Path) -> _Content:
     try:
-        text = file.read_bytes()
-        digest.update(b"%b\0%d\0%b" % (file.name.encode(), len(text), text))
-        document = PolicyDocument.model_validate(tomllib.loads(text.decode("utf-8")))
-    except (OSError, ValueError, RecursionError, OverflowError, MemoryError) as fault:
+        return _Content(file, file.read_bytes())
+    except (OSError, MemoryError) as fault:
+        return _Content(file, b"", str(fault))
+
+
+def _digest(files: Iterable[_Content]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(b"%b\0%d\0%b" % (file.path.name.encode(), len(file.text), file.text))
+    return digest.hexdigest()[:12]
+
+
+def _read(file: _Content, checks: Iterable[Check]) -> Policy:
+    if file.fault is not None:
+        raise PolicyFault([file.fault])
+    try:
+        document = PolicyDocument.model_validate(tomllib.loads(file.text.decode("utf-8")))
+    except (ValueError, RecursionError, OverflowError, MemoryError) as fault:
         raise PolicyFault(_sentences(fault)) from None
-    return Policy.of(file.stem, document, checks)
+    return Policy.of(file.path.stem, document, checks)
 
 
 def _placed(file: Path, sentence: str) -> str:

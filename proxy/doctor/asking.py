@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP requests of the checks. A failure is one word: exceptions of HTTP clients hold URLs, and those hold secrets."""
 
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
+
+from proxy.http1.origin import authorities
 
 MOST_BYTES = 1_048_576
 
@@ -31,7 +32,7 @@ class Asker:
 
     def __init__(self, url: str, seconds: float) -> None:
         self.url = url
-        self._client = httpx.Client(timeout=seconds, trust_env=False, verify=_trust(url))
+        self._client = httpx.Client(timeout=seconds, trust_env=False, verify=authorities(url))
 
     def __enter__(self) -> "Asker":
         return self
@@ -66,11 +67,6 @@ class Asker:
                 yield answer
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as fault:
             raise NoAnswerError(type(fault).__name__) from None
-
-
-def _trust(url: str) -> ssl.SSLContext:
-    """The authorities to trust; none without TLS, for to read the file of them takes a while."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else ssl.create_default_context()
 
 
 def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -6,6 +6,8 @@ from typing import Final, Self
 
 import httpx
 
+from proxy.http1.origin import authorities
+
 STATES: Final = frozenset({"active", "starting", "waiting"})
 UNREACHABLE: Final = "unreachable"
 
@@ -15,7 +17,7 @@ class ElectricProbe:
 
     def __init__(self, url: str, seconds: float) -> None:
         self._url = f"{url}/v1/health"
-        self._client = httpx.AsyncClient(timeout=seconds, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=seconds, trust_env=False, verify=authorities(url))
 
     async def __aenter__(self) -> Self:
         return self

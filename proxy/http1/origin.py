@@ -12,6 +12,11 @@ LOOKUP_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
 
 
+def authorities(url: str) -> ssl.SSLContext:
+    """The authorities to trust at an address; none without TLS, since reading the file of them takes a while."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else ssl.create_default_context()
+
+
 class Origin:
     """An http or https address, taken apart. `authority` is the value of the host header (RFC 9112 3.2)."""
 
