@@ -1,7 +1,7 @@
 """Fixtures that every folder may use."""
 
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness.electric import Chosen, Real, databases
-from tests.harness.measured import is_measured, unmeasured
+from tests.harness.measured import Coverage, is_measured
 from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT, SHARED
@@ -22,6 +22,8 @@ from tests.harness.ways import Way
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_QUIET)
 settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=_QUIET)
+COVERAGE = pytest.StashKey[Coverage]()
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
@@ -50,22 +52,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in left]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """The process that hands the tests out to others runs none, and has nothing to measure."""
+@pytest.hookimpl(trylast=True)  # a worker begins to measure in its own
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measures coverage of the imports of the proxy, but not of reading the tests, nor in the process that hands them
+    out to others."""
+    session.config.stash[COVERAGE] = coverage = Coverage()
     if not session.config.getoption("numprocesses", None):
-        return (yield)
-    with unmeasured():
-        return (yield)
+        coverage.import_the_proxy()
+    coverage.switch(on=False)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Measures coverage only in the tests that it needs."""
-    if is_measured(item.nodeid):
-        return (yield)
-    with unmeasured():
-        return (yield)
+    item.config.stash[COVERAGE].switch(on=is_measured(item.nodeid))
 
 
 def _only_the_stand_in_can(item: pytest.Item) -> bool:
