@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness.electric import Chosen, Real, databases
-from tests.harness.measured import is_measured, unmeasured
+from tests.harness.measured import Coverage, is_measured
 from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
 from tests.harness.shared import DIRECT, SHARED
@@ -23,6 +23,8 @@ from tests.harness.ways import Way
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_QUIET)
 settings.register_profile("long", max_examples=5000, deadline=None, suppress_health_check=_QUIET)
+COVERAGE = pytest.StashKey[Coverage]()
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
@@ -41,6 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(fault)) from None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Reading the tests makes a million objects that live until the end. Nothing of them need be searched for garbage,
+    neither while they are made nor in the collections of the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In front of a real Electric, leaves out what only the stand-in can do (stop PostgreSQL, change its times); behind
     an ASGI server, what only our own listener can; in front of the stand-in, what only a real Electric does."""
@@ -51,29 +65,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in left]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """What the tests are made of lives to the end: no collection, of which some tests force many, walks it again."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """The process that hands the tests out to others runs none, and has nothing to measure."""
+@pytest.hookimpl(trylast=True)  # a worker begins to measure in its own
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measures coverage of the imports of the proxy, but not of reading the tests, nor in the process that hands them
+    out to others."""
+    session.config.stash[COVERAGE] = coverage = Coverage()
     if not session.config.getoption("numprocesses", None):
-        return (yield)
-    with unmeasured():
-        return (yield)
+        coverage.import_the_proxy()
+    coverage.switch(on=False)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Measures coverage only in the tests that it needs."""
-    if is_measured(item.nodeid):
-        return (yield)
-    with unmeasured():
-        return (yield)
+    item.config.stash[COVERAGE].switch(on=is_measured(item.nodeid))
 
 
 def _only_the_stand_in_can(item: pytest.Item) -> bool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -401,7 +402,7 @@ def test_the_example_is_printed() -> None:
 
 def test_a_proof_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "proxy.proof.report", None)
-    monkeypatch.delattr("proxy.proof.report", raising=False)
+    monkeypatch.delattr(import_module("proxy.proof"), "report", raising=False)  # the one that `prove` imports from
     result = run("prove", "--policies", str(POLICIES))
     assert result.exit_code == 2
     assert "pip install 'shape-proxy[prove]'" in result.stderr

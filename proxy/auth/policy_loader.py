@@ -80,7 +80,7 @@ def load(folder: Path, limits: RuleLimits = DEFAULT_RULE_LIMITS, checks: Iterabl
     return _judged(folder, tuple(map(_content, files)), limits, tuple(checks))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # the policies in force, and those of the shadow
 def _judged(folder: Path, files: tuple[_Content, ...], limits: RuleLimits, checks: tuple[Check, ...]) -> LoadedPolicies:
     """The same of files that were read. Where they have not changed since, as in a reload of keys, nothing is judged
     again."""
