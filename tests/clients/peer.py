@@ -17,10 +17,10 @@ COMPILED = HERE / "dist" / "node" / "tests" / "clients" / "node"
 Event = dict[str, Any]
 
 
-def tool(name: str) -> str:
-    """The path of a program that these tests need. Fails, never skips."""
-    found = shutil.which(name)
-    assert found is not None, f"tests/clients need the program {name!r}: install it"
+def tool(*names: str) -> str:
+    """The path of a program that these tests need, the first of these that there is. Fails, never skips."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    assert found is not None, f"tests/clients need the program {' or '.join(names)}: install it"
     return found
 
 

@@ -151,8 +151,11 @@ async def test_deletion_by_definition(start: Start) -> None:
 async def test_a_column_of_another_type_rotates_the_shape_at_the_next_change(stand_in: StandIn, sql: Sql) -> None:
     reader = Reader(stand_in.url, table="misalignments", where="severity > 1")
     await reader.first()
+    held = asyncio.create_task(reader.live())
+    await until(lambda: b"live=true" in stand_in.requests_seen[-1].target)
     await asyncio.to_thread(sql, "ALTER TABLE misalignments ALTER severity DROP DEFAULT, ALTER severity TYPE text")
-    assert (await written(reader, sql, "UPDATE misalignments SET severity = 'high'")).status == 409
+    await asyncio.to_thread(sql, "UPDATE misalignments SET severity = 'high'")
+    assert (await held).status == 409
 
 
 async def test_a_shape_that_rotates_while_an_offset_beyond_it_is_held(start: Start, sql: Sql) -> None:
