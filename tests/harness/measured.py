@@ -36,6 +36,7 @@ UNMEASURED = (
     "tests/sharing/test_broadcast_machine.py",
     "tests/sharing/test_coalescer_machine.py",
     "tests/sharing/test_delivery_machine.py",
+    "tests/sharing/test_succession_machine.py",
     # Memory, of which measuring takes its own.
     "tests/http1/test_push.py::test_a_response_leaves_nothing_for_the_collector",
     "tests/relay/test_leaks.py",
