@@ -1,6 +1,7 @@
 """One process from its start to its end: what it says, the order in which it drains, and its signals."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from proxy.core.request import Kind
 from proxy.runtime import server as serve
@@ -344,3 +346,24 @@ async def test_a_reader_of_the_log_that_is_gone_changes_nothing(upstream: Upstre
         served.process.terminate()
         assert await served.exit() == 0
         assert served.err == ""
+
+
+async def test_the_private_listener_ends_with_every_connection_also_those_that_are_not_answered() -> None:
+    asked = asyncio.Event()
+
+    async def silent(_scope: object, _receive: object, _send: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    config = uvicorn.Config(silent, lifespan="off", log_config=None, timeout_graceful_shutdown=0)
+    server, listening = serve.PrivateServer(config), serve.listening(Address("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve([listening]))
+    reader, writer = await asyncio.open_connection(*listening.getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asked.wait()
+    server.stop()
+    await running
+    async with asyncio.timeout(SECONDS):
+        with contextlib.suppress(ConnectionResetError):  # either is an end
+            assert await reader.read() == b""
+    writer.close()

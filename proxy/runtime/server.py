@@ -49,6 +49,13 @@ class PrivateServer(uvicorn.Server):
         while not await self.on_tick(0):
             await _within(1, self._stopped.wait())
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends it, with every connection: uvicorn leaves open what came at the last moment, or was not answered."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
