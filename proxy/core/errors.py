@@ -26,6 +26,8 @@ class Fault:
 class Code(Enum):
     """The closed vocabulary of refusals. Names are never reused."""
 
+    __hash__ = object.__hash__  # members are compared by identity, and Enum's own hash is slow
+
     malformed_request = Fault(400, "The request is malformed.", "Send the request as the documentation describes it.")
     unknown_parameter = Fault(400, "A query parameter is not known.", "Remove the parameter; the proxy sets the rest.")
     repeated_parameter = Fault(400, "A query parameter is repeated.", "Send each parameter once.")

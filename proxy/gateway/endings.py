@@ -17,12 +17,13 @@ UPSTREAM_BROKE: Final = "upstream_broke"
 RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
 """How a request ended whose answer is Electric's own, but no success: its fault, a shape made again, an outage."""
 
-REFUSED: Final[Mapping[End, Code]] = {
-    End.token_over: Code.token_expired,
-    End.token_revoked: Code.token_revoked,
-    End.draining: Code.draining,
+REFUSED: Final[Mapping[End, Refusal]] = {
+    End.token_over: Refusal(Code.token_expired),
+    End.token_revoked: Refusal(Code.token_revoked),
+    End.draining: Refusal(Code.draining),
 }
-"""How a poll that still waits is refused at these ends; at the others there is nobody to answer."""
+"""How a poll that still waits is refused at these ends, in one value for all; at the others there is nobody to
+answer."""
 
 
 def refusal_of(fault: Exception) -> Refusal:

@@ -322,7 +322,7 @@ class Exchange:
         elif end is End.draining and self.request.kind is Kind.live and self.request.position.handle != UNKNOWN:
             self._unchanged(end)
         else:
-            self._refuse(Refusal(REFUSED[end]))
+            self._refuse(REFUSED[end])
 
     def _unchanged(self, end: End) -> None:
         """Answers a poll before there is anything new, as Electric does when the time of a poll is over."""

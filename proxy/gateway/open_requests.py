@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
-from proxy.auth.revoked import SUBJECT, Mark, Revoked, values_of
+from proxy.auth.revoked import SUBJECT, Mark, Revoked, issued_at, values_of
 from proxy.core.claims import Claims
 from proxy.core.errors import Code, Refusal
 from proxy.core.limits import Limit
@@ -27,6 +27,8 @@ DRAIN_TICK: Final = 0.02
 
 class End(Enum):
     """Why an answer ends early."""
+
+    __hash__ = object.__hash__  # members are compared by identity, and Enum's own hash is slow
 
     client_gone = "client_gone"
     token_over = "token_over"  # noqa: S105 - a reason, not a secret
@@ -132,12 +134,16 @@ class OpenRequests:
 
     def revoke(self, revoked: Revoked, marks: Iterable[Mark], ended: Callable[[int], None]) -> None:
         """Ends what is open by a token that one of these marks revokes; then `ended` is called with their number."""
-        named = {request: None for mark in marks if mark in revoked.before for request in self._named(*mark)}
+        named: dict[OpenRequest, float] = {}
+        for mark in revoked.before.keys() & set(marks):
+            before = revoked.before[mark]
+            for request in self._named(*mark):
+                named[request] = max(before, named.get(request, before))
         count = 0
 
         def stop(request: OpenRequest) -> None:
             nonlocal count
-            if self._open[request] in revoked:
+            if issued_at(self._open[request]) < named[request]:
                 count += 1
                 request.stop(End.token_revoked)
 
