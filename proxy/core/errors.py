@@ -104,7 +104,8 @@ class Refusal(Exception):
 
 def body(refusal: Refusal, request_id: str) -> bytes:
     """The JSON that a client reads: members of RFC 9457, plus `code` and `request_id`."""
-    return b'%b,"request_id":%b}' % (_same_for_all(refusal.code, refusal.detail), json.dumps(request_id).encode())
+    quoted = f'"{request_id}"' if request_id.isalnum() and request_id.isascii() else json.dumps(request_id)
+    return b'%b,"request_id":%b}' % (_same_for_all(refusal.code, refusal.detail), quoted.encode())
 
 
 @lru_cache(maxsize=256)

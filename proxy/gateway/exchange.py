@@ -49,7 +49,7 @@ NOTHING: Final = Trail()
 
 
 class Exchange:
-    """One request. `place`, `taken` and `started` are its state as a subscriber."""
+    """One request. `place`, `taken` and `started` are its state as a subscriber; `hashed` its subject, for the log."""
 
     __slots__ = (
         "_at_boundary",
@@ -60,7 +60,6 @@ class Exchange:
         "_decided",
         "_delivery",
         "_handler",
-        "_hashed",
         "_head_seconds",
         "_inbound",
         "_key_wait",
@@ -80,6 +79,7 @@ class Exchange:
         "_traceparent",
         "_trail",
         "_up_to_date",
+        "hashed",
         "if_none_match",
         "place",
         "started",
@@ -103,7 +103,7 @@ class Exchange:
         self._method = "GET"
         self._cors = handler.responses.cors(origin)
         self._trail = trail
-        self._hashed = "" if known is None else known.subject
+        self.hashed = "" if known is None else known.subject
         self._loaded = handler.authorizer.authority.loaded
         self._request_id = handler.request_id()
         self._started_at = time.perf_counter()
@@ -482,7 +482,7 @@ class Exchange:
         claims, total = self._trail.claims, time.perf_counter() - self._started_at
         subject = ""
         if self._opened and claims is not None:
-            subject = self._hashed or self._handler.hashed(claims.subject)
+            subject = self.hashed or self._handler.hashed(claims.subject)
         return RequestEnded(
             self._request_id,
             policy,

@@ -40,13 +40,14 @@ class Handler(Context):
         if not exchange.begin(inbound):
             return None
         if head.block and (claims := exchange.claims) is not None:
-            self._remember(head.block, inbound, claims)
+            exchange.hashed = self.hashed(claims.subject)
+            self._remember(head.block, inbound, claims, exchange.hashed)
         return exchange
 
-    def _remember(self, block: bytes, inbound: Inbound, claims: Claims) -> None:
+    def _remember(self, block: bytes, inbound: Inbound, claims: Claims, hashed: str) -> None:
         """Remembers who sends this header block. One with a traceparent comes but once."""
         if b"traceparent" not in inbound.headers:
-            caller = Caller(claims, self.hashed(claims.subject), inbound.origin, inbound.headers.get(b"if-none-match"))
+            caller = Caller(claims, hashed, inbound.origin, inbound.headers.get(b"if-none-match"))
             self.authorizer.authority.callers.store(block, caller)
 
     def recall(self, block: bytes) -> Caller | None:

@@ -242,12 +242,10 @@ class RevocationFaulty:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionsDropped:
-    """So many decisions of a code were neither logged nor recorded: there were too many at a time."""
+class DecisionsDropped(NamedTuple):
+    """A decision of this code was neither logged nor recorded: there were too many at a time."""
 
     code: str
-    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

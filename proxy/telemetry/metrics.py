@@ -201,7 +201,7 @@ class Metrics:
             RowLeak: self._counting("row_leaks", lambda seen: (seen.policy,)),
             ShadowLoaded: self._shadow_loaded,
             ShadowCompared: self._counting("shadow_decisions", lambda seen: (seen.policy, seen.outcome)),
-            DecisionsDropped: self._counting("decisions_dropped", lambda seen: (seen.code,), lambda seen: seen.count),
+            DecisionsDropped: self._counting("decisions_dropped", lambda seen: (seen.code,)),
             AdmissionRefused: self._counting("limit_refusals", lambda seen: (seen.limit,)),
             RequestsJudged: self._requests_judged,
             RequestsRevoked: self._requests_revoked,
@@ -211,13 +211,11 @@ class Metrics:
             PoliciesRejected: self._setting("policies_rejected", lambda _: 1),
         }
 
-    def _counting(
-        self, name: str, labels: Callable[[Any], Labels], amount: Callable[[Any], int] = lambda _: 1
-    ) -> Callable[[Any], None]:
+    def _counting(self, name: str, labels: Callable[[Any], Labels]) -> Callable[[Any], None]:
         values = self._series.values(name)
 
         def count(seen: Any) -> None:
-            values[labels(seen)] += amount(seen)
+            values[labels(seen)] += 1
 
         return count
 

@@ -12,17 +12,19 @@ import orjson
 from proxy.telemetry.events import RequestEnded
 
 _MOST_PARTS = 4096
+_TRUTH = {False: "false", True: "true"}
 
 
 def request_line(seen: RequestEnded, timestamp: str) -> bytes:
     """The line of a request that is over, without its end."""
-    subject = f',"subject":{_quoted(seen.subject)}' if seen.subject else ""
-    reason = f',"reason":{_quoted(seen.reason)}' if seen.reason else ""
+    request_id, policy, kind, code, status, head, total, sent, subject, reason, opened, up_to_date = seen
+    more = f',"subject":{_quoted(subject)}' if subject else ""
+    if reason:
+        more += f',"reason":{_quoted(reason)}'
     return (
-        f'{{"request_id":{_quoted(seen.request_id)}{_part(seen.policy, seen.kind, seen.code)}"status":{seen.status}'
-        f',"head_ms":{round(seen.head_seconds * 1000, 2)},"total_ms":{round(seen.total_seconds * 1000, 2)}'
-        f',"sent_bytes":{seen.sent_bytes}{subject}{reason}'
-        f',"opened":{_truth(seen.opened)},"up_to_date":{_truth(seen.up_to_date)}'
+        f'{{"request_id":{_quoted(request_id)}{_part(policy, kind, code)}"status":{status}'
+        f',"head_ms":{round(head * 1000, 2)},"total_ms":{round(total * 1000, 2)},"sent_bytes":{sent}{more}'
+        f',"opened":{_TRUTH[opened]},"up_to_date":{_TRUTH[up_to_date]}'
         f',"event":"request","level":"info","timestamp":"{timestamp}"}}'
     ).encode()
 
@@ -43,10 +45,6 @@ class Timestamps:
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._text}.{rest:06}Z" if rest else f"{self._text}Z"
-
-
-def _truth(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _quoted(text: str) -> str:
