@@ -3,18 +3,23 @@
 time for it, and is then refused.
 
     waiting ──a place──▶ under way ──end──▶ over
-       │                     │
-       │ wait_seconds        └──cancel──▶ over
+       │                     │                ▲
+       │ wait_seconds        └──cancel──▶ given up
        └──▶ refused
 
 Electric has so many places for its own admission (300 initial ones); a place here is a request to Electric, and not a
 client's: those who share a request share its place. Whoever joins a waiting request lends it a turn of their own, so
 nobody waits for the sake of another subject's limit.
+
+A request that is given up reports nothing any more, and its connection is closed a moment later: when thousands are
+given up at once, because their tokens are revoked, their answers go out before time is spent on closing.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.core.errors import Code, Refusal
 from proxy.core.headers import Headers
@@ -24,6 +29,9 @@ from proxy.core.upstream import UpstreamRequest
 from proxy.electric.places import Places
 from proxy.electric.source import Call, Conditions, Fault, Listener, Source
 from proxy.telemetry.events import AdmissionRefused, Observe
+
+CLOSED_IN_A_TURN: Final = 8
+"""Requests that were given up, closed in one turn of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +48,34 @@ class PlacedSource:
     """Asks another source, within the places of each lane."""
 
     def __init__(self, source: Source, lanes: Mapping[Kind, Lane], observe: Observe) -> None:
-        self._source = source
+        self.source = source
+        self.observe = observe
         self._lanes = lanes
-        self._observe = observe
         self._loop = asyncio.get_running_loop()
+        self._given_up: deque[PlacedCall] = deque()
 
     def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> Call:
         """Asks, at once or when there is a place."""
         lane = self._lanes.get(request.kind)
         if lane is None:
-            return self._source.fetch(request, conditions, listener)
-        call = PlacedCall(self._source, lane, request, conditions, listener, self._observe, self._loop)
+            return self.source.fetch(request, conditions, listener)
+        call = PlacedCall(self, lane, request, conditions, listener, self._loop)
         call.share(conditions.subject)
         return call
+
+    def close_soon(self, call: "PlacedCall") -> None:
+        """Closes a call that was given up."""
+        self._given_up.append(call)
+        if len(self._given_up) == 1:
+            self._loop.call_soon(self._close_some)
+
+    def _close_some(self) -> None:
+        try:
+            for _ in range(min(CLOSED_IN_A_TURN, len(self._given_up))):
+                self._given_up.popleft().close()
+        finally:
+            if self._given_up:
+                self._loop.call_soon(self._close_some)
 
     def taken(self) -> Mapping[tuple[str, ...], float]:
         """How many places are taken, by the kinds that have a bound in all."""
@@ -66,6 +89,19 @@ class PlacedSource:
         return ((kind, lane) for kind, lane in self._lanes.items() if lane.places.most)
 
 
+class _Nobody:
+    """The listener of a call that was given up."""
+
+    def head(self, status: int, fields: Headers) -> None: ...
+
+    def data(self, piece: bytes) -> None: ...
+
+    def end(self, fault: Fault) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
+
+
 class PlacedCall:
     """One request, with its place or without."""
 
@@ -76,7 +112,6 @@ class PlacedCall:
         "_lane",
         "_listener",
         "_loop",
-        "_observe",
         "_paused",
         "_request",
         "_source",
@@ -87,12 +122,11 @@ class PlacedCall:
 
     def __init__(
         self,
-        source: Source,
+        source: PlacedSource,
         lane: Lane,
         request: UpstreamRequest,
         conditions: Conditions,
         listener: Listener,
-        observe: Observe,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._source = source
@@ -100,7 +134,6 @@ class PlacedCall:
         self._request = request
         self._conditions = conditions
         self._listener = listener
-        self._observe = observe
         self._loop = loop
         self._call: Call | None = None
         self._subject: str | None = None  # in whose name it has its place
@@ -134,11 +167,17 @@ class PlacedCall:
 
     def cancel(self) -> None:
         """Gives the request up. Electric notices at once only if it is writing."""
-        call, self._call = self._call, None
         self._leave_lines()
+        if self._call is not None:
+            self._listener = _NOBODY
+            self._source.close_soon(self)
+
+    def close(self) -> None:
+        """Closes what was given up, unless it has ended since; its place is free then."""
+        call, self._call = self._call, None
         if call is not None:
             call.cancel()
-        self._free(dropped=not self._answered or self._request.kind is Kind.sse)
+            self._free(dropped=not self._answered or self._request.kind is Kind.sse)
 
     # What the source sends.
 
@@ -163,7 +202,7 @@ class PlacedCall:
         self._leave_lines()
         self._subject = subject
         try:
-            self._call = self._source.fetch(self._request, self._conditions, self)
+            self._call = self._source.source.fetch(self._request, self._conditions, self)
         except BaseException:
             self._free(dropped=False)
             raise
@@ -189,7 +228,7 @@ class PlacedCall:
         self._leave_lines()
         lane = self._lane
         limit = lane.most_per_subject if lane.places.room() else lane.most
-        self._observe(AdmissionRefused(limit.value))
+        self._source.observe(AdmissionRefused(limit.value))
         self._listener.end(Refusal(Code.rate_limited, reason=f"{limit.value}: no place within {lane.wait_seconds:g} s"))
 
     def _free(self, *, dropped: bool) -> None:

@@ -114,7 +114,7 @@ class Call:
             self._connecting.cancel()
             self._connecting = None
         if connection is not None:
-            self._client.pool.drop(connection)
+            connection.abandon()
 
     # What the client and the connection do.
 

@@ -8,7 +8,7 @@
 
 While the reader pauses it (`paused`), the clock of a response stops: what is read and not taken is at most one read.
 
-Invariants: a response is reported to one receiver at most, its end exactly once, and never after `ignore`; bytes that
+Invariants: a response is reported to one receiver at most, its end exactly once, and never after `abandon`; bytes that
 belong to no response, or follow one, close the connection; while a response is waited for, not paused, there is a
 deadline.
 """
@@ -132,17 +132,13 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.resume()
         self._deadlines.set(self, NEVER)
 
-    def ignore(self) -> None:
-        """Nothing of the response is reported after this; the connection can only be closed."""
+    def abandon(self) -> None:
+        """Closes at once; nothing of the response is reported after this."""
         if self._parser is not None:
             self._parser.fail("abandoned")
         self._release()
         self._receiver = None
         self._deadlines.forget(self)
-
-    def abandon(self) -> None:
-        """Closes at once; nothing of the response is reported after this."""
-        self.ignore()
         if self._transport is not None:
             self._transport.abort()
 

@@ -3,7 +3,6 @@
 giving and losing one cost the same however many there are."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,10 +13,6 @@ from proxy.http1.origin import Origin
 
 MOST_USES: Final = 45
 """Requests on one connection: Electric closes after the 50th, and does not announce it."""
-
-DROPPED_IN_A_TURN: Final = 8
-"""Connections of requests that were given up, closed in one turn of the loop. When thousands are given up at once, the
-answers to those who waited go out before it is spent on closing."""
 
 
 class Pool:
@@ -33,7 +28,6 @@ class Pool:
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._open: set[ClientConnection] = set()
         self._idle: dict[ClientConnection, None] = {}
-        self._dropped: deque[ClientConnection] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event | None = None
 
@@ -59,19 +53,6 @@ class Pool:
         self._idle[connection] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle_seconds, self._sweep)
-
-    def drop(self, connection: ClientConnection) -> None:
-        """Closes a connection whose response nobody waits for any more, soon."""
-        connection.ignore()
-        self._dropped.append(connection)
-        if len(self._dropped) == 1:
-            self._loop.call_soon(self._close_dropped)
-
-    def _close_dropped(self) -> None:
-        for _ in range(min(DROPPED_IN_A_TURN, len(self._dropped))):
-            self._dropped.popleft().abandon()
-        if self._dropped:
-            self._loop.call_soon(self._close_dropped)
 
     async def connect(self) -> ClientConnection:
         """A new connection. Raises Unreachable, TimedOut."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.core.errors import Refusal
 from proxy.core.limits import Limit
 from proxy.core.request import Kind
-from proxy.electric.placed import Lane, PlacedCall, PlacedSource
+from proxy.electric.placed import CLOSED_IN_A_TURN, Lane, PlacedCall, PlacedSource
 from proxy.electric.places import Places
 from proxy.electric.source import Conditions
 from proxy.telemetry.events import AdmissionRefused
@@ -236,10 +236,36 @@ async def test_who_leaves_the_queue_is_asked_for_no_more_and_who_leaves_later_fr
     third, _ = waiting.ask("c")
     second.cancel()
     first.cancel()
+    await asyncio.sleep(0)
     assert waiting.source.events == ["cancel"]
     assert waiting.source.subjects == ["a", "c"]
     third.cancel()
+    await asyncio.sleep(0)
     assert waiting.places.taken == 0
+
+
+async def test_who_has_left_gets_nothing_more_and_gives_its_place_back_once() -> None:
+    waiting = Waiting(most=2)
+    call, listener = waiting.ask("a")
+    call.cancel()
+    [(_, answering)] = waiting.source.asked
+    answering.head(200, [])
+    answering.data(b"x")
+    answering.end(None)  # before its connection is closed
+    assert (listener.seen, waiting.places.taken) == ([], 0)
+    await asyncio.sleep(0)
+    assert (waiting.source.events, waiting.places.taken) == ([], 0)
+
+
+async def test_thousands_that_leave_at_once_are_closed_a_few_in_a_turn() -> None:
+    waiting = Waiting(most=0)
+    for call in [waiting.ask("a")[0] for _ in range(3 * CLOSED_IN_A_TURN - 1)]:
+        call.cancel()
+    closed = []
+    for _ in range(4):
+        closed.append(len(waiting.source.events))
+        await asyncio.sleep(0)
+    assert closed == [0, CLOSED_IN_A_TURN, 2 * CLOSED_IN_A_TURN, 3 * CLOSED_IN_A_TURN - 1]
 
 
 async def test_a_pause_reaches_the_request_that_starts_later() -> None:
@@ -249,6 +275,7 @@ async def test_a_pause_reaches_the_request_that_starts_later() -> None:
     second.pause()
     assert waiting.source.events == []
     first.cancel()
+    await asyncio.sleep(0)
     assert waiting.source.events == ["cancel", "pause"]
     second.resume()
     assert waiting.source.events == ["cancel", "pause", "resume"]
@@ -260,6 +287,7 @@ async def test_a_fault_of_a_request_that_starts_later_is_its_own() -> None:
     _, listener = waiting.ask("b")
     waiting.source.fails = True
     first.cancel()
+    await asyncio.sleep(0)
     [refusal] = listener.seen
     assert refusal.code.name == "internal_error"
     assert waiting.places.taken == 0
