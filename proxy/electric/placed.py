@@ -16,7 +16,6 @@ given up at once, because their tokens are revoked, their answers go out before 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +27,7 @@ from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.places import Places
 from proxy.electric.source import Call, Conditions, Fault, Listener, Source
+from proxy.http1.deferred import Deferred
 from proxy.telemetry.events import AdmissionRefused, Observe
 
 CLOSED_IN_A_TURN: Final = 8
@@ -52,7 +52,7 @@ class PlacedSource:
         self.observe = observe
         self._lanes = lanes
         self._loop = asyncio.get_running_loop()
-        self._given_up: deque[PlacedCall] = deque()
+        self.given_up = Deferred(PlacedCall.close, CLOSED_IN_A_TURN)
 
     def fetch(self, request: UpstreamRequest, conditions: Conditions, listener: Listener) -> Call:
         """Asks, at once or when there is a place."""
@@ -62,20 +62,6 @@ class PlacedSource:
         call = PlacedCall(self, lane, request, conditions, listener, self._loop)
         call.share(conditions.subject)
         return call
-
-    def close_soon(self, call: "PlacedCall") -> None:
-        """Closes a call that was given up."""
-        self._given_up.append(call)
-        if len(self._given_up) == 1:
-            self._loop.call_soon(self._close_some)
-
-    def _close_some(self) -> None:
-        try:
-            for _ in range(min(CLOSED_IN_A_TURN, len(self._given_up))):
-                self._given_up.popleft().close()
-        finally:
-            if self._given_up:
-                self._loop.call_soon(self._close_some)
 
     def taken(self) -> Mapping[tuple[str, ...], float]:
         """How many places are taken, by the kinds that have a bound in all."""
@@ -170,7 +156,7 @@ class PlacedCall:
         self._leave_lines()
         if self._call is not None:
             self._listener = _NOBODY
-            self._source.close_soon(self)
+            self._source.given_up.add(self)
 
     def close(self) -> None:
         """Closes what was given up, unless it has ended since; its place is free then."""

@@ -4,14 +4,19 @@
 import asyncio
 import hashlib
 import secrets
+from typing import Final
 
 from proxy.audit.decision_log import Decisions
 from proxy.auth.authorizer import Authorizer
 from proxy.gateway.admission import Admission
 from proxy.gateway.open_requests import OpenRequests
 from proxy.gateway.responses import Responses
+from proxy.http1.deferred import Deferred
 from proxy.sharing.source import Sharing
-from proxy.telemetry.events import Observe
+from proxy.telemetry.events import Observe, RequestEnded
+
+REVOKED_IN_A_TURN: Final = 16
+"""Requests whose end by a revocation is observed in one turn of the loop, behind the answers to all of them."""
 
 
 class Context:
@@ -36,6 +41,7 @@ class Context:
         self.decisions = decisions
         self._salt = salt
         self.observe = observe
+        self.revoked = Deferred[RequestEnded](observe, REVOKED_IN_A_TURN)
         self.loop = asyncio.get_running_loop()
         self._prefix = secrets.token_hex(8)
         self._count = secrets.randbits(32)

@@ -13,6 +13,7 @@ CLIENT_GONE: Final = 499
 """What the log calls the status of a request whose client left before the head (nginx' word for it)."""
 
 UPSTREAM_BROKE: Final = "upstream_broke"
+REVOKED: Final = Code.token_revoked.name
 
 RELAYED: Final[Mapping[int, str]] = {400: "upstream_400", 409: "upstream_409", 503: "upstream_503"}
 """How a request ended whose answer is Electric's own, but no success: its fault, a shape made again, an outage."""

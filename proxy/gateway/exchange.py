@@ -30,7 +30,7 @@ from proxy.core.trail import Trail
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.source import Conditions, Fault
 from proxy.gateway.context import Context
-from proxy.gateway.endings import CLIENT_GONE, REFUSED, RELAYED, UPSTREAM_BROKE, refusal_of
+from proxy.gateway.endings import CLIENT_GONE, REFUSED, RELAYED, REVOKED, UPSTREAM_BROKE, refusal_of
 from proxy.gateway.key_wait import KEY_SECONDS, KeyWait
 from proxy.gateway.open_requests import End, Judgement
 from proxy.gateway.responses import UNREADABLE
@@ -458,7 +458,8 @@ class Exchange:
         if self._opened:
             self._handler.open_requests.leave(self)
             self._allowed()
-        self._handler.observe(self._summary())
+        observe = self._handler.revoked.add if self._code == REVOKED else self._handler.observe
+        observe(self._summary())
 
     def _arrived(self) -> None:
         """The body is here, or will not come: another of the subject may."""
