@@ -28,7 +28,7 @@ async def test_work_that_adds_work_is_never_done_inside_another() -> None:
 
     deferred = Deferred(work, 1)
     deferred.add(0)
-    while len(done) < 4:
+    for _ in range(4):
         await asyncio.sleep(0)
     assert done == [0, 1, 2, 3]
 
@@ -46,7 +46,7 @@ async def test_what_fails_is_reported_and_costs_nobody_else_a_turn() -> None:
     deferred = Deferred(work, 8)
     for number in range(3):
         deferred.add(number)
-    while len(done) < 2:
+    for _ in range(2):
         await asyncio.sleep(0)
     assert done == [0, 2]
     assert [type(one["exception"]) for one in reported] == [ValueError]
