@@ -73,11 +73,11 @@ types: venv
 check: venv
 	$(BIN)/pytest -n 2 -q tests/core tests/attacks
 
-# Six processes on two cores: most of the time of the suite is spent waiting for sockets and for other processes. The
+# Five processes on two cores: most of the time of the suite is spent waiting for sockets and for other processes. The
 # files go out by their names and not by their numbers of tests, which mixes those that wait with those that compute. The
 # coverage reports speak only when they fail, so that pytest's summary stays the last line.
 test: lint types
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@$(BIN)/coverage report $(CORE) >coverage-core.txt || { cat coverage-core.txt; exit 1; }
 	@$(BIN)/coverage report $(REST) >coverage-rest.txt || { cat coverage-rest.txt; exit 1; }
 

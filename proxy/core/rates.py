@@ -11,6 +11,9 @@ from typing import Final
 MOST_KEYS: Final = 100_000
 """Beyond it the bucket that was not used for the longest time is forgotten, as if it were full."""
 
+ROUNDING: Final = 0.001
+"""The part of a token by which sums of times may be wrong: a clock that counts from long ago has few digits left."""
+
 
 class Rate:
     """Token buckets that hold `burst` tokens and get `per_second` back. A rate of 0 bounds nothing."""
@@ -35,7 +38,7 @@ class Rate:
         if not self._seconds:
             return True
         full_at = max(self._full_at.get(key, now), now) + self._seconds
-        if full_at - now > self._span:
+        if full_at - now > self._span + ROUNDING * self._seconds:
             return False
         self._store(key, full_at, now)
         return True

@@ -1,7 +1,7 @@
 """Token buckets: how much at once, how much in the long run, and how much memory."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.rates import Rate
@@ -93,3 +93,11 @@ def test_in_no_span_of_time_more_is_taken_than_the_burst_and_what_came_back(
         for end in range(start, len(times)):
             most = burst + (times[end] - times[start]) * per_second
             assert end - start + 1 <= most + 1e-6 or end - start + 1 == pytest.approx(most)
+
+
+@given(st.floats(0, 1e7), st.integers(1, 600), st.integers(1, 40))
+@example(32_767.9, 1, 1)
+@example(32_767.9, 7, 1)
+def test_a_full_bucket_gives_all_its_tokens_whatever_the_clock_says(now: float, per_minute: int, burst: int) -> None:
+    rate = Rate(per_minute / 60, burst)
+    assert [rate.take("a", now) for _ in range(burst + 1)] == [True] * burst + [False]

@@ -13,7 +13,7 @@ EACH, TRANSACTIONS = 4, 90
 """Shapes of each rule, and transactions, in the short run."""
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_rows_that_move_between_sessions_are_seen_by_their_own_only(ground: Ground, seed: int) -> None:
     await hold(ground, seed, each=EACH, transactions=TRANSACTIONS)
 
