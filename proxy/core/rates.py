@@ -11,7 +11,7 @@ from typing import Final
 MOST_KEYS: Final = 100_000
 """Beyond it the bucket that was not used for the longest time is forgotten, as if it were full."""
 
-ROUNDING: Final = 0.001
+ROUNDING: Final = 5e-7
 """The part of a token by which sums of times may be wrong: a clock that counts from long ago has few digits left."""
 
 
