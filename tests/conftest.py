@@ -10,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from proxy.sandbox import EmbeddedPostgres, app_schema
 from tests.harness.electric import Chosen, Real, databases
 from tests.harness.measured import Coverage, is_measured
 from tests.harness.plain import plain
@@ -132,3 +133,11 @@ def postgres() -> Iterator[Any]:
     """One PostgreSQL server for all tests; each makes its own database. A test that stops it starts it again."""
     with databases() as server:
         yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The DSN of a fresh database with the app's tables."""
+    dsn = postgres.create_database(sql=app_schema())
+    yield dsn
+    postgres.drop_database(dsn)

@@ -27,6 +27,7 @@ from proxy.core.request import Kind
 from proxy.core.upstream import UpstreamRequest
 from proxy.electric.places import Places
 from proxy.electric.source import Call, Conditions, Fault, Listener, Source
+from proxy.http1.client import NOBODY
 from proxy.http1.deferred import Deferred
 from proxy.telemetry.events import AdmissionRefused, Observe
 
@@ -73,19 +74,6 @@ class PlacedSource:
 
     def _bounded(self) -> Iterable[tuple[Kind, Lane]]:
         return ((kind, lane) for kind, lane in self._lanes.items() if lane.places.most)
-
-
-class _Nobody:
-    """The listener of a call that was given up."""
-
-    def head(self, status: int, fields: Headers) -> None: ...
-
-    def data(self, piece: bytes) -> None: ...
-
-    def end(self, fault: Fault) -> None: ...
-
-
-_NOBODY: Final = _Nobody()
 
 
 class PlacedCall:
@@ -155,7 +143,7 @@ class PlacedCall:
         """Gives the request up. Electric notices at once only if it is writing."""
         self._leave_lines()
         if self._call is not None:
-            self._listener = _NOBODY
+            self._listener = NOBODY
             self._source.given_up.add(self)
 
     def close(self) -> None:

@@ -47,17 +47,17 @@ class Listener(Protocol):
         ...
 
 
-class _Nobody:
-    """Stands for the listener of a call that is over: the two would hold each other."""
+class Nobody:
+    """Stands for the listener of a call that is over or given up: the two would hold each other."""
 
     def head(self, status: int, fields: Fields) -> None: ...
 
     def data(self, piece: bytes) -> None: ...
 
-    def end(self, fault: Fault | None) -> None: ...
+    def end(self, fault: object) -> None: ...
 
 
-_NOBODY: Final = _Nobody()
+NOBODY: Final = Nobody()
 
 
 class Call:
@@ -218,7 +218,7 @@ class Call:
     def _over(self) -> tuple[Listener, ClientConnection | None]:
         """No further call is made. The listener and the connection are released."""
         listener, connection = self._listener, self._connection
-        self._done, self._listener, self._connection, self._held = True, _NOBODY, None, None
+        self._done, self._listener, self._connection, self._held = True, NOBODY, None, None
         return listener, connection
 
 

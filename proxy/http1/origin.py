@@ -28,7 +28,7 @@ class Origin:
         bracketed = f"[{self.host}]" if ":" in self.host else self.host
         self.authority = bracketed if self.port == _PORTS[parts.scheme] else f"{bracketed}:{self.port}"
         self.prefix = parts.path
-        self.tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self.tls = (tls or authorities(url)) if parts.scheme == "https" else None
         self._lookup: asyncio.Task[list[str]] | None = None
         self._looked_up = 0.0
 

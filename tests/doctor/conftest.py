@@ -8,18 +8,10 @@ import psycopg
 import pytest
 from psycopg.pq import ExecStatus
 
-from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
+from proxy.sandbox import StandIn
 from tests.sandbox.quick import QUICK
 
 Sql = Callable[[str], None]
-
-
-@pytest.fixture
-def database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The DSN of a fresh database with the app's tables."""
-    dsn = postgres.create_database(sql=app_schema())
-    yield dsn
-    postgres.drop_database(dsn)
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """The positions that clients of Electric come to, by streams and without: equal ones share one stream."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from proxy.core.request import Kind
-from proxy.sandbox import EmbeddedPostgres, StandInSettings, app_schema
+from proxy.sandbox import StandInSettings
 from proxy.telemetry.events import Subscribed
 from tests.harness.electric import electric
 from tests.harness.raw import Head, Raw, request, until
@@ -22,27 +22,19 @@ MESSAGE = (
 
 
 @pytest.fixture
-def dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A fresh database with the app's tables."""
-    made = postgres.create_database(sql=app_schema())
-    yield made
-    postgres.drop_database(made)
-
-
-@pytest.fixture
-async def proxy(dsn: str, tmp_path: Path) -> AsyncIterator[Proxy]:
+async def proxy(database: str, tmp_path: Path) -> AsyncIterator[Proxy]:
     """A sharing proxy in front of an Electric, whose answers it does not cache."""
     settings = StandInSettings(secret=SECRET, poll_seconds=0.01)
     async with (
-        electric(dsn, settings) as stand_in,
+        electric(database, settings) as stand_in,
         running(stand_in.url, tmp_path, PROXY_CACHE_BYTES="0", PROXY_DRAIN_SECONDS="0.1") as proxy,
     ):
         yield proxy
 
 
-async def commit(dsn: str, *messages: tuple[str, str]) -> None:
+async def commit(database: str, *messages: tuple[str, str]) -> None:
     """One transaction with messages to these sessions."""
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(database) as connection:
         for message in messages:
             await connection.execute(MESSAGE.format(*message).encode())
 
@@ -97,34 +89,36 @@ def streams(proxy: Proxy) -> int:
     return sum(isinstance(seen, Subscribed) and (seen.kind, seen.how) == (Kind.sse, "started") for seen in proxy.seen)
 
 
-async def test_every_position_behind_one_change_joins_one_stream(proxy: Proxy, dsn: str) -> None:
+async def test_every_position_behind_one_change_joins_one_stream(proxy: Proxy, database: str) -> None:
     async with clients(proxy, 4) as raws:
         page, early, late, later = (Follower(proxy, raw) for raw in raws)
         assert await page.catch_up() == await early.catch_up() == "0_inf"
         assert await page.stream() == await early.stream() == "0_inf"
-        await commit(dsn, ("s-bob", "not in this shape"), ("s-ada", "one"))
+        await commit(database, ("s-bob", "not in this shape"), ("s-ada", "one"))
         assert await page.batch() == await early.batch() == ["one"]
         caught_up = await late.catch_up()
         lsn, _, operation = caught_up.partition("_")
         assert (page.offset, early.offset) == (f"{lsn}_0", f"{lsn}_0")
         assert operation == "2", "the message is the second of its transaction"
         assert await late.stream() == caught_up
-        await commit(dsn, ("s-bob", "nor is this"))
+        await commit(database, ("s-bob", "nor is this"))
         assert await later.catch_up() == caught_up, "a change of another session moves no position"
         await later.stream()
         assert streams(proxy) == 1
-        await commit(dsn, ("s-ada", "two"))
+        await commit(database, ("s-ada", "two"))
         for follower in (page, early, late, later):
             assert await follower.batch() == ["two"]
 
 
 @pytest.mark.parametrize("first", ["page", "newcomer"])
-async def test_a_stream_is_renewed_for_those_who_read_it_and_for_newcomers(proxy: Proxy, dsn: str, first: str) -> None:
+async def test_a_stream_is_renewed_for_those_who_read_it_and_for_newcomers(
+    proxy: Proxy, database: str, first: str
+) -> None:
     async with clients(proxy, 1) as (raw,):
         page = Follower(proxy, raw)
         await page.catch_up()
         await page.stream()
-        await commit(dsn, ("s-bob", "not in this shape"), ("s-ada", "one"))
+        await commit(database, ("s-bob", "not in this shape"), ("s-ada", "one"))
         assert await page.batch() == ["one"]
         raw.abort()
         await until(lambda: len(proxy.ended) == len(proxy.opened), "the stream is left")
@@ -135,6 +129,6 @@ async def test_a_stream_is_renewed_for_those_who_read_it_and_for_newcomers(proxy
         for follower in (page, newcomer) if first == "page" else (newcomer, page):
             assert await follower.stream() == caught_up
         assert streams(proxy) == 2
-        await commit(dsn, ("s-ada", "two"), ("s-ada", "three"))
+        await commit(database, ("s-ada", "two"), ("s-ada", "three"))
         for follower in (page, newcomer):
             assert await follower.batch() == ["two", "three"]

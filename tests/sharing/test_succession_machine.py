@@ -270,4 +270,4 @@ class SuccessionMachine(RuleBasedStateMachine):
 
 
 TestSuccession = SuccessionMachine.TestCase
-TestSuccession.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestSuccession.settings = settings(stateful_step_count=60, deadline=None)
