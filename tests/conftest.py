@@ -73,7 +73,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[COVERAGE] = coverage = Coverage()
     if not session.config.getoption("numprocesses", None):
         coverage.import_the_proxy()
-    coverage.switch(on=False)
 
 
 @pytest.hookimpl(tryfirst=True)

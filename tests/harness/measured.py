@@ -70,12 +70,16 @@ def is_measured(nodeid: str) -> bool:
 
 
 class Coverage:
-    """The measuring of this process, if there is any: it need not be installed, nor asked for."""
+    """The measuring of this process, if there is any: it need not be installed, nor asked for. At first it is off."""
 
     def __init__(self) -> None:
+        self._measuring: Any = None
+        self._on = False
         package: Any = sys.modules.get("coverage")
-        self._measuring = package and package.Coverage.current()
-        self._on = self._measuring is not None
+        # pytest-cov starts one in each worker, and below it one that is the controller's: that would go on, for nobody.
+        while package and (running := package.Coverage.current()):
+            self._measuring = self._measuring or running
+            running.stop()
 
     def switch(self, on: bool) -> None:
         """Measures from here on, or does not."""
@@ -90,7 +94,9 @@ class Coverage:
         """
         if self._measuring is None:
             return
+        self.switch(on=True)
         for module in walk_packages(proxy.__path__, "proxy."):
             if not module.name.endswith("__main__"):
                 with suppress(ModuleNotFoundError):
                     import_module(module.name)
+        self.switch(on=False)
