@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from proxy.sandbox import EmbeddedPostgres, app_schema
 from tests.harness.electric import Chosen, Real, databases
+from tests.harness.late import close_what_comes_late
 from tests.harness.measured import Coverage, is_measured
 from tests.harness.plain import plain
 from tests.harness.running import Proxy, running
@@ -27,6 +28,7 @@ settings.register_profile("long", max_examples=5000, deadline=None, suppress_hea
 COVERAGE = pytest.StashKey[Coverage]()
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+close_what_comes_late()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

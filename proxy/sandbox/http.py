@@ -80,6 +80,7 @@ class Server:
         self._idle_seconds = idle_seconds
         self._connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
         """Every open connection, and what is set when it has ended."""
+        self._closed = False
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int) -> int:
@@ -89,7 +90,8 @@ class Server:
         return bound
 
     async def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and cut every connection, also one that was accepted at the last moment."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         connections = dict(self._connections)
@@ -100,6 +102,9 @@ class Server:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: one task reads, which also notices its end, the other answers in order."""
+        if self._closed:
+            writer.transport.abort()
+            return
         ended = self._connections[writer] = asyncio.Event()
         collector = Collector()
         answering = asyncio.create_task(self._answer_all(collector, writer), name="sandbox answers")

@@ -1,6 +1,9 @@
 """The wire: connections, limits, methods."""
 
 import asyncio
+import contextlib
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -155,3 +158,15 @@ async def test_a_port_that_is_taken_leaves_nothing_behind(database: str, stand_i
     with pytest.raises(OSError, match="address already in use"):
         await taken.__aenter__()
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_connection_that_comes_while_it_stops_is_closed(start: Start, turns: int) -> None:
+    with socket.socket() as late:
+        late.settimeout(10)
+        async with start() as stand_in:
+            late.connect(("127.0.0.1", urlsplit(stand_in.url).port or 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionResetError):  # either is an end
+            assert late.recv(1) == b""
