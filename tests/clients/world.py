@@ -23,7 +23,7 @@ from tests.harness.running import SECRET, Proxy, running
 
 Database = psycopg.AsyncConnection[Any]
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
-STAND_IN = StandInSettings(secret=SECRET, poll_seconds=0.01)
+STAND_IN = StandInSettings(secret=SECRET, poll_seconds=0.03)
 
 
 @dataclass

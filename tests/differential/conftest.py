@@ -36,7 +36,7 @@ def notes(postgres: EmbeddedPostgres) -> Iterator[str]:
 async def ground(notes: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
     """The proxy in front of an Electric."""
     async with (
-        electric(notes, StandInSettings(secret=SECRET, poll_seconds=0.01)) as upstream,
+        electric(notes, StandInSettings(secret=SECRET, poll_seconds=0.03)) as upstream,
         proxy_over(upstream.url, tmp_path_factory.mktemp("proxy")) as proxy,
     ):
         oracle = Oracle.of(notes)

@@ -17,7 +17,7 @@ from tests.harness.running import SECRET, Proxy, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "postgres"
 TABLE = "public.shape_proxy_revocations"
-QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.01, secret=SECRET)
+QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.03, secret=SECRET)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ HASH_BITS = 16
 """A client can search through all of 27 bits; a test has less time."""
 
 SETTINGS = StandInSettings(
-    secret=SECRET, poll_seconds=0.01, long_poll_seconds=5, sse_seconds=5, chunk_bytes=1200, hash_bits=HASH_BITS
+    secret=SECRET, poll_seconds=0.03, long_poll_seconds=5, sse_seconds=5, chunk_bytes=1200, hash_bits=HASH_BITS
 )
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
 BOUND, UNBOUND, CHECKED = "bound", "unbound", "checked"

@@ -1,5 +1,5 @@
-"""What asyncio lacks: a connection that was accepted just before its server was closed is forgotten, and stays open until
-it is collected (python/cpython#109564, open). The proxy itself runs on uvloop, which closes it."""
+"""What asyncio lacks: a connection that was accepted just before its server was closed is forgotten, and stays open
+until it is collected (python/cpython#109564, open). The proxy itself runs on uvloop, which closes it."""
 
 from asyncio.selector_events import BaseSelectorEventLoop
 from typing import Any

@@ -12,7 +12,7 @@ from tests.harness.running import SECRET, Proxy, running
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TABLE = "public.shape_proxy_heartbeat"
 SLOT = "electric_slot_lag"
-QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.01, secret=SECRET, slot_name=SLOT)
+QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.03, secret=SECRET, slot_name=SLOT)
 
 Starting = Callable[..., AbstractAsyncContextManager[Proxy]]
 

@@ -11,7 +11,7 @@ QUICK = StandInSettings(
     keep_alive_seconds=0.3,
     ready_wait_seconds=0.3,
     keep_alive_idle_seconds=5,
-    poll_seconds=0.01,
+    poll_seconds=0.03,
 )
 """Electric's behaviour with its times cut to what a test can wait for."""
 

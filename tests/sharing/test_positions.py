@@ -24,7 +24,7 @@ MESSAGE = (
 @pytest.fixture
 async def proxy(database: str, tmp_path: Path) -> AsyncIterator[Proxy]:
     """A sharing proxy in front of an Electric, whose answers it does not cache."""
-    settings = StandInSettings(secret=SECRET, poll_seconds=0.01)
+    settings = StandInSettings(secret=SECRET, poll_seconds=0.03)
     async with (
         electric(database, settings) as stand_in,
         running(stand_in.url, tmp_path, PROXY_CACHE_BYTES="0", PROXY_DRAIN_SECONDS="0.1") as proxy,

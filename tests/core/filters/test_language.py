@@ -35,21 +35,30 @@ def test_hidden_and_unknown_columns_are_refused_alike() -> None:
     assert len(sentences) == 1
 
 
+JUNK = [";", "--", "\x00", ")", "(", "'", '"', "\\", " OR", "$$", "::", ",", ".", "🙂"]
+
+
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
-@pytest.mark.parametrize("junk", [";", "--", "\x00", ")", "(", "'", '"', "\\", " OR", "$$", "::", ",", ".", "🙂"])
-def test_an_accepted_filter_with_junk_before_or_behind_is_refused(row: Accepted, junk: str) -> None:
-    if junk == "." and (row.text[-1].isdigit() or row.text[0].isdigit()):
-        junk = ".."  # a point beside digits makes a decimal of them
-    for text in (junk + row.text, row.text + junk):
-        with pytest.raises(FilterFault):
-            parse(text, TYPED)
+def test_an_accepted_filter_with_junk_before_or_behind_is_refused(row: Accepted) -> None:
+    by_digits = row.text[-1].isdigit() or row.text[0].isdigit()
+    for said in JUNK:
+        junk = ".." if said == "." and by_digits else said  # a point beside digits makes a decimal of them
+        assert not is_taken(junk + row.text), junk
+        assert not is_taken(row.text + junk), junk
+
+
+def is_taken(text: str) -> bool:
+    try:
+        parse(text, TYPED)
+    except FilterFault:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 def test_an_accepted_filter_doubled_is_refused(row: Accepted) -> None:
     for text in (row.text + row.text, f"{row.text} {row.text}", f"{row.text}, {row.text}", f"({row.text})({row.text})"):
-        with pytest.raises(FilterFault):
-            parse(text, TYPED)
+        assert not is_taken(text), text
 
 
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
