@@ -80,7 +80,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Measures coverage only in the tests that it needs."""
-    item.config.stash[COVERAGE].switch(on=is_measured(item.nodeid))
+    item.config.stash[COVERAGE].switch(on=is_measured(item))
 
 
 def _only_the_stand_in_can(item: pytest.Item) -> bool:
