@@ -116,7 +116,8 @@ class EmbeddedPostgres:
         """Create a database, run `sql` in it, return its DSN. Without a name it gets one of its own."""
         name = name or f"db_{secrets.token_hex(6)}"
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+            # Files are copied: by default each page would be written to the log as well, which takes twice as long.
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'.encode())
         if sql:
             with psycopg.connect(self.dsn_of(name), autocommit=True) as connection:
                 connection.execute(sql.encode())
