@@ -17,7 +17,7 @@ import uvicorn
 
 from proxy.core.request import Kind
 from proxy.runtime import server as serve
-from proxy.runtime.descriptors import backlog
+from proxy.runtime.descriptors import BACKLOG
 from proxy.settings import Address, load
 from proxy.telemetry.events import Lifecycle, Observation, PoliciesLoaded, ReadinessChanged, RequestEnded
 from tests.harness.processes import SECONDS, Running, serving, serving_environment
@@ -107,7 +107,7 @@ async def test_a_wave_of_connections_waits_in_the_kernel(upstream: Upstream, tmp
         assert (await raw.ask(request("/nowhere"))).status == 404
     said = public.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BACKLOG.size)
     allowed = int(await asyncio.to_thread(Path("/proc/sys/net/core/somaxconn").read_text))
-    assert TCP_INFO_BACKLOG.unpack(said)[-1] == min(backlog(), allowed)
+    assert TCP_INFO_BACKLOG.unpack(said)[-1] == min(BACKLOG, allowed)
     stop.set()
     await task
 
@@ -124,7 +124,7 @@ async def test_at_the_limit_of_open_files_the_admin_listener_still_answers(upstr
         async with asyncio.timeout(SECONDS), httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin}") as client:
             while _refused((await client.get("/metrics")).text) < 200:  # noqa: ASYNC110 - a metric announces nothing
                 await asyncio.sleep(0.05)
-            assert "shape_proxy_connections_limit 64.0" in (await client.get("/metrics")).text
+            assert "shape_proxy_connections_limit 96.0" in (await client.get("/metrics")).text
             assert (await client.get("/live")).status_code == 200
         token = f"authorization: Bearer {served.token()}"
         assert (await first.ask(request("/v1/shape?table=chat_messages&offset=-1", token))).status == 200
@@ -144,7 +144,7 @@ def _refused(exposition: str) -> float:
 async def test_more_connections_than_open_files_allow_are_no_setting(upstream: Upstream, tmp_path: Path) -> None:
     async with serving(tmp_path, upstream.url, files=256, PROXY_MAX_CONNECTIONS="200") as served:
         assert await served.exit() == 2
-        assert served.err == "PROXY_MAX_CONNECTIONS: needs 328 open files or more; the limit (ulimit -n) is 256\n"
+        assert served.err == "PROXY_MAX_CONNECTIONS: needs 264 open files or more; the limit (ulimit -n) is 256\n"
 
 
 @IPV6

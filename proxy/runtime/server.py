@@ -20,7 +20,7 @@ from proxy.auth import revocation
 from proxy.core.handles import BoundHandles
 from proxy.runtime import configuration, workers
 from proxy.runtime.compose import Parts, Served, create_app
-from proxy.runtime.descriptors import backlog, raise_limit
+from proxy.runtime.descriptors import BACKLOG, raise_limit
 from proxy.runtime.file_changes import fingerprint
 from proxy.settings import Address, Settings, SettingsFault, variable
 from proxy.telemetry.events import Lifecycle, Observe
@@ -64,7 +64,7 @@ class PrivateServer(uvicorn.Server):
 def listening(address: Address, *, shared: bool = False) -> socket.socket:
     """A bound socket; a `shared` address may be bound several times. Raises OSError if the address is taken."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.create_server((address.host, address.port), family=family, backlog=backlog(), reuse_port=shared)
+    bound = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, reuse_port=shared)
     bound.setblocking(False)
     # Inherited by what it accepts: an answer's head and body are two writes, and the second must not wait for the
     # client's delayed acknowledgement of the first (asyncio itself leaves sockets alone that are handed to it).
@@ -124,7 +124,7 @@ async def _listen(
     settings: Settings, parts: Parts, public: socket.socket, private: socket.socket, stop: asyncio.Event
 ) -> None:
     listener = parts.listener
-    server = await asyncio.get_running_loop().create_server(listener.accept, sock=public, backlog=backlog())
+    server = await asyncio.get_running_loop().create_server(listener.accept, sock=public, backlog=BACKLOG)
     admin = PrivateServer(_config(parts.admin))
     running = asyncio.create_task(admin.serve([private]))
     parts.observe(Lifecycle("serving", f"{_shown(public)} admin {_shown(private)}"))
