@@ -307,7 +307,7 @@ async def test_a_taken_port_of_the_page_is_told_too(tmp_path: Path) -> None:
 
 async def test_clients_of_one_shape_are_counted_with_the_requests_that_answer_them(tmp_path: Path) -> None:
     async with command("demo", "--port", "0", "--clients", "5", folder=tmp_path, environment=LISTEN) as running:
-        line = "5 clients follow s-ada: 1 live requests to Electric for it"
+        line = "5 clients follow s-ada; open requests to Electric for it: 1"
         await running.until(lambda: line in running.out, "a line with both counts")
         running.process.send_signal(signal.SIGINT)
         assert await running.exit() == 0

@@ -202,4 +202,4 @@ class Running:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             open_now = self.feed.counts()["upstream"]["s-ada"]
-            click.echo(f"{len(self.crowd)} clients follow s-ada: {open_now} live requests to Electric for it")
+            click.echo(f"{len(self.crowd)} clients follow s-ada; open requests to Electric for it: {open_now}")
