@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
+import pytest
 import pytest_asyncio
 
 from proxy.demo.tap import Sent, Tap
@@ -108,3 +110,19 @@ async def test_an_electric_that_is_not_there_closes_the_connection(reports: Repo
         with contextlib.suppress(ConnectionError):
             assert await raw.reader.read() == b""
     assert reports == []
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_connection_that_comes_while_it_stops_is_closed(
+    upstream: Upstream, reports: Reports, turns: int
+) -> None:
+    with socket.socket() as late:
+        late.settimeout(10)
+        async with Tap(upstream.url, reports.append) as tap:
+            late.connect(address(tap))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionResetError):  # either is an end
+            assert late.recv(1) == b""

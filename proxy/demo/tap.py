@@ -89,6 +89,9 @@ class Tap:
             await ended.wait()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is not None and not self._server.is_serving():  # accepted at the last moment
+            writer.transport.abort()
+            return
         ended = self._clients[writer] = asyncio.Event()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

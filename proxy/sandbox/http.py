@@ -80,7 +80,6 @@ class Server:
         self._idle_seconds = idle_seconds
         self._connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
         """Every open connection, and what is set when it has ended."""
-        self._closed = False
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int) -> int:
@@ -91,7 +90,6 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening and cut every connection, also one that was accepted at the last moment."""
-        self._closed = True
         if self._server is not None:
             self._server.close()
         connections = dict(self._connections)
@@ -102,7 +100,7 @@ class Server:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: one task reads, which also notices its end, the other answers in order."""
-        if self._closed:
+        if self._server is not None and not self._server.is_serving():
             writer.transport.abort()
             return
         ended = self._connections[writer] = asyncio.Event()
