@@ -20,7 +20,7 @@ MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What it says of the workflows and of copies of one, each with one mistake: its start takes most of its time."""
     folder, text = tmp_path_factory.mktemp("workflows"), (WORKFLOWS / "release.yml").read_text()
     for workflow in WORKFLOWS.iterdir():
@@ -36,12 +36,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize("workflow", sorted(file.name for file in WORKFLOWS.iterdir()))
-def test_actionlint_finds_nothing_in_a_workflow(workflow: str, said: list[str]) -> None:
-    assert [line for line in said if workflow in line] == []
+def test_actionlint_finds_nothing_in_a_workflow(workflow: str, findings: list[str]) -> None:
+    assert [line for line in findings if workflow in line] == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_actionlint_finds_a_mistake(mistake: str, said: list[str]) -> None:
+def test_actionlint_finds_a_mistake(mistake: str, findings: list[str]) -> None:
     number = list(MISTAKES).index(mistake)
-    found = [line for line in said if f"mistake-{number}.yml" in line]
-    assert any(MISTAKES[mistake][2] in line for line in found), "\n".join(said)
+    found = [line for line in findings if f"mistake-{number}.yml" in line]
+    assert any(MISTAKES[mistake][2] in line for line in found), "\n".join(findings)

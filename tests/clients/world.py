@@ -17,13 +17,12 @@ import psycopg
 from proxy.auth.keys import new_keys
 from proxy.sandbox import StandIn, StandInSettings
 from proxy.telemetry.events import RequestEnded, RequestOpened
-from tests.harness.electric import electric
+from tests.harness.electric import STAND_IN, electric
 from tests.harness.raw import SECONDS
-from tests.harness.running import SECRET, Proxy, running
+from tests.harness.running import Proxy, running
 
 Database = psycopg.AsyncConnection[Any]
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
-STAND_IN = StandInSettings(secret=SECRET, poll_seconds=0.03)
 
 
 @dataclass
@@ -115,11 +114,11 @@ PORTS = itertools.cycle(random.sample(range(FIRST_PORT, FIRST_PORT + 1000), 1000
 
 def free_port() -> int:
     """A port of loopback that nobody has now, outside the range that outgoing connections take theirs from."""
-    for port in PORTS:
+    while True:
+        port = next(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError("there is always another port")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from proxy.sandbox import EmbeddedPostgres, StandInSettings
+from proxy.sandbox import EmbeddedPostgres
 from tests.differential.ground import fill, proxy_over
 from tests.differential.pages import Oracle
-from tests.harness.electric import electric
-from tests.harness.running import SECRET, Proxy
+from tests.harness.electric import STAND_IN, electric
+from tests.harness.running import Proxy
 
 
 @dataclass
@@ -36,7 +36,7 @@ def notes(postgres: EmbeddedPostgres) -> Iterator[str]:
 async def ground(notes: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
     """The proxy in front of an Electric."""
     async with (
-        electric(notes, StandInSettings(secret=SECRET, poll_seconds=0.03)) as upstream,
+        electric(notes, STAND_IN) as upstream,
         proxy_over(upstream.url, tmp_path_factory.mktemp("proxy")) as proxy,
     ):
         oracle = Oracle.of(notes)

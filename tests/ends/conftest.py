@@ -2,22 +2,23 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
+from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
 from proxy.telemetry.events import RevocationsFollowed, RevocationsRead
+from tests.harness.electric import STAND_IN
 from tests.harness.plain import plain
 from tests.harness.raw import until
-from tests.harness.running import SECRET, Proxy, running
+from tests.harness.running import Proxy, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "postgres"
 TABLE = "public.shape_proxy_revocations"
-QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.03, secret=SECRET)
+QUICK = replace(STAND_IN, long_poll_seconds=2, ready_wait_seconds=0.3)
 
 
 @pytest.fixture(scope="session")

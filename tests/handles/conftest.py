@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -16,12 +16,13 @@ from proxy.core.claims import Claims
 from proxy.core.decision import decide
 from proxy.core.handles import TrustedPosition
 from proxy.core.request import parse
-from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
+from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
 from proxy.sandbox import query as stand_in_query
 from proxy.sandbox import request as stand_in_request
 from proxy.sandbox.definition import number, resolve
+from tests.harness.electric import STAND_IN
 from tests.harness.plain import plain
-from tests.harness.running import SECRET, Proxy, running
+from tests.harness.running import Proxy, running
 from tests.harness.shared import shared_proxy, shared_upstream
 from tests.harness.unbound import Unbound
 
@@ -30,9 +31,7 @@ __all__ = ["shared_proxy", "shared_upstream"]
 HASH_BITS = 16
 """A client can search through all of 27 bits; a test has less time."""
 
-SETTINGS = StandInSettings(
-    secret=SECRET, poll_seconds=0.03, long_poll_seconds=5, sse_seconds=5, chunk_bytes=1200, hash_bits=HASH_BITS
-)
+SETTINGS = replace(STAND_IN, long_poll_seconds=5, sse_seconds=5, chunk_bytes=1200, hash_bits=HASH_BITS)
 MESSAGE = "INSERT INTO chat_messages (id, session_id, thread_id, mode, role, body) VALUES (gen_random_uuid(), %s, "
 BOUND, UNBOUND, CHECKED = "bound", "unbound", "checked"
 """With the binding; without it; and without it, but with the check of rows behind it."""

@@ -19,6 +19,7 @@ import psycopg
 
 from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings
 from tests.harness.between import Between
+from tests.harness.running import SECRET
 
 VARIABLES = ("ELECTRIC_HTTP_URL", "ELECTRIC_SECRET", "DATABASE_URL")
 SEARCH_PATH = "-c search_path="
@@ -44,6 +45,10 @@ class Real:
         if missing:
             raise ValueError(f"--electric needs a real Electric: set {', '.join(missing)}")
         return cls(*(environment[name] for name in VARIABLES))
+
+
+STAND_IN = StandInSettings(secret=SECRET, poll_seconds=0.03)
+"""The stand-in behind a proxy under test. A shorter time between its polls of PostgreSQL slows the whole suite down."""
 
 
 class Chosen:

@@ -10,10 +10,10 @@ def close_what_comes_late() -> None:
     loop: Any = BaseSelectorEventLoop
     made = loop._make_socket_transport
 
-    def made_or_closed(self: Any, sock: Any, *args: Any, server: Any = None, **said: Any) -> Any:
+    def made_or_closed(self: Any, sock: Any, *args: Any, server: Any = None, **options: Any) -> Any:
         if server is not None and server._sockets is None:
             sock.close()
             raise ConnectionAbortedError
-        return made(self, sock, *args, server=server, **said)
+        return made(self, sock, *args, server=server, **options)
 
     loop._make_socket_transport = made_or_closed

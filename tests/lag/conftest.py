@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.sandbox import EmbeddedPostgres, StandIn, StandInSettings, app_schema
-from tests.harness.running import SECRET, Proxy, running
+from proxy.sandbox import EmbeddedPostgres, StandIn, app_schema
+from tests.harness.electric import STAND_IN
+from tests.harness.running import Proxy, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TABLE = "public.shape_proxy_heartbeat"
 SLOT = "electric_slot_lag"
-QUICK = StandInSettings(long_poll_seconds=2, ready_wait_seconds=0.3, poll_seconds=0.03, secret=SECRET, slot_name=SLOT)
+QUICK = replace(STAND_IN, long_poll_seconds=2, ready_wait_seconds=0.3, slot_name=SLOT)
 
 Starting = Callable[..., AbstractAsyncContextManager[Proxy]]
 

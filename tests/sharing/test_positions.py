@@ -8,11 +8,10 @@ import psycopg
 import pytest
 
 from proxy.core.request import Kind
-from proxy.sandbox import StandInSettings
 from proxy.telemetry.events import Subscribed
-from tests.harness.electric import electric
+from tests.harness.electric import STAND_IN, electric
 from tests.harness.raw import Head, Raw, request, until
-from tests.harness.running import SECRET, Proxy, running
+from tests.harness.running import Proxy, running
 from tests.sharing.clients import clients
 
 MESSAGE = (
@@ -24,9 +23,8 @@ MESSAGE = (
 @pytest.fixture
 async def proxy(database: str, tmp_path: Path) -> AsyncIterator[Proxy]:
     """A sharing proxy in front of an Electric, whose answers it does not cache."""
-    settings = StandInSettings(secret=SECRET, poll_seconds=0.03)
     async with (
-        electric(database, settings) as stand_in,
+        electric(database, STAND_IN) as stand_in,
         running(stand_in.url, tmp_path, PROXY_CACHE_BYTES="0", PROXY_DRAIN_SECONDS="0.1") as proxy,
     ):
         yield proxy

@@ -169,7 +169,7 @@ async def test_nothing_goes_wrong_in_the_long_run(postgres: EmbeddedPostgres, tm
     dsn = postgres.create_database(sql=app_schema())
     policies, keys = tmp_path / "policies", tmp_path / "keys.json"
     shutil.copytree(POLICIES, policies)
-    settings = StandInSettings(secret=SECRET, long_poll_seconds=5, sse_seconds=10, poll_seconds=0.02)
+    settings = StandInSettings(secret=SECRET, long_poll_seconds=5, sse_seconds=10)
     public, admin = free_port(), free_port()
     said = {
         "PROXY_LISTEN": f"127.0.0.1:{public}",

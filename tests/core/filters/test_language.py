@@ -41,8 +41,8 @@ JUNK = [";", "--", "\x00", ")", "(", "'", '"', "\\", " OR", "$$", "::", ",", "."
 @pytest.mark.parametrize("row", ACCEPTED, ids=named)
 def test_an_accepted_filter_with_junk_before_or_behind_is_refused(row: Accepted) -> None:
     by_digits = row.text[-1].isdigit() or row.text[0].isdigit()
-    for said in JUNK:
-        junk = ".." if said == "." and by_digits else said  # a point beside digits makes a decimal of them
+    for each in JUNK:
+        junk = ".." if each == "." and by_digits else each  # a point beside digits makes a decimal of them
         assert not is_taken(junk + row.text), junk
         assert not is_taken(row.text + junk), junk
 
